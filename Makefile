@@ -1,0 +1,46 @@
+.POSIX:
+.PHONY: help run test test-all test-faults lint format lock clean
+
+PYTHON = .venv/bin/python
+UV = uv
+COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
+	--no-emit-index-url --no-annotate --no-header --extra embedded
+
+help: ## List what there is to make
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1 - \2/p' Makefile
+
+run: ## Start the whole system: PostgreSQL, Kafka, ingest, keeper, HTTP at 127.0.0.1:8080
+	@./orders run
+
+test: ## Run the tests on a real PostgreSQL and Kafka; needs Python alone
+	@tools/environment run dev
+	$(PYTHON) -m pytest -m "not system and not faults"
+
+test-all: ## Run every test but the long fault runs; needs npm for the Postman collection
+	@tools/environment run dev
+	cd tests/postman && npm ci --no-audit --no-fund --loglevel=error
+	$(PYTHON) -m pytest -m "not faults"
+
+test-faults: ## Run the long fault tests
+	@tools/environment run dev
+	$(PYTHON) -m pytest -m faults
+
+lint: ## Check style, types and the direction of imports
+	@tools/environment run dev
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+
+format: ## Format the sources
+	@tools/environment run dev
+	$(PYTHON) -m ruff check --fix-only
+	$(PYTHON) -m ruff format
+
+lock: ## Resolve the requirements anew (needs uv)
+	$(COMPILE) --output-file requirements/run.txt
+	$(COMPILE) --output-file requirements/dev.txt --group dev --constraints requirements/run.txt
+
+clean: ## Remove what was built or installed; the data under .orders stays
+	rm -rf .venv tests/postman/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests tools -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,3 @@
+"""An order service."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,102 @@
+"""Collects entries into a batch: by count, bytes and age, or as soon as the stream runs dry. No I/O.
+
+A batch stays here until it is written: what cannot be written yet is asked for again, unchanged.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import structs
+
+from orders.record import Batch, Entry, Span
+
+
+class Batcher:
+    """Entries that are not yet written, and where each partition's batch begins.
+
+    `records`, `size` (bytes of keys and values) and `age` (seconds) bound a batch.
+    """
+
+    def __init__(self, records: int, size: int, age: float) -> None:
+        self._limits = (records, size, age)
+        self._entries: list[Entry] = []
+        self._begins: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+        self._bytes = 0
+        self._oldest = 0.0
+
+    def place(self, partition: int, position: int) -> None:
+        """A partition goes on from `position`; what was collected of it is forgotten."""
+        self.forget([partition])
+        self._begins[partition] = self._ends[partition] = position
+
+    def forget(self, partitions: Iterable[int]) -> None:
+        """Partitions that are no longer ours: their entries leave unwritten."""
+        gone = set(partitions)
+        if gone & {entry.record.partition for entry in self._entries}:
+            self._replace([e for e in self._entries if e.record.partition not in gone])
+        for partition in gone:
+            self._begins.pop(partition, None)
+            self._ends.pop(partition, None)
+
+    def _replace(self, entries: list[Entry]) -> None:
+        self._entries = entries
+        self._bytes = sum(size_of(e) for e in entries)
+
+    def add(self, entries: Iterable[Entry], now: float) -> None:
+        """Takes entries in, except those of foreign partitions and those that were seen already."""
+        for entry in entries:
+            record = entry.record
+            if record.offset >= self._ends.get(record.partition, record.offset + 1):
+                if not self._entries:
+                    self._oldest = now
+                self._entries.append(entry)
+                self._bytes += size_of(entry)
+                self._ends[record.partition] = record.offset + 1
+
+    @property
+    def full(self) -> bool:
+        return len(self._entries) >= self._limits[0] or self._bytes >= self._limits[1]
+
+    def due(self, now: float, *, dry: bool) -> bool:
+        """Whether the batch should be written now; `dry`: the last poll brought nothing."""
+        old = now - self._oldest >= self._limits[2]
+        return bool(self._entries) and (dry or old or self.full)
+
+    def batch(self) -> Batch | None:
+        """What is collected, as a value; None if nothing is."""
+        if not self._entries:
+            return None
+        touched = {entry.record.partition for entry in self._entries}
+        return Batch(tuple(self._entries), {p: Span(self._begins[p], self._ends[p]) for p in sorted(touched)})
+
+    def written(self) -> None:
+        """All that was collected is committed."""
+        self._replace([])
+        self._begins = dict(self._ends)
+
+
+def size_of(entry: Entry) -> int:
+    """Bytes of an entry that count toward a batch's bound."""
+    return len(entry.record.value or b"") + len(entry.record.key or b"")
+
+
+def halves(batch: Batch) -> tuple[Batch, Batch]:
+    """Two batches that, one after the other, are the batch; at least two entries are needed."""
+    middle = len(batch.entries) // 2
+    first, second = batch.entries[:middle], batch.entries[middle:]
+    cuts = {p: span.begin for p, span in batch.spans.items()}
+    cuts |= {entry.record.partition: entry.record.offset + 1 for entry in first}
+    return part(first, batch.spans, {}, cuts), part(second, batch.spans, cuts, {})
+
+
+def part(
+    entries: tuple[Entry, ...], spans: Mapping[int, Span], begins: Mapping[int, int], ends: Mapping[int, int]
+) -> Batch:
+    own = sorted({entry.record.partition for entry in entries})
+    cut = {p: Span(begins.get(p, spans[p].begin), ends.get(p, spans[p].end)) for p in own}
+    return Batch(entries, cut)
+
+
+def with_content(batch: Batch, entry: Entry) -> Batch:
+    """The one-entry batch with its entry exchanged."""
+    return structs.replace(batch, entries=(entry,))

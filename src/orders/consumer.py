@@ -1,0 +1,317 @@
+"""Kafka to records: assignment at the stored positions, pause and resume. Group offsets are never read.
+
+With `producer` the only module that knows the Kafka client. All callbacks run inside `poll`, in the same thread.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, cast
+
+import structlog
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from orders.errors import Away, OrdersError, SetupWrong
+from orders.record import Record
+
+log = structlog.get_logger()
+
+REQUEST_SECONDS = 5.0
+CONSUME_MOST = 500
+"""Most messages taken at once: more gains nothing, and each holds 1.5 KB until it is a record."""
+SETUP_ERRORS = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,  # noqa: SLF001 - the client's own name for its public local errors
+    }
+)
+BEYOND_ERRORS = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001 - as above
+GROUP_PROTOCOLS = {
+    "classic": {"partition.assignment.strategy": "cooperative-sticky"},
+    "consumer": {"group.remote.assignor": "uniform"},
+}
+
+
+Headers = Iterable[tuple[str, str | bytes | None]]
+
+
+class Positions(Protocol):
+    """Where the partitions of the topic stand, as PostgreSQL has it."""
+
+    def positions(self) -> Mapping[tuple[str, int], int]: ...
+    def begin(self, topic_id: str, partition: int, position: int) -> None: ...
+
+
+class Owner(Protocol):
+    """Who is told which partitions come and go."""
+
+    def placed(self, partition: int, position: int) -> None: ...
+    def lost(self, partitions: Iterable[int]) -> None: ...
+
+
+def consumer_config(
+    *, bootstrap: str, group: str, member: str, protocol: str, session_seconds: float, queue_bytes: int
+) -> dict[str, Any]:
+    """Properties of an ingest's consumer; queue and fetch limits are the bound of its memory."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": bootstrap,
+        "group.id": group,
+        "client.id": member,
+        "group.protocol": protocol,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "error",  # any other value skips silently where retention has passed us
+        "queued.max.messages.kbytes": max(queue_bytes // 1024, 1),
+        "queued.min.messages": 10_000,
+        "fetch.message.max.bytes": 2**20,
+        "fetch.wait.max.ms": 100,
+        "reconnect.backoff.max.ms": 1000,
+        "topic.metadata.refresh.interval.ms": 10_000,
+    }
+    if protocol == "classic":
+        # A static member that died comes back to its partitions at once. Under KIP-848 the broker refuses
+        # it until the old session ends, so that there a new member is faster.
+        config |= {"group.instance.id": member, "session.timeout.ms": int(session_seconds * 1000)}
+    return config | GROUP_PROTOCOLS[protocol]
+
+
+class OrderConsumer:
+    """A member of the consumer group, reading one topic.
+
+    A partition whose position cannot be told is assigned paused, and `trouble` says why until `place` finds it.
+    """
+
+    def __init__(self, config: Mapping[str, Any], topic: str, positions: Positions, owner: Owner) -> None:
+        logger = logging.getLogger("librdkafka")
+        self._consumer = Consumer(dict(config), logger=logger)
+        self._admin = AdminClient({"bootstrap.servers": config["bootstrap.servers"]}, logger=logger)
+        self._topic = topic
+        self._positions = positions
+        self._owner = owner
+        self._assigned: set[int] = set()
+        self._unplaced: set[int] = set()
+        self._held = False
+        self.trouble: OrdersError | None = None
+        self.topic_id = ""
+        self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
+
+    @property
+    def partitions(self) -> list[int]:
+        """Partitions that are assigned to us, sorted."""
+        return sorted(self._assigned)
+
+    def poll(self, wait: float) -> list[Record]:
+        """Records that are there, after at most `wait` seconds for the first; raises `SetupWrong`."""
+        first = self._consumer.poll(wait)
+        if first is None:
+            return []
+        messages = [first, *self._consumer.consume(CONSUME_MOST, 0)]
+        return [record_of(message) for message in messages if not self._failed(message)]
+
+    def _failed(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return False
+        if error.fatal():
+            raise KafkaException(error)
+        if error.code() in BEYOND_ERRORS:
+            self._unplace([message.partition() or 0], SetupWrong(self._beyond(message.partition() or 0)))
+        elif error.code() in SETUP_ERRORS:
+            self.trouble = SetupWrong(f"Kafka refuses topic {self._topic}: {error.name()}")
+        return True
+
+    def _beyond(self, partition: int) -> str:
+        return (
+            f"the stored position of {self._topic}/{partition} is outside of what Kafka holds: retention has passed "
+            "it, or the log went back; decide where to go on and set the partition's row in table positions"
+        )
+
+    # -- assignment --
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        numbers = [p.partition for p in partitions]
+        self._assigned.update(numbers)
+        found = self._try_positions(numbers)
+        consumer.incremental_assign([TopicPartition(self._topic, n, found.get(n, OFFSET_BEGINNING)) for n in numbers])
+        self._unplaced.update(set(numbers) - set(found))
+        self._pause(numbers if self._held else [n for n in numbers if n not in found])
+        log.info("partitions_assigned", partitions=numbers, waiting=sorted(self._unplaced))
+        self._tell(found)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        numbers = [p.partition for p in partitions]
+        self._assigned.difference_update(numbers)
+        self._unplaced.difference_update(numbers)
+        self._owner.lost(numbers)
+        consumer.incremental_unassign(partitions)
+        log.info("partitions_revoked", partitions=numbers)
+
+    def _tell(self, found: Mapping[int, int]) -> None:
+        for partition, position in found.items():
+            self._owner.placed(partition, position)
+        self.mirror(found)
+
+    def place(self) -> None:
+        """Tries again to find positions that could not be told; `trouble` says what is in the way."""
+        waiting = sorted(self._unplaced)
+        found = self._try_positions(waiting) if waiting else {}
+        try:
+            for partition, position in found.items():
+                self._consumer.seek(TopicPartition(self._topic, partition, position))
+        except KafkaException as error:
+            self.trouble = Away(f"Kafka cannot seek yet ({error.args[0].name()})")
+            return
+        self._unplaced.difference_update(found)
+        if found and not self._held:
+            self._consumer.resume(self._named(found))
+        self._tell(found)
+
+    def check(self) -> None:
+        """Whether this is still the topic that was assigned; to be called every few seconds."""
+        if self._unplaced:
+            return self.place()
+        try:
+            same = self.read_topic_id() == self.topic_id
+        except OrdersError as error:
+            self.trouble = error
+            return None
+        self.trouble = None
+        return None if same or not self._assigned else self.replace()
+
+    def replace(self) -> None:
+        """Goes back to the stored positions, in all partitions."""
+        self._unplace(self.partitions, None)
+        self.place()
+
+    def _unplace(self, partitions: Iterable[int], trouble: OrdersError | None) -> None:
+        numbers = [p for p in partitions if p in self._assigned]
+        self._unplaced.update(numbers)
+        self._owner.lost(numbers)
+        self._pause(numbers)
+        self.trouble = trouble or self.trouble
+
+    def _try_positions(self, partitions: list[int]) -> dict[int, int]:
+        try:
+            found = self._find_positions(partitions)
+        except OrdersError as error:
+            log.warning("positions_unknown", partitions=partitions, reason=str(error))
+            self.trouble = error
+            return {}
+        self.trouble = None
+        return found
+
+    def _find_positions(self, partitions: list[int]) -> dict[int, int]:
+        self.topic_id = self.read_topic_id()
+        stored = self._positions.positions()
+        if stored and not any(topic_id == self.topic_id for topic_id, _ in stored):
+            raise SetupWrong(
+                f"topic {self._topic} was made anew: PostgreSQL holds positions of an older topic of that name; "
+                "to read the new one from its start, delete the rows of this topic from table positions"
+            )
+        return {n: self._checked(n, stored.get((self.topic_id, n))) for n in partitions}
+
+    def _checked(self, partition: int, position: int | None) -> int:
+        low, high = self._watermarks(partition)
+        if position is None:
+            self._positions.begin(self.topic_id, partition, low)
+            position = self._positions.positions()[self.topic_id, partition]
+        if not low <= position <= high:
+            raise SetupWrong(self._beyond(partition))
+        return position
+
+    def _watermarks(self, partition: int) -> tuple[int, int]:
+        try:
+            marks = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), REQUEST_SECONDS)
+        except KafkaException as error:
+            raise Away(f"Kafka cannot tell its offsets ({error.args[0].name()})") from error
+        if marks is None:
+            raise Away("Kafka did not tell its offsets in time")
+        return marks
+
+    def read_topic_id(self) -> str:
+        """The topic's id, which changes when a topic is made anew; raises `Away` or `SetupWrong`."""
+        return topic_id_of(self._admin, self._topic)
+
+    # -- flow --
+
+    def hold(self) -> None:
+        """Stops fetching; polling must go on, or the group takes the partitions away."""
+        self._held = True
+        self._pause(self.partitions)
+
+    def go_on(self) -> None:
+        """Fetches again, wherever the position is known."""
+        self._held = False
+        self._consumer.resume(self._named(self._assigned - self._unplaced))
+
+    def _pause(self, partitions: Iterable[int]) -> None:
+        self._consumer.pause(self._named(partitions))
+
+    def mirror(self, offsets: Mapping[int, int]) -> None:
+        """Shows positions as the group's offsets, for lag tools and scalers; nothing depends on it."""
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(
+                offsets=[TopicPartition(self._topic, p, o) for p, o in offsets.items()], asynchronous=True
+            )
+        except KafkaException as error:
+            log.debug("mirror_failed", reason=error.args[0].name())
+
+    def _named(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, p) for p in sorted(partitions)]
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def record_of(message: Message) -> Record:
+    """Our own value for Kafka's message, which is not kept: it holds more memory than its bytes."""
+    kind, time = message.timestamp()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    headers_lost = False
+    try:
+        headers = tuple((name, value_bytes(value)) for name, value in cast("Headers", message.headers() or ()))
+    except UnicodeDecodeError:
+        headers_lost = True
+    return Record(
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        time=None if kind == TIMESTAMP_NOT_AVAILABLE else time,
+        key=value_bytes(message.key()),
+        value=value_bytes(message.value()),
+        headers=headers,
+        headers_lost=headers_lost,
+    )
+
+
+def value_bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+def topic_id_of(admin: AdminClient, topic: str) -> str:
+    """The id of a topic as text; raises `Away`, or `SetupWrong` with the command that makes the topic."""
+    try:
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
+        return str(described[topic].result(REQUEST_SECONDS + 1).topic_id)
+    except KafkaException as error:
+        if error.args[0].code() in SETUP_ERRORS:
+            raise SetupWrong(
+                f"Kafka has no topic {topic} for us ({error.args[0].name()}); "
+                f"make it: kafka-topics.sh --create --topic {topic} --partitions 4 --bootstrap-server …"
+            ) from error
+        raise Away(f"Kafka cannot be reached ({error.args[0].name()})") from error
+    except TimeoutError as error:
+        raise Away("Kafka did not answer in time") from error

@@ -1,0 +1,41 @@
+"""Every error of ours, as a tree; the class alone decides what happens next.
+
+OrdersError
+├── Away            something is away (PostgreSQL, Kafka, memory): keep everything, try again later
+├── SetupWrong      the set-up is wrong: stop consuming, say so, go on when mended
+├── Rejected        PostgreSQL would not take what a transaction holds; trial finds the record to blame
+├── PositionsMoved  the stored positions are not where a batch begins: nothing is written, read again from them
+├── UsageError      the caller's mistake: one sentence with the next step, exit status 2
+└── StartError      a service could not be started or is not ours: one sentence, exit status 1
+
+A message that is bad is no error here but a value (`record.Invalid`): it becomes a dead letter or a 422.
+Foreign errors (psycopg, librdkafka, LMDB) are translated once, in the module that knows the library.
+"""
+
+
+class OrdersError(Exception):
+    """Base of all; its text is one sentence for a person, without personal data or secrets."""
+
+
+class Away(OrdersError):
+    """Something we need is away: nothing is lost, the same step is tried again with backoff."""
+
+
+class SetupWrong(OrdersError):
+    """The set-up is wrong (right, schema, topic, login): consumption stops until it is mended."""
+
+
+class Rejected(OrdersError):
+    """A transaction failed for what it holds: its halves are tried until the record to blame stands alone."""
+
+
+class PositionsMoved(OrdersError):
+    """Somebody else wrote these records, or our own commit's reply was lost: seek to the stored positions."""
+
+
+class UsageError(OrdersError):
+    """The caller asked for something that cannot be; the text says what to do instead."""
+
+
+class StartError(OrdersError):
+    """A service could not be started; the text says why and what to do."""

@@ -1,0 +1,293 @@
+"""The fast lane: a GET of an order in memory is answered from the HTTP parser's callbacks, without a framework.
+
+It subclasses uvicorn's httptools protocol and hands everything else, unchanged, to the application: nothing but the
+time tells the lanes apart. For both it adds what uvicorn lacks: the rules of RFC 9112 about Host, a bound on the
+header section, deadlines for a request to arrive, and reading that stops while pipelined requests wait.
+"""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from orders.errors import OrdersError
+
+PREFIX = b"/orders/"
+LONGEST_URL = len(PREFIX) + 128
+MAX_HEAD = 32_768
+"""Most bytes of a request's line and fields; the head is bounded by this and the chunk that it began in."""
+MAX_FIELDS = 100
+HEAD_SECONDS = 10.0
+"""How long a new connection may take to send its first request, and any request to send its head."""
+BODY_SECONDS = 60.0
+"""How long a request may take from its first byte to its last."""
+
+NOTED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[^\]@/]+\])(?::[0-9]*)?")
+"""Host of RFC 9110, 7.2: a name, an IPv4 address or an IPv6 one in brackets, and a port; no userinfo, no path."""
+
+Lookup = Callable[[bytes], bytes | None]
+
+JSON_FIELDS = b"content-type: application/json\r\ncontent-length: "
+END = b"\r\n\r\n"
+CLOSE_END = b"\r\nconnection: close\r\n\r\n"
+
+
+class Refused(Exception):  # noqa: N818 - a verdict that leaves the parser, not an error of ours
+    """Ends the parsing of a connection; the parser reports it as its own error."""
+
+
+class Flow(FlowControl):
+    """Reading stays paused while pipelined requests wait: each of them would else let more of them in."""
+
+    def __init__(self, transport: asyncio.Transport, pipeline: deque[Any]) -> None:
+        super().__init__(transport)
+        self._pipeline = pipeline
+
+    def resume_reading(self) -> None:
+        if not self._pipeline:
+            super().resume_reading()
+
+
+class FastLane(HttpToolsProtocol):
+    """One connection. `fast_lane` makes the class that a server is given."""
+
+    lookup: Lookup | None = None
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._hit: bytes | None = None
+        self._keep = True
+        self._host = b""
+        self._hosts = 0
+        self._host_valid = True
+        self._plain = True
+        self._in_head = False
+        self._in_request = False
+        self._head_bytes = 0
+        self._chunk_bytes = 0
+        self._last = False
+        self._deaf = False
+        self._refusal = (400, "Invalid HTTP request")
+        self._deadline: asyncio.TimerHandle | None = None
+        self._fields: list[tuple[bytes, bytes]] | None = None
+        self._head = b""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = Flow(transport, self.pipeline)
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._clear_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        self._chunk_bytes = len(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self._refuse(431, "Header section too large")
+                return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._ignore_upgrade()
+        except httptools.HttpParserError:
+            if not self._deaf:
+                self._refuse(*self._refusal)
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._in_request:
+            if self._deadline is None:
+                seconds = HEAD_SECONDS if self._in_head else BODY_SECONDS
+                self._deadline = self.loop.call_later(seconds, self._too_late)
+        elif not self._busy() and not self._last:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        if self._in_request and not self._deaf:
+            self._refuse(408, "The request took too long to arrive")
+        elif not self._busy():
+            self.transport.close()
+
+    # What the parser calls, in this order.
+
+    def on_message_begin(self) -> None:
+        if self._last:
+            self._deaf = True
+            raise Refused
+        if self._deadline is not None:
+            self._clear_deadline()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._hosts = 0
+        self._host_valid = self._plain = self._in_head = self._in_request = True
+        self._head_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer: nobody reads them, so nobody keeps them
+        name = name.lower()
+        self.headers.append((name, value))
+        if name in NOTED:
+            self._note(name, value)
+
+    def _note(self, name: bytes, value: bytes) -> None:
+        if name != b"host":
+            self._plain = False
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            return
+        self._hosts += 1
+        if value != self._host:
+            if HOST.fullmatch(value):
+                self._host = value
+            else:
+                self._host_valid = False
+
+    def on_headers_complete(self) -> None:
+        if self._chunk_bytes > MAX_HEAD or len(self.headers) > MAX_FIELDS:
+            self._check_size()
+        version = self.parser.get_http_version()
+        if self._hosts != 1 or not self._host_valid:
+            self._check_host(version)
+        if not (self._plain and version == "1.1" and self.url.startswith(PREFIX) and self._find()):
+            self._hand_over()
+        self._in_head = False
+
+    def _check_size(self) -> None:
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > MAX_HEAD or len(self.headers) > MAX_FIELDS:
+            self._refusal = (431, "Header section too large")
+            raise Refused
+
+    def _check_host(self, version: str) -> None:
+        if self._hosts > 1 or not self._host_valid or (self._hosts == 0 and version == "1.1"):
+            self._refusal = (400, "Invalid Host")
+            raise Refused
+
+    def _find(self) -> bool:
+        if self.lookup is None or len(self.url) > LONGEST_URL or self.parser.get_method() != b"GET":
+            return False
+        if self._busy() or self.pipeline or self.flow.write_paused:
+            return False
+        try:
+            # A uid has no "?", "%" or "/": what is no plain path is not found.
+            self._hit = self.lookup(self.url[len(PREFIX) :])
+        except OrdersError:
+            return False
+        self._keep = self.parser.should_keep_alive()
+        return self._hit is not None
+
+    def _hand_over(self) -> None:
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers.extend(headers)
+        super().on_headers_complete()
+        self._last = not self.cycle.keep_alive
+
+    def on_message_complete(self) -> None:
+        self._in_request = False
+        if self._hit is None:
+            super().on_message_complete()
+        else:
+            body, self._hit = self._hit, None
+            self._answer(body)
+
+    def _answer(self, body: bytes) -> None:
+        state = self.server_state
+        if state.default_headers is not self._fields:  # made anew every second, with the date
+            self._fields = state.default_headers
+            fields = b"".join(b"%b: %b\r\n" % field for field in self._fields)
+            self._head = STATUS_LINE[200] + fields + JSON_FIELDS
+        state.total_requests += 1
+        end = END if self._keep else CLOSE_END
+        self.transport.write(b"%b%d%b%b" % (self._head, len(body), end, body))
+        if not self._keep:
+            self._last = True
+            self.transport.close()
+
+    # Connections that end.
+
+    def _ignore_upgrade(self) -> None:
+        # What follows the head may be a body or another request; the parser cannot tell, so the connection ends here.
+        self._deaf = self._last = True
+        self.cycle.keep_alive = False
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answers after the requests that wait, as the application would have, and reads no more."""
+        self._deaf = self._last = True
+        if self._in_request and not self._in_head and not self._abandon():
+            return
+        self._in_request = False
+        super().on_message_begin()
+        self.url = b"/"
+        app, self.app = self.app, refusal(status, reason)
+        super().on_headers_complete()
+        self.app = app
+
+    def _abandon(self) -> bool:
+        """Takes back a request whose body broke off; False if it had its answer, and the connection is closed."""
+        cycle = self.cycle
+        if self.pipeline:
+            self.pipeline.popleft()
+        elif cycle.response_started:
+            self.transport.close()
+            return False
+        else:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self.cycle = None  # type: ignore[assignment]
+        return True
+
+
+def refusal(status: int, reason: str) -> ASGI3Application:
+    """An application that answers every request with this error and ends the connection."""
+    body = b'{"error":"%b"}' % reason.encode()
+    length = str(len(body)).encode()
+    fields = [(b"content-type", b"application/json"), (b"content-length", length), (b"connection", b"close")]
+
+    async def app(_scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": fields})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return app
+
+
+def fast_lane(lookup: Lookup | None) -> type[FastLane]:
+    """The protocol class of a server whose orders in memory `lookup` finds by uid; None: no fast lane."""
+    found = None if lookup is None else staticmethod(lookup)
+    return type("FastLane", (FastLane,), {"lookup": found})

@@ -1,0 +1,198 @@
+"""Keeps one memory true and full: restores it from PostgreSQL, and drops what other machines replaced.
+
+LISTEN needs a direct connection to PostgreSQL; through a transaction pool notices are lost.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import structlog
+from psycopg import IsolationLevel
+
+from orders.errors import OrdersError
+from orders.memory import Memory, Put
+from orders.order import Row, document, text
+from orders.postgres import Connection, connect, queries, translated
+from orders.settings import Settings
+from orders.timing import Clock, backoff, monotonic
+
+log = structlog.get_logger()
+
+CHANNEL = "orders_changed"
+LISTEN_SECONDS = 1.0
+PRUNE_SECONDS = 60.0
+HEARTBEAT_SECONDS = 5.0
+RESTORE_CHUNK = 500
+SAMPLED = 200
+"""How many of the newest orders tell the mean size of a document."""
+FILE_BYTES_PER_BYTE = 1.4
+"""What a byte of document takes in the file at most, measured: how many orders fit is reckoned with it."""
+RESTORE_TYPES = (
+    *["text"] * 14,
+    *["int8", "int8", "text", "int8", "int8", "int8"],
+    *["text"] * 6,
+    *["int8", "timestamptz", "text", "text"],
+    *["int8", "int8"],
+)
+WIDTH = len(Row._fields)
+
+
+class Keeper:
+    """One session with PostgreSQL at a time: listen first, then restore, then follow; anew when it is lost."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        memory: Memory,
+        stopping: Callable[[], bool],
+        clock: Clock = monotonic,
+    ) -> None:
+        self._connect = connect
+        self._memory = memory
+        self._stopping = stopping
+        self._clock = clock
+        self._identity: str | None = None
+        """Which database memory was true to, and how far, when it was last heard of."""
+        self._pruned_at = 0.0
+        self._beat_at = 0.0
+
+    def run(self) -> None:
+        """Keeps memory until `stopping`; an outage of PostgreSQL is waited out, memory serves on."""
+        waits = backoff()
+        while not self._stopping():
+            try:
+                with self._connect() as connection, translated():
+                    self._session(connection)
+                    waits = backoff()
+            except OrdersError as error:
+                log.warning("keeper_waits", reason=str(error))
+                self._post("waiting", reason=str(error))
+                self._idle(next(waits))
+
+    def _idle(self, seconds: float) -> None:
+        until = self._clock() + seconds
+        while not self._stopping() and self._clock() < until:
+            self._look_after()
+            time.sleep(min(0.2, seconds))
+
+    def _session(self, connection: Connection) -> None:
+        connection.execute(f"listen {CHANNEL}")
+        if self._identity is None or self._identity != self._read_identity(connection):
+            self._restore(connection)
+        while not self._stopping():
+            self._follow(connection)
+            if self._memory.restore_wanted():
+                self._restore(connection)
+
+    # -- follow --
+
+    def _follow(self, connection: Connection) -> None:
+        """One second of notices, and what has to be done now and then."""
+        self._hear(connection, LISTEN_SECONDS)
+        self._look_after()
+        now = self._clock()
+        if now - self._beat_at >= HEARTBEAT_SECONDS:
+            self._identity = self._read_identity(connection)
+            self._beat_at = now
+            self._post("ready")
+        if now - self._pruned_at >= PRUNE_SECONDS:
+            connection.execute(queries["prune_outcomes"])
+            self._pruned_at = now
+
+    def _hear(self, connection: Connection, seconds: float) -> None:
+        for notice in connection.notifies(timeout=seconds):
+            self._take(notice.payload)
+
+    def _take(self, payload: str) -> None:
+        notice = json.loads(payload)
+        if notice["memory"] != self._memory.identity:
+            self._memory.raise_floors([(order_uid, version) for order_uid, version in notice["changes"]])
+
+    def _look_after(self) -> None:
+        self._memory.clear_dead_readers()
+        self._memory.sweep()
+
+    def _read_identity(self, connection: Connection) -> str:
+        row = connection.execute(queries["identity"]).fetchone()
+        return str(row[0]) if row else ""
+
+    # -- restore --
+
+    def _restore(self, listening: Connection) -> None:
+        """Empties memory and fills it from one snapshot, oldest order first, while all else goes on."""
+        started = self._clock()
+        token = self._memory.begin_restore()
+        self._identity = self._read_identity(listening)
+        log.info("restore_begins")
+        with self._connect() as reading, translated():
+            reading.isolation_level = IsolationLevel.REPEATABLE_READ
+            with reading.transaction():
+                restored = self._fill(listening, reading, token)
+        if restored is None:
+            return
+        self._memory.end_restore(token)
+        log.info("restore_done", orders=restored, seconds=round(self._clock() - started, 2))
+        self._post("ready", restored, restored)
+
+    def _fill(self, listening: Connection, reading: Connection, token: float) -> int | None:
+        """How many orders were read; None where memory was emptied meanwhile, or the process is to stop."""
+        reading.execute("set local statement_timeout = 0")
+        first, total = self._begin(reading)
+        restored = 0
+        self._post("restoring", restored, total)
+        for chunk in chunks(rows_from(reading, first)):
+            if self._stopping() or not self._memory.restore(chunk, token):
+                return None
+            self._hear(listening, 0)  # what other machines replaced meanwhile must not stand until the end
+            restored += len(chunk)
+            self._post("restoring", restored, max(total, restored))
+        return restored
+
+    def _begin(self, reading: Connection) -> tuple[int, int]:
+        """The id where the budget begins, and how many orders there are from it on."""
+        newest = list(rows_from(reading, self._newest(reading, SAMPLED)))
+        mean = sum(len(put.document) for put in newest) / max(len(newest), 1)
+        fitting = int(self._memory.stats().budget / (max(mean, 1) * FILE_BYTES_PER_BYTE))
+        first = self._newest(reading, fitting)
+        counted = reading.execute(queries["count_orders_from"], {"id": first}).fetchone()
+        return first, counted[0] if counted else 0
+
+    def _newest(self, reading: Connection, count: int) -> int:
+        """The id from which on there are `count` orders; 0 where there are not so many."""
+        found = reading.execute(queries["newest_id"], {"newer": count}).fetchone()
+        return found[0] + 1 if found else 0
+
+    def _post(self, state: str, restored: int = 0, total: int = 0, reason: str = "") -> None:
+        notice = {"state": state, "restored": restored, "total": total, "reason": reason, "at": self._clock()}
+        self._memory.post("keeper", json.dumps(notice).encode())
+
+
+def rows_from(connection: Connection, first: int) -> Iterator[Put]:
+    """Orders from an id on, as they are served."""
+    with connection.cursor() as cursor, cursor.copy(queries["copy_orders_from"], {"id": first}) as copy:
+        copy.set_types(RESTORE_TYPES)
+        for values in copy.rows():
+            yield put_of(values)
+
+
+def put_of(values: tuple[Any, ...]) -> Put:
+    row = Row._make(values[:WIDTH])
+    return Put(row.order_uid, values[WIDTH + 1], document(values[WIDTH], text(row)))
+
+
+def chunks(puts: Iterator[Put]) -> Iterator[list[Put]]:
+    while chunk := list(islice(puts, RESTORE_CHUNK)):
+        yield chunk
+
+
+def keep(settings: Settings, stopping: Callable[[], bool]) -> None:
+    """Runs the keeper of one memory until `stopping`."""
+    memory = Memory.open(Path(settings.memory_path))
+    try:
+        Keeper(lambda: connect(settings.postgres_dsn, "keep"), memory, stopping).run()
+    finally:
+        memory.close()

@@ -1,0 +1,191 @@
+"""The order: one definition for Kafka, POST, the served document, the table's row and the schemas.
+
+An order exists in three forms, and this module alone knows how they belong together:
+
+* `Order`: msgspec structs, for decoding and checking;
+* `Row`: the values of its row in PostgreSQL, in the order of the columns;
+* `text`: its canonical JSON as bytes, without the `id`; with it, the document that is served.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+MAX_DOCUMENT_BYTES = 1_000_000
+"""Largest message that is taken, in bytes (Kafka's own default limit of a batch is 1,048,588)."""
+MAX_NESTING = 64
+"""Deepest nesting of objects and arrays, the order itself being 1."""
+MAX_UNKNOWN_FIELDS = 256
+"""Most unknown fields in one object of the order."""
+
+UID_PATTERN = r"^(?!\.{1,2}$)[A-Za-z0-9._~-]{1,128}$(?!\n)"
+"""Means the same to Python and to the ECMAScript of JSON Schema; HTTP clients resolve `.` and `..` in paths."""
+MOMENT_PATTERN = (
+    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,30})?"
+    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$(?!\n)"
+)
+
+Uid = Annotated[str, Meta(pattern=UID_PATTERN, description="Names the order in URLs; RFC 3986, 2.3; not `.` or `..`")]
+Text = Annotated[str, Meta(max_length=1_000)]
+Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""What a `bigint` column holds. Zero is a legal amount."""
+Moment = Annotated[
+    str,
+    Meta(
+        pattern=MOMENT_PATTERN,
+        description="RFC 3339 with an offset, no leap second; kept to the microsecond, served in UTC",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+
+
+class Delivery(Struct, frozen=True, gc=False):
+    name: Text
+    phone: Text
+    zip: Text
+    city: Text
+    address: Text
+    region: Text
+    email: Text
+
+
+class Payment(Struct, frozen=True, gc=False):
+    transaction: Text
+    request_id: Text
+    currency: Text
+    provider: Text
+    amount: Integer
+    payment_dt: Integer
+    bank: Text
+    delivery_cost: Integer
+    goods_total: Integer
+    custom_fee: Integer
+
+
+class Item(Struct, frozen=True, gc=False):
+    chrt_id: Integer
+    track_number: Text
+    price: Integer
+    rid: Text
+    name: Text
+    sale: Integer
+    size: Text
+    total_price: Integer
+    nm_id: Integer
+    brand: Text
+    status: Integer
+
+
+Items = Annotated[tuple[Item, ...], Meta(min_length=1, max_length=1_000)]
+
+
+class Order(Struct, frozen=True):
+    """Every field of the original's sample, in its order; all are required."""
+
+    order_uid: Uid
+    track_number: Text
+    entry: Text
+    delivery: Delivery
+    payment: Payment
+    items: Items
+    locale: Text
+    internal_signature: Text
+    customer_id: Text
+    delivery_service: Text
+    shardkey: Text
+    sm_id: Integer
+    date_created: Moment
+    oof_shard: Text
+
+
+class Row(NamedTuple):
+    """An order's own columns of the table `orders`, in the table's order.
+
+    `items` is the JSON array as it is served. `extra` is a JSON object with the unknown fields of the
+    order ("order"), its delivery and its payment, each value as the text that came; None without any.
+    """
+
+    order_uid: str
+    track_number: str
+    entry: str
+    delivery_name: str
+    delivery_phone: str
+    delivery_zip: str
+    delivery_city: str
+    delivery_address: str
+    delivery_region: str
+    delivery_email: str
+    payment_transaction: str
+    payment_request_id: str
+    payment_currency: str
+    payment_provider: str
+    payment_amount: int
+    payment_dt: int
+    payment_bank: str
+    payment_delivery_cost: int
+    payment_goods_total: int
+    payment_custom_fee: int
+    items: str
+    locale: str
+    internal_signature: str
+    customer_id: str
+    delivery_service: str
+    shardkey: str
+    sm_id: int
+    date_created: datetime
+    oof_shard: str
+    extra: str | None
+
+
+class Content(Struct, frozen=True, gc=False):
+    """A valid order in the two forms that the write path needs: its row, and its canonical text."""
+
+    row: Row
+    text: bytes
+
+
+class Extra(Struct, frozen=True, omit_defaults=True):
+    """Unknown fields by the object they stood in, each value as raw JSON text."""
+
+    order: dict[str, Raw] = {}
+    delivery: dict[str, Raw] = {}
+    payment: dict[str, Raw] = {}
+
+
+encode = msgspec.json.Encoder().encode
+_compose: Callable[..., Order] = Order
+"""Structs do not check what they are made of: parts of an order may be ready-made text (`Raw`)."""
+_decode_extra = msgspec.json.Decoder(Extra).decode
+
+
+def served_moment(instant: datetime) -> str:
+    """An aware datetime as it is served: RFC 3339 in UTC with `Z`, a fraction of six digits or none."""
+    return instant.astimezone(UTC).isoformat()[:-6] + "Z"
+
+
+def with_unknown(known: bytes, unknown: dict[str, Raw]) -> bytes:
+    """The JSON object `known` with the unknown fields after its own."""
+    return known[:-1] + b"," + encode(unknown)[1:] if unknown else known
+
+
+def text(row: Row) -> bytes:
+    """The canonical JSON of a row, byte for byte what the decoder made when it came in."""
+    delivery: Delivery | Raw = Delivery(*row[3:10])
+    payment: Payment | Raw = Payment(*row[10:20])
+    extra = None if row.extra is None else _decode_extra(row.extra)
+    if extra is not None:
+        delivery = Raw(with_unknown(encode(delivery), extra.delivery))
+        payment = Raw(with_unknown(encode(payment), extra.payment))
+    moment = served_moment(row.date_created)
+    order = _compose(*row[:3], delivery, payment, Raw(row.items), *row[21:27], moment, row.oof_shard)
+    known = encode(order)
+    return known if extra is None else with_unknown(known, extra.order)
+
+
+def document(order_id: int, canonical: bytes) -> bytes:
+    """The served bytes: `{"order":{"id":…,…}}` around the canonical text of an order."""
+    return b'{"order":{"id":%d,%b}' % (order_id, canonical[1:])

@@ -1,0 +1,308 @@
+"""The write path's loop and, in `Writer.commit`, the order of its effects on one screen."""
+
+import json
+import secrets
+import socket
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from orders import consumer as kafka
+from orders import decoder, sample
+from orders.batcher import Batcher, halves, with_content
+from orders.errors import Away, OrdersError, PositionsMoved, Rejected, SetupWrong
+from orders.fold import fold, uids_of
+from orders.memory import Change, Memory, Put
+from orders.order import Content, document
+from orders.postgres import connect
+from orders.record import Batch, Entry, Invalid, Record
+from orders.settings import Settings
+from orders.store import Plan, Store, undone
+from orders.timing import Clock, backoff, monotonic
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.5
+WATCH_SECONDS = 1.0
+CHECK_SECONDS = 5.0
+MARK_SECONDS = 30.0
+"""How long a mark may be set before COMMIT is sent; marks live for a minute, and COMMIT has its own time-out."""
+
+
+class SharedMemory(Protocol):
+    """What the write path does to memory; the rule behind it is `memory`'s."""
+
+    @property
+    def identity(self) -> str: ...
+    def mark(self, uids: Sequence[str], writer: int) -> None: ...
+    def unmark(self, uids: Sequence[str], writer: int) -> None: ...
+    def settle(self, changes: Sequence[Change], writer: int, as_of: float) -> None: ...
+    def put(self, puts: Sequence[Put], as_of: float) -> int: ...
+    def post(self, name: str, state: bytes) -> None: ...
+
+
+def unobserved(_point: str) -> None:
+    """Nobody watches the named points inside a batch; tests kill the process at them."""
+
+
+class Writer:
+    """Writes batches of one topic, whole or, where PostgreSQL refuses one, down to the record to blame."""
+
+    def __init__(
+        self,
+        store: Store,
+        memory: SharedMemory,
+        clock: Clock = monotonic,
+        at: Callable[[str], None] = unobserved,
+    ) -> None:
+        self._store = store
+        self._memory = memory
+        self._clock = clock
+        self._at = at
+        self._mark = secrets.randbits(63)
+
+    def commit(self, batch: Batch, topic_id: str) -> None:
+        """One batch, one transaction, then memory.
+
+        Raises `Away`, `SetupWrong`, `Rejected` or `PositionsMoved`; then nothing is written, or, where the
+        reply to COMMIT was lost, all is, and the positions say so.
+        """
+        marked: list[str] = []
+        sent_at = 0.0
+        try:
+            with self._store.transaction(topic_id) as transaction:
+                transaction.lock(batch.spans)
+                known = transaction.known(uids_of(batch.entries))
+                plan = transaction.number(fold(batch.entries, known, topic_id))
+                self._at("before copy")
+                transaction.write(plan)
+                transaction.advance(batch.spans)
+                transaction.notify(self._memory.identity, plan.changes)
+                self._at("after copy")
+                marked_at = self._clock()
+                marked = [order_uid for order_uid, _ in plan.changes]
+                self._memory.mark(marked, self._mark)
+                self._at("before commit")
+                if self._clock() - marked_at > MARK_SECONDS:
+                    raise Away("this process was stopped for longer than its marks may stand")
+                sent_at = self._clock()
+        except OrdersError:
+            if marked and not sent_at:  # once COMMIT was sent nobody knows: the marks stay until they expire
+                self._memory.unmark(marked, self._mark)
+            raise
+        self._at("after commit")
+        self._fill(plan, sent_at)
+        self._at("after fill")
+
+    def _fill(self, plan: Plan, as_of: float) -> None:
+        puts = [Put(n.write.row.order_uid, n.version, document(n.id, n.write.text)) for n in plan.writes]
+        changed = {order_uid for order_uid, _ in plan.changes}
+        self._memory.put([put for put in puts if put.order_uid not in changed], as_of)
+        changes = [Change(*put) for put in puts if put.order_uid in changed]
+        changes += [Change(gone.order_uid, gone.version, None) for gone in plan.gone]
+        if changes:
+            self._memory.settle(changes, self._mark, as_of)
+
+    def write(self, batch: Batch, topic_id: str) -> None:
+        """Writes a batch; a record that PostgreSQL refuses becomes a dead letter, its neighbours are stored."""
+        try:
+            self.commit(batch, topic_id)
+        except Rejected as first:
+            log.info("batch_rejected", records=len(batch.entries), reason=str(first))
+            self._try(batch, topic_id)
+
+    def _try(self, batch: Batch, topic_id: str) -> None:
+        try:
+            return self.commit(batch, topic_id)  # two ingests that met on one uid need no more than this
+        except Rejected as again:
+            if len(batch.entries) == 1:
+                return self._blame(batch, topic_id, again)
+        for half in halves(batch):
+            self.write(half, topic_id)
+        return None
+
+    def _blame(self, batch: Batch, topic_id: str, reason: Rejected) -> None:
+        """A record failed alone, twice: it is bad if a probe passes, else the set-up is wrong."""
+        entry = batch.entries[0]
+        if isinstance(entry.content, Invalid):
+            raise SetupWrong(f"PostgreSQL does not take a dead letter: {reason}") from reason
+        self._probe(topic_id)
+        refused = Entry(entry.record, Invalid(str(reason)), reply=entry.reply)
+        self.write(with_content(batch, refused), topic_id)
+
+    def _probe(self, topic_id: str) -> None:
+        """Writes an order that is beyond doubt, and takes it back; raises `SetupWrong` if it cannot be."""
+        entry = probe_entry()
+        try:
+            with self._store.transaction(topic_id) as transaction, undone():
+                transaction.write(transaction.number(fold([entry], {}, topic_id)))
+        except Rejected as error:
+            raise SetupWrong(f"PostgreSQL takes no order at all: {error}") from error
+
+
+def probe_entry() -> Entry:
+    """An order that nobody has, as if it came from a record."""
+    content = decoder.decode(next(iter(sample.samples(1, 0))))
+    if not isinstance(content, Content):
+        raise TypeError("the sample is no valid order")
+    row = content.row._replace(order_uid=f"probe~{secrets.token_hex(16)}")
+    return Entry(Record(0, 0, None, None, None), Content(row, content.text))
+
+
+class Stream(Protocol):
+    """What the loop asks of Kafka."""
+
+    trouble: OrdersError | None
+    topic_id: str
+
+    @property
+    def partitions(self) -> list[int]: ...
+    def poll(self, wait: float) -> list[Record]: ...
+    def hold(self) -> None: ...
+    def go_on(self) -> None: ...
+    def check(self) -> None: ...
+    def replace(self) -> None: ...
+    def mirror(self, offsets: Mapping[int, int]) -> None: ...
+    def close(self) -> None: ...
+
+
+class Ingest:
+    """The loop: poll, decode, batch, write; on an outage hold, keep polling, and try again."""
+
+    def __init__(
+        self, name: str, batcher: Batcher, writer: Writer, memory: SharedMemory, clock: Clock = monotonic
+    ) -> None:
+        self._name = name
+        self._batcher = batcher
+        self._writer = writer
+        self._memory = memory
+        self._clock = clock
+        self._held: OrdersError | None = None
+        self._waits = backoff()
+        self._retry_at = 0.0
+        self._watched_at = self._checked_at = clock()
+        self.stream: Stream
+
+    # -- the consumer's owner --
+
+    def placed(self, partition: int, position: int) -> None:
+        self._batcher.place(partition, position)
+
+    def lost(self, partitions: Iterable[int]) -> None:
+        self._batcher.forget(partitions)
+
+    # -- the loop --
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Consumes until `stopping`; then writes what it holds and leaves the group."""
+        try:
+            while not stopping():
+                self.step()
+            self._flush()
+        finally:
+            self.stream.close()
+
+    def step(self) -> None:
+        """One turn: at most half a second of waiting, at most one batch."""
+        records = self.stream.poll(self._patience())
+        now = self._clock()
+        self._batcher.add(map(decoder.read, records), now)
+        due = now >= self._retry_at if self._held else self._batcher.due(now, dry=not records)
+        if due:
+            self._flush()
+        self._watch()
+
+    def _patience(self) -> float:
+        if self._held:
+            return min(max(self._retry_at - self._clock(), 0.0), POLL_SECONDS)
+        return POLL_SECONDS if self._batcher.batch() is None else 0.0
+
+    def _flush(self) -> None:
+        batch = self._batcher.batch()
+        try:
+            if batch:
+                self._writer.write(batch, self.stream.topic_id)
+        except PositionsMoved as moved:
+            log.warning("positions_moved", reason=str(moved))
+            self.stream.replace()
+        except (Away, SetupWrong) as error:
+            return self._hold(error)
+        else:
+            self._batcher.written()
+            if batch:
+                self.stream.mirror({partition: span.end for partition, span in batch.spans.items()})
+        return self._go_on()
+
+    def _hold(self, error: OrdersError) -> None:
+        if self._held is None:
+            self.stream.hold()
+        if str(self._held) != str(error):
+            log.warning("consumption_held", reason=str(error))
+        self._held = error
+        self._retry_at = self._clock() + next(self._waits)
+
+    def _go_on(self) -> None:
+        if self._held is None:
+            return
+        log.info("consumption_goes_on")
+        self._held = None
+        self._waits = backoff()
+        self.stream.go_on()
+
+    def _watch(self) -> None:
+        """Looks after the topic, and tells the other processes how this one is."""
+        now = self._clock()
+        every = WATCH_SECONDS if self.stream.trouble else CHECK_SECONDS
+        if now - self._checked_at >= every:
+            self.stream.check()
+            self._checked_at = self._clock()
+        if now - self._watched_at >= WATCH_SECONDS:
+            self._watched_at = now
+            self._post()
+
+    def _post(self) -> None:
+        trouble = self._held or self.stream.trouble
+        state = "running" if trouble is None else "stopped" if isinstance(trouble, SetupWrong) else "paused"
+        notice = {
+            "partitions": self.stream.partitions,
+            "state": state,
+            "reason": str(trouble or ""),
+            "at": self._clock(),
+        }
+        self._memory.post(self._name, json.dumps(notice).encode())
+
+
+def member_id(settings: Settings, number: int) -> str:
+    """The same for the same ingest of the same machine and data directory, so that it gets its partitions back."""
+    place = zlib.crc32(str(settings.data).encode())
+    return f"orders-{socket.gethostname()}-{place:08x}-{number}"
+
+
+def ingest(
+    settings: Settings,
+    number: int,
+    stopping: Callable[[], bool],
+    at: Callable[[str], None] = unobserved,
+) -> None:
+    """Runs ingest process `number` until `stopping`; the composition root of the write path."""
+    memory = Memory.open(Path(settings.memory_path))
+    store = Store(lambda: connect(settings.postgres_dsn, "ingest"), settings.kafka_topic)
+    batcher = Batcher(settings.batch_records, settings.batch_bytes, settings.batch_age)
+    loop = Ingest(f"ingest:{number}", batcher, Writer(store, memory, at=at), memory)
+    config = kafka.consumer_config(
+        bootstrap=settings.kafka_bootstrap,
+        group=settings.kafka_group,
+        member=member_id(settings, number),
+        protocol=settings.kafka_protocol,
+        session_seconds=settings.kafka_session_timeout,
+        queue_bytes=settings.kafka_queue_bytes,
+    )
+    loop.stream = kafka.OrderConsumer(config, settings.kafka_topic, store, loop)
+    try:
+        loop.run(stopping)
+    finally:
+        store.close()
+        memory.close()

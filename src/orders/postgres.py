@@ -1,0 +1,107 @@
+"""PostgreSQL: connections with time-outs, named statements, and whose fault an error is."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg import IsolationLevel
+from psycopg.conninfo import make_conninfo
+from psycopg.errors import Error
+
+from orders.errors import Away, OrdersError, Rejected, SetupWrong
+
+CONNECT_SECONDS = 5
+NETWORK_SECONDS = 10
+"""How long sent bytes may stay unacknowledged, and a silent peer unnoticed."""
+
+AWAY = ("08", "53", "57", "40", "55P03", "58", "25006")
+"""SQLSTATE classes and codes of an outage (PostgreSQL manual, appendix A): nothing is wrong with what was sent."""
+SETUP = ("42", "28", "3D", "3F", "0A")
+"""SQLSTATE classes of a wrong set-up: objects, rights, logins, databases, schemas, features."""
+SETUP_AT_CONNECT = re.compile(r"authentication failed|does not exist|no pg_hba|permission denied|not permitted")
+"""libpq gives no SQLSTATE for a refused connection; a server that speaks another language counts as away."""
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def _load(text: str) -> Mapping[str, LiteralString]:
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+    bodies = (re.sub(r"^--.*\n?", "", body, flags=re.MULTILINE).strip() for body in parts[2::2])
+    return cast("Mapping[str, LiteralString]", dict(zip(parts[1::2], bodies, strict=True)))
+
+
+queries: Mapping[str, LiteralString] = _load(files("orders").joinpath("sql/queries.sql").read_text("utf-8"))
+"""Statements of sql/queries.sql by name."""
+
+
+def conninfo(dsn: str, application: str) -> str:
+    """The connection string with our time-outs, except those that `dsn` sets itself."""
+    ours: dict[str, str | int] = {
+        "connect_timeout": CONNECT_SECONDS,
+        "tcp_user_timeout": NETWORK_SECONDS * 1000,
+        "keepalives_idle": NETWORK_SECONDS,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "application_name": f"orders {application}",
+    }
+    try:
+        given = psycopg.conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError as error:
+        raise SetupWrong("the PostgreSQL connection string cannot be read; see ORDERS_POSTGRES_DSN") from error
+    wanted = {name: value for name, value in ours.items() if name not in given}
+    return make_conninfo(dsn, **wanted)
+
+
+def connect(dsn: str, application: str, *, statement_seconds: float = 30) -> Connection:
+    """A connection in autocommit, READ COMMITTED, whose statements, locks and idle transactions time out.
+
+    A process that was stopped, or a network that went silent, thus frees its locks within seconds.
+    Raises `Away` or `SetupWrong`.
+    """
+    with translated():
+        connection = psycopg.connect(conninfo(dsn, application), autocommit=True)
+        connection.isolation_level = IsolationLevel.READ_COMMITTED
+        limits = {
+            "statement_timeout": f"{int(statement_seconds * 1000)}ms",
+            "lock_timeout": "10s",
+            "idle_in_transaction_session_timeout": "10s",
+            "timezone": "UTC",  # the first and the last hours that a datetime holds exist in UTC only
+        }
+        for name, limit in limits.items():
+            connection.execute("select set_config(%s, %s, false)", (name, limit))
+        return connection
+
+
+def verdict(error: Error) -> OrdersError:
+    """Ours for psycopg's: `Away`, `SetupWrong`, or `Rejected` where what was sent may be the cause.
+
+    Texts hold PostgreSQL's code and the kind of error, never the server's detail: it quotes values.
+    """
+    state = error.sqlstate
+    if state is None:
+        text = str(error)
+        if SETUP_AT_CONNECT.search(text):
+            return SetupWrong(f"PostgreSQL refused the connection: {text.strip().splitlines()[-1]}")
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            return Away("PostgreSQL cannot be reached")
+        return Rejected(f"the PostgreSQL driver refused a value ({type(error).__name__})")
+    what = f"SQLSTATE {state}, {type(error).__name__}"
+    if state.startswith(AWAY):
+        return Away(f"PostgreSQL is away or busy ({what})")
+    if state.startswith(SETUP):
+        return SetupWrong(f"PostgreSQL's set-up does not fit ({what}): {error.diag.message_primary}")
+    return Rejected(f"PostgreSQL refused it ({what})")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises our errors for psycopg's; a value that cannot be encoded is `Rejected`."""
+    try:
+        yield
+    except Error as error:
+        raise verdict(error) from error
+    except (UnicodeError, OverflowError) as error:
+        raise Rejected(f"a value cannot be stored ({type(error).__name__})") from error

@@ -1,0 +1,163 @@
+"""Orders to Kafka: one idempotent producer, used by POST and by `orders send`."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from orders.errors import Away, OrdersError, SetupWrong
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.1
+QUEUE_KILOBYTES = 32_768
+"""Most that waits for the brokers: a bound of memory."""
+MAX_MESSAGE_BYTES = 1_048_588
+"""Kafka's own default limit; librdkafka's is smaller than the largest order with its headers."""
+OUTSTANDING = 10_000
+"""Most messages that `send` has on the way."""
+
+UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - public names
+NO_RIGHT = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+    }
+)
+LOGIN = frozenset({KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION})  # noqa: SLF001 - public names
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Delivered(NamedTuple):
+    """Where the brokers put a record."""
+
+    partition: int
+    offset: int
+
+
+Report = Callable[[Delivered | OrdersError], None]
+
+
+def verdict(error: KafkaError, topic: str) -> Away | SetupWrong:
+    """Ours for librdkafka's: what is wrong with the set-up comes with the command that mends it."""
+    code = error.code()
+    if code in UNKNOWN_TOPIC:
+        return SetupWrong(f"topic {topic!r} does not exist; kafka-topics.sh --create --topic {topic} --partitions 4")
+    if code in NO_RIGHT:
+        return SetupWrong(f"no right to topic {topic!r}; kafka-acls.sh --add --operation All --topic {topic}")
+    if code in LOGIN:
+        return SetupWrong("Kafka refused the login")
+    if code == KafkaError.MSG_SIZE_TOO_LARGE:
+        return SetupWrong(f"topic {topic!r} takes smaller messages only; raise its max.message.bytes to 1048588")
+    return Away(f"Kafka is away ({error.name()})")
+
+
+class OrderProducer:
+    """Writes records to one topic, each exactly once and in order, or reports why not.
+
+    `message_timeout` is how long, in seconds, a record may wait for its acknowledgement. Thread-safe.
+    """
+
+    def __init__(self, bootstrap: str, topic: str, message_timeout: float) -> None:
+        self._config: dict[str, Any] = {
+            "bootstrap.servers": bootstrap,
+            "client.id": "orders",
+            "enable.idempotence": True,
+            "acks": "all",
+            "partitioner": "murmur2_random",  # as Java's producers: one key, one partition, whoever sends
+            "linger.ms": 2,
+            "message.timeout.ms": int(message_timeout * 1000),
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "queue.buffering.max.kbytes": QUEUE_KILOBYTES,
+            "reconnect.backoff.max.ms": 1000,
+            "log_level": 3,
+        }
+        self.topic = topic
+        self._lock = threading.Lock()
+        self._producer: Producer | None = None
+        self._closing = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="producer", daemon=True)
+        self._current()
+        self._poller.start()
+
+    def produce(self, key: bytes, value: bytes | None, headers: Headers, on_delivery: Report) -> None:
+        """Hands a record over; `on_delivery` is called once, from another thread, with its place or why not.
+
+        A `value` of None deletes. Raises `Away` or `SetupWrong` if the record cannot even be queued.
+        """
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            on_delivery(self._result(error, message))
+
+        producer = self._current()
+        try:
+            producer.produce(self.topic, value, key, headers=list(headers), on_delivery=report)
+        except BufferError:
+            raise Away("Kafka takes records more slowly than they come") from None
+        except KafkaException as error:
+            raise self._failed(error.args[0]) from None
+
+    def send(self, records: Iterable[tuple[bytes, bytes | None]], progress: Callable[[int], None]) -> int:
+        """Produces all records (key, value) and waits for their acknowledgements; returns how many.
+
+        `progress` is told, from another thread, how many more were acknowledged. Raises the first failure.
+        """
+        room = threading.Semaphore(OUTSTANDING)
+        failures: list[OrdersError] = []
+        count = 0
+
+        def report(result: Delivered | OrdersError) -> None:
+            room.release()
+            if isinstance(result, OrdersError):
+                failures.append(result)
+            else:
+                progress(1)
+
+        for key, value in records:
+            room.acquire()
+            if failures:
+                break
+            self.produce(key, value, (), report)
+            count += 1
+        self.flush()
+        if failures:
+            raise failures[0]
+        return count
+
+    def flush(self, timeout: float = -1) -> int:
+        """Waits until every record has its report, for `timeout` seconds at most; returns how many have none."""
+        return self._current().flush(timeout)
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Flushes, then ends the thread; a record without its report by then may or may not arrive."""
+        self.flush(timeout)
+        self._closing.set()
+        self._poller.join()
+
+    def _poll(self) -> None:
+        while not self._closing.is_set():
+            self._current().poll(POLL_SECONDS)
+
+    def _current(self) -> Producer:
+        with self._lock:
+            if self._producer is None:
+                self._producer = Producer(self._config)
+            return self._producer
+
+    def _result(self, error: KafkaError | None, message: Message) -> Delivered | OrdersError:
+        partition, offset = message.partition(), message.offset()
+        if error is None and partition is not None and offset is not None:
+            return Delivered(partition, offset)
+        return self._failed(error) if error else Away("Kafka gave a record no place")
+
+    def _failed(self, error: KafkaError) -> OrdersError:
+        if error.fatal():
+            # An idempotent producer that lost its place in the log (it went back) never recovers; the next one does.
+            log.error("producer_fatal", error=error.name())
+            with self._lock:
+                self._producer = None
+        return verdict(error, self.topic)

@@ -1,0 +1,74 @@
+"""What travels between Kafka and PostgreSQL: records, what the decoder made of them, what became of them."""
+
+from typing import Literal, NamedTuple
+
+from msgspec import Struct
+
+from orders.order import Content
+
+REPLY_HEADER = "orders-reply"
+"""Header of a record whose producer waits for its outcome; any value."""
+
+CONDITION_HEADER = "orders-condition"
+"""Header with the condition under which a record may change anything: `absent` or `version=N`."""
+
+Outcome = Literal["created", "replaced", "unchanged", "deleted", "conflict", "refused"]
+
+
+class Record(Struct, frozen=True, gc=False):
+    """One record as Kafka gave it.
+
+    `time` is the record's timestamp in milliseconds since the epoch, or None where it has none.
+    `headers_lost` tells that header names were not UTF-8 and could not be read.
+    """
+
+    partition: int
+    offset: int
+    time: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    headers_lost: bool = False
+
+
+class Invalid(Struct, frozen=True):
+    """Why a message is refused. `path` is a JSONPath such as `$.items[0].price`; "" for the whole."""
+
+    reason: str
+    path: str = ""
+    is_json: bool = True
+
+
+class Tombstone(Struct, frozen=True):
+    """A record with a null value: the order of that uid is to be deleted."""
+
+    order_uid: str
+
+
+class Condition(NamedTuple):
+    """What must hold of the stored order: absent (`version` None), or at exactly this version."""
+
+    version: int | None
+
+
+class Entry(Struct, frozen=True):
+    """A record and what the decoder made of it."""
+
+    record: Record
+    content: Content | Tombstone | Invalid
+    condition: Condition | None = None
+    reply: bool = False
+
+
+class Span(NamedTuple):
+    """Offsets of one partition in a batch: from `begin` (the stored position) up to, not with, `end`."""
+
+    begin: int
+    end: int
+
+
+class Batch(Struct, frozen=True):
+    """Entries in the order they came, and per partition the span they cover; leaves as one transaction."""
+
+    entries: tuple[Entry, ...]
+    spans: dict[int, Span]

@@ -1,0 +1,103 @@
+-- Every statement of the service. `-- name:` and one line of purpose each; parameters are bound, never formatted in.
+
+---- ingest ----
+
+-- name: lock_positions
+-- Holds the partitions of a batch until it commits; a row that differs from where the batch begins stops it.
+select partition, next_offset from positions
+where topic_id = %(topic_id)s and partition = any(%(partitions)s)
+order by partition for update
+
+-- name: known_orders
+-- The rows that a batch meets, locked in the order of their uids.
+select order_uid, track_number, entry, delivery_name, delivery_phone, delivery_zip, delivery_city, delivery_address,
+       delivery_region, delivery_email, payment_transaction, payment_request_id, payment_currency, payment_provider,
+       payment_amount, payment_dt, payment_bank, payment_delivery_cost, payment_goods_total, payment_custom_fee,
+       items::text, locale, internal_signature, customer_id, delivery_service, shardkey, sm_id, date_created,
+       oof_shard, extra::text, id, version, topic_id, partition, "offset"
+from orders where order_uid = any(%(uids)s)
+order by order_uid for update
+
+-- name: draw_ids
+-- Numbers for the new orders of a batch, ascending.
+select nextval('order_ids') from generate_series(1, %(count)s)
+
+-- name: draw_versions
+-- One version for every order that a batch writes or deletes, ascending.
+select nextval('order_versions') from generate_series(1, %(count)s)
+
+-- name: delete_orders
+-- Takes away the rows that a batch deletes or writes anew.
+delete from orders where order_uid = any(%(uids)s)
+
+-- name: copy_orders
+-- Writes new and changed orders.
+copy orders (
+    order_uid, track_number, entry, delivery_name, delivery_phone, delivery_zip, delivery_city, delivery_address,
+    delivery_region, delivery_email, payment_transaction, payment_request_id, payment_currency, payment_provider,
+    payment_amount, payment_dt, payment_bank, payment_delivery_cost, payment_goods_total, payment_custom_fee,
+    items, locale, internal_signature, customer_id, delivery_service, shardkey, sm_id, date_created,
+    oof_shard, extra, id, version, topic_id, partition, "offset", record_time
+) from stdin (format binary)
+
+-- name: add_dead_letter
+-- Keeps a refused message; a record that is read again is kept once.
+insert into dead_letters (
+    topic, topic_id, partition, "offset", record_time, key, value, header_names, header_values, reason, path, note
+) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+on conflict do nothing
+
+-- name: add_outcome
+-- Tells a waiting producer what became of its record; a record that is read again keeps its first outcome.
+insert into outcomes (topic_id, partition, "offset", outcome, order_uid, version, reason, path)
+values (%s, %s, %s, %s, %s, %s, %s, %s)
+on conflict do nothing
+
+-- name: advance_position
+-- Moves a partition to the first offset that is not in this transaction.
+update positions set next_offset = %s, at = now() where topic_id = %s and partition = %s
+
+-- name: notify_changes
+-- Tells the keepers of other machines which known orders changed.
+select pg_notify('orders_changed', %s)
+
+-- name: positions_of_topic
+-- Where each partition of a topic stands, under whatever topic id.
+select topic_id, partition, next_offset from positions where topic = %(topic)s
+
+-- name: begin_position
+-- A partition without a position starts at its low watermark.
+insert into positions (topic, topic_id, partition, next_offset) values (%s, %s, %s, %s)
+on conflict do nothing
+
+---- keeper ----
+
+-- name: newest_id
+-- The id of the order that has as many newer ones as given: where a restore begins.
+select id from orders order by id desc offset %(newer)s limit 1
+
+-- name: count_orders_from
+-- How many orders a restore will read.
+select count(*) from orders where id >= %(id)s
+
+-- name: copy_orders_from
+-- Reads orders for the restore, oldest first.
+copy (
+    select order_uid, track_number, entry, delivery_name, delivery_phone, delivery_zip, delivery_city,
+           delivery_address, delivery_region, delivery_email, payment_transaction, payment_request_id,
+           payment_currency, payment_provider, payment_amount, payment_dt, payment_bank, payment_delivery_cost,
+           payment_goods_total, payment_custom_fee, items::text, locale, internal_signature, customer_id,
+           delivery_service, shardkey, sm_id, date_created, oof_shard, extra::text, id, version
+    from orders where id >= %(id)s order by id
+) to stdout (format binary)
+
+-- name: prune_outcomes
+-- Forgets outcomes that nobody waits for any more.
+delete from outcomes where at < now() - interval '10 minutes'
+
+-- name: identity
+-- Which database this is and what it holds: the system, its timeline, the positions.
+select (select system_identifier from pg_control_system())::text || ' '
+    || (select timeline_id from pg_control_checkpoint())::text || ' '
+    || coalesce((select string_agg(concat_ws(':', topic_id, partition, next_offset), ' ' order by topic_id, partition)
+                 from positions), '')

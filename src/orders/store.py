@@ -1,0 +1,219 @@
+"""One transaction of the write path: its steps on PostgreSQL, each one statement or one COPY.
+
+Errors leave as ours: `Away`, `SetupWrong`, `Rejected`, or `PositionsMoved`.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import psycopg
+
+from orders.errors import PositionsMoved
+from orders.fold import Created, Decided, Folded, Known, Origin, Replaced
+from orders.order import Row
+from orders.postgres import Connection, queries, translated
+from orders.record import Span
+
+COPY_TYPES = (
+    *["text"] * 14,
+    *["int8", "int8", "text", "int8", "int8", "int8"],
+    *["text"] * 6,  # items among them: json's binary form is its text
+    *["int8", "timestamptz", "text", "text"],
+    *["int8", "int8", "text", "int4", "int8", "timestamptz"],
+)
+NOTICE_CHANGES = 40
+"""Most changes in one payload: 40 uids of 128 characters stay under the limit."""
+LONGEST_REASON = 1_000
+FIRST_MOMENT = datetime.min.replace(tzinfo=UTC).timestamp() * 1000
+LAST_MOMENT = datetime.max.replace(tzinfo=UTC).timestamp() * 1000
+
+
+class Numbered(NamedTuple):
+    """An order to be written, with the numbers drawn for it."""
+
+    write: Created | Replaced
+    id: int
+    version: int
+
+
+class Gone(NamedTuple):
+    """An order to be deleted, with the version of its deletion."""
+
+    order_uid: str
+    version: int
+
+
+class Plan(NamedTuple):
+    """A folded batch with its numbers: all that its transaction writes."""
+
+    writes: list[Numbered]
+    gone: list[Gone]
+    refused: list[Decided]
+    replies: list[Decided]
+
+    @property
+    def changes(self) -> list[tuple[str, int]]:
+        """Known orders that change or go, with their new versions."""
+        changed = [(n.write.row.order_uid, n.version) for n in self.writes if n.write.known]
+        return changed + [(g.order_uid, g.version) for g in self.gone]
+
+
+class Store:
+    """The write side of PostgreSQL for one topic: one connection, made when needed and dropped on any failure."""
+
+    def __init__(self, connect: Callable[[], Connection], topic: str) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+        self.topic = topic
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        if self._connection is None:
+            self._connection = self._connect()
+        try:
+            with translated():
+                yield self._connection
+        except BaseException:
+            if self._connection.closed or self._connection.broken:
+                self.close()
+            raise
+
+    @contextmanager
+    def transaction(self, topic_id: str) -> Iterator["Transaction"]:
+        """Begins a transaction; leaving the block commits it, an exception rolls it back."""
+        with self._connected() as connection, connection.transaction():
+            yield Transaction(connection, self.topic, topic_id)
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """Next offset by (topic id, partition), of every topic that ever had this topic's name."""
+        with self._connected() as connection:
+            rows = connection.execute(queries["positions_of_topic"], {"topic": self.topic}).fetchall()
+        return {(topic_id, partition): position for topic_id, partition, position in rows}
+
+    def begin(self, topic_id: str, partition: int, position: int) -> None:
+        """Gives a partition its first position, unless it has one."""
+        with self._connected() as connection:
+            connection.execute(queries["begin_position"], (self.topic, topic_id, partition, position))
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class Transaction:
+    """The steps of one batch, in the order in which the pipeline takes them."""
+
+    def __init__(self, connection: Connection, topic: str, topic_id: str) -> None:
+        self._connection = connection
+        self._topic = topic
+        self.topic_id = topic_id
+
+    def lock(self, spans: Mapping[int, Span]) -> None:
+        """Holds the partitions; raises `PositionsMoved` where one does not stand where its span begins."""
+        wanted = {"topic_id": self.topic_id, "partitions": list(spans)}
+        rows = self._connection.execute(queries["lock_positions"], wanted).fetchall()
+        if dict(rows) != {partition: span.begin for partition, span in spans.items()}:
+            raise PositionsMoved("another ingest has written these records")
+
+    def known(self, uids: Sequence[str]) -> dict[str, Known]:
+        """Stored orders among `uids`, locked."""
+        rows = self._connection.execute(queries["known_orders"], {"uids": uids}, binary=True).fetchall()
+        width = len(Row._fields)
+        found = (Known(Row._make(r[:width]), r[width], r[width + 1], Origin(*r[width + 2 :])) for r in rows)
+        return {known.row.order_uid: known for known in found}
+
+    def number(self, folded: Folded) -> Plan:
+        """Draws the ids and versions that a folded batch needs."""
+        fresh = sum(isinstance(w, Created) for w in folded.writes)
+        ids = iter(self._draw("draw_ids", fresh))
+        versions = iter(self._draw("draw_versions", len(folded.writes) + len(folded.deletes)))
+        writes = [
+            Numbered(w, next(ids) if isinstance(w, Created) else w.known.id, above(next(versions), w.known))
+            for w in folded.writes
+        ]
+        gone = [Gone(d.known.row.order_uid, above(next(versions), d.known)) for d in folded.deletes]
+        return Plan(writes, gone, folded.refused, folded.replies)
+
+    def _draw(self, query: str, count: int) -> list[int]:
+        if not count:
+            return []
+        return [number for (number,) in self._connection.execute(queries[query], {"count": count})]
+
+    def write(self, plan: Plan) -> None:
+        """Orders, dead letters and outcomes of a plan."""
+        if plan.changes:
+            uids = [order_uid for order_uid, _ in plan.changes]
+            self._connection.execute(queries["delete_orders"], {"uids": uids})
+        with self._connection.cursor() as cursor:
+            if plan.writes:
+                self._copy(cursor, plan.writes)
+            if plan.refused:
+                cursor.executemany(queries["add_dead_letter"], map(self._dead_letter, plan.refused))
+            if plan.replies:
+                cursor.executemany(queries["add_outcome"], self._outcomes(plan))
+
+    def _copy(self, cursor: psycopg.Cursor[Any], writes: Iterable[Numbered]) -> None:
+        with cursor.copy(queries["copy_orders"]) as copy:
+            copy.set_types(COPY_TYPES)
+            for (row, _, origin, _), order_id, version in writes:
+                copy.write_row((*row, order_id, version, *origin[:3], moment(origin.time)))
+
+    def _dead_letter(self, decided: Decided) -> tuple[object, ...]:
+        record, invalid = decided.record, decided.invalid
+        names = [storable(name) for name, _ in record.headers]
+        values = [value for _, value in record.headers]
+        note = "header names that are not UTF-8 were lost" if record.headers_lost else None
+        reason, path = (storable(invalid.reason), storable(invalid.path)) if invalid else ("", "")
+        place = (self._topic, self.topic_id, record.partition, record.offset, moment(record.time))
+        return (*place, record.key, record.value, names, values, reason, path, note)
+
+    def _outcomes(self, plan: Plan) -> list[tuple[object, ...]]:
+        versions = {n.write.row.order_uid: n.version for n in plan.writes} | dict(plan.gone)
+        return [
+            (
+                *(self.topic_id, d.record.partition, d.record.offset, d.outcome),
+                *(d.order_uid, versions.get(d.order_uid or "")),
+                *((storable(d.invalid.reason), storable(d.invalid.path)) if d.invalid else (None, None)),
+            )
+            for d in plan.replies
+        ]
+
+    def advance(self, spans: Mapping[int, Span]) -> None:
+        """Moves the partitions to the ends of their spans."""
+        with self._connection.cursor() as cursor:
+            moves = [(span.end, self.topic_id, partition) for partition, span in spans.items()]
+            cursor.executemany(queries["advance_position"], moves)
+
+    def notify(self, source: str, changes: Sequence[tuple[str, int]]) -> None:
+        """Tells the keepers of other machines what changed; `source` names the memory that knows already."""
+        for start in range(0, len(changes), NOTICE_CHANGES):
+            notice = json.dumps({"memory": source, "changes": changes[start : start + NOTICE_CHANGES]})
+            self._connection.execute(queries["notify_changes"], (notice,))
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Ends the transaction around it without a commit, and without an error."""
+    yield
+    raise psycopg.Rollback
+
+
+def above(drawn: int, known: Known | None) -> int:
+    """A drawn version, raised above the one that the row has."""
+    return max(drawn, known.version + 1) if known else drawn
+
+
+def moment(milliseconds: int | None) -> datetime | None:
+    """A record's timestamp; None where it is none that a `datetime` holds."""
+    if milliseconds is None or not FIRST_MOMENT <= milliseconds < LAST_MOMENT:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def storable(text: str) -> str:
+    """Text that PostgreSQL takes: no U+0000, no lone surrogates, of bounded length."""
+    return text.replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode()[:LONGEST_REASON]

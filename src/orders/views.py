@@ -1,0 +1,99 @@
+"""Other shapes of a served document: the one that the original service documented.
+
+There the order's own fields are in snake_case, and those of its parts are named as Go names them (`ChrtID`).
+Every part carries `ID` and `OrderID`. The values are true ones: `ID` of delivery and payment, and every
+`OrderID`, is the order's id; an item's `ID` is its line number from 1. Unknown fields are left out.
+"""
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from orders.order import Delivery, Item, Moment, Order, Payment, encode
+
+_INITIALISMS = {"id": "ID", "dt": "DT"}
+
+
+def _go_name(name: str) -> str:
+    """`payment_dt` → `PaymentDT`."""
+    return "".join(_INITIALISMS.get(word, word.capitalize()) for word in name.split("_"))
+
+
+class _Part(Struct):
+    id: int
+    order_id: int
+
+
+class OriginalDelivery(Delivery, _Part, rename=_go_name, frozen=True):
+    """Members ID, OrderID, Name, Phone, …"""
+
+
+class OriginalPayment(Payment, _Part, rename=_go_name, frozen=True):
+    """Members ID, OrderID, Transaction, RequestID, …"""
+
+
+class OriginalItem(Item, _Part, rename=_go_name, frozen=True):
+    """Members ID, OrderID, ChrtID, TrackNumber, …"""
+
+
+class OriginalOrder(Struct, frozen=True):
+    """The original's order, its members in the original's order."""
+
+    id: int
+    order_uid: str
+    track_number: str
+    entry: str
+    locale: str
+    internal_signature: str
+    customer_id: str
+    delivery_service: str
+    shardkey: str
+    sm_id: int
+    date_created: Moment
+    oof_shard: str
+    delivery: OriginalDelivery
+    payment: OriginalPayment
+    items: tuple[OriginalItem, ...]
+
+
+class OriginalDocument(Struct, frozen=True):
+    """What the original answers to a GET."""
+
+    order: OriginalOrder
+
+
+class _ServedOrder(Order, frozen=True):
+    id: int
+
+
+class _ServedDocument(Struct, frozen=True):
+    order: _ServedOrder
+
+
+_decode = msgspec.json.Decoder(_ServedDocument).decode
+
+
+def original(document: bytes) -> bytes:
+    """The served bytes of an order, `{"order":{"id":…}}`, in the original's shape."""
+    return encode(OriginalDocument(_original(_decode(document).order)))
+
+
+def _original(order: _ServedOrder) -> OriginalOrder:
+    key = order.id
+    return OriginalOrder(
+        id=key,
+        order_uid=order.order_uid,
+        track_number=order.track_number,
+        entry=order.entry,
+        locale=order.locale,
+        internal_signature=order.internal_signature,
+        customer_id=order.customer_id,
+        delivery_service=order.delivery_service,
+        shardkey=order.shardkey,
+        sm_id=order.sm_id,
+        date_created=order.date_created,
+        oof_shard=order.oof_shard,
+        delivery=OriginalDelivery(key, key, *astuple(order.delivery)),
+        payment=OriginalPayment(key, key, *astuple(order.payment)),
+        items=tuple(OriginalItem(line, key, *astuple(item)) for line, item in enumerate(order.items, start=1)),
+    )

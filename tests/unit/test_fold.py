@@ -1,0 +1,154 @@
+"""Folding a batch over the stored orders: one final state a uid, one outcome a record, however batches are cut."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orders.fold import Created, Folded, Known, Origin, Replaced, fold
+from orders.order import Row
+from orders.record import Condition, Entry, Outcome
+from support.entries import TOPIC_ID, delete, invalid, known, upsert
+
+ABSENT = Condition(None)
+
+
+def outcomes(entries: Sequence[Entry], stored: dict[str, Known] | None = None) -> list[Outcome]:
+    folded = fold([replying(e) for e in entries], stored or {}, TOPIC_ID)
+    return [d.outcome for d in folded.replies]
+
+
+def replying(entry: Entry) -> Entry:
+    return Entry(entry.record, entry.content, entry.condition, reply=True)
+
+
+def test_a_new_order_is_created_and_then_unchanged_by_the_same_content() -> None:
+    assert outcomes([upsert("a", offset=1), upsert("a", offset=2)]) == ["created", "unchanged"]
+
+
+def test_other_content_replaces_and_keeps_the_id() -> None:
+    folded = fold([upsert("a", 2, offset=9)], {"a": known("a", 1)}, TOPIC_ID)
+    (write,) = folded.writes
+    assert isinstance(write, Replaced)
+    assert write.known.id == 7
+    assert write.row.payment_amount == 2
+
+
+def test_a_record_at_or_below_its_rows_own_offset_changes_nothing() -> None:
+    stored = {"a": known("a", 1, offset=5)}
+    assert outcomes([upsert("a", 2, offset=5), upsert("a", 3, offset=4)], stored) == ["unchanged"] * 2
+    assert fold([delete("a", offset=5)], stored, TOPIC_ID) == Folded(
+        [], [], [], fold([delete("a", offset=5)], stored, TOPIC_ID).replies
+    )
+
+
+def test_another_partition_or_topic_has_no_order_with_the_row() -> None:
+    stored = {"a": known("a", 1, offset=5)}
+    assert outcomes([upsert("a", 2, partition=1, offset=0)], stored) == ["replaced"]
+    assert [d.outcome for d in fold([replying(upsert("a", 2, offset=0))], stored, "topic-2").replies] == ["replaced"]
+
+
+def test_a_condition_absent_lets_one_of_two_contents_in() -> None:
+    first, second = upsert("a", 1, offset=1, condition=ABSENT), upsert("a", 2, offset=2, condition=ABSENT)
+    assert outcomes([first, second]) == ["created", "conflict"]
+
+
+def test_identical_content_meets_no_condition_and_is_unchanged() -> None:
+    assert outcomes([upsert("a", 1, offset=9, condition=ABSENT)], {"a": known("a", 1)}) == ["unchanged"]
+
+
+def test_a_condition_on_a_version_holds_for_the_stored_version_alone() -> None:
+    stored = {"a": known("a", 1, version=10)}
+    right, wrong = Condition(10), Condition(11)
+    assert outcomes([upsert("a", 2, offset=9, condition=right)], stored) == ["replaced"]
+    assert outcomes([upsert("a", 2, offset=9, condition=wrong)], stored) == ["conflict"]
+    assert outcomes([delete("a", offset=9, condition=right)], stored) == ["deleted"]
+    twice = [upsert("a", 2, offset=9), upsert("a", 3, offset=10, condition=right)]
+    assert outcomes(twice, stored) == ["replaced", "conflict"]
+
+
+def test_a_delete_of_what_is_not_there_changes_nothing() -> None:
+    assert outcomes([delete("a", offset=1)]) == ["unchanged"]
+    assert fold([delete("a", offset=1)], {}, TOPIC_ID).deletes == []
+
+
+def test_an_order_made_and_deleted_in_one_batch_leaves_nothing() -> None:
+    folded = fold([upsert("a", offset=1), delete("a", offset=2)], {}, TOPIC_ID)
+    assert (folded.writes, folded.deletes) == ([], [])
+
+
+def test_an_order_deleted_and_made_again_is_a_new_one() -> None:
+    folded = fold([delete("a", offset=8), upsert("a", offset=9)], {"a": known("a")}, TOPIC_ID)
+    (write,) = folded.writes
+    assert isinstance(write, Created)
+    assert write.known is not None
+    assert folded.deletes == []
+
+
+def test_an_invalid_message_is_refused_and_its_neighbours_are_not() -> None:
+    folded = fold([upsert("a", offset=1), invalid(offset=2), upsert("b", offset=3)], {}, TOPIC_ID)
+    assert [w.row.order_uid for w in folded.writes] == ["a", "b"]
+    assert [d.record.offset for d in folded.refused] == [2]
+    assert [d.outcome for d in folded.replies] == ["refused"]
+
+
+def test_orders_are_written_in_the_order_of_their_arrival() -> None:
+    folded = fold([upsert(uid, offset=i) for i, uid in enumerate("zay")], {}, TOPIC_ID)
+    assert [w.row.order_uid for w in folded.writes] == ["z", "a", "y"]
+
+
+entries = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, 1), st.booleans()), min_size=1, max_size=12
+)
+
+
+def stream(drawn: list[tuple[str, int, int, bool]]) -> list[Entry]:
+    """Records of two partitions; amount 0 stands for a tombstone."""
+    made = []
+    for offset, (order_uid, amount, partition, conditional) in enumerate(drawn):
+        condition = ABSENT if conditional else None
+        entry = (
+            upsert(order_uid, amount, partition=partition, offset=offset, condition=condition)
+            if amount
+            else delete(order_uid, partition=partition, offset=offset)
+        )
+        made.append(entry)
+    return made
+
+
+def apply(folded: Folded, stored: dict[str, Known]) -> dict[str, Known]:
+    """What PostgreSQL would hold after the transaction."""
+    after = {uid: k for uid, k in stored.items() if uid not in {d.known.row.order_uid for d in folded.deletes}}
+    for write in folded.writes:
+        after[write.row.order_uid] = Known(write.row, 1, 1, write.origin)
+    return after
+
+
+def rows(stored: dict[str, Known]) -> dict[str, tuple[Row, Origin]]:
+    return {uid: (k.row, k.origin) for uid, k in stored.items()}
+
+
+@given(entries, st.lists(st.integers(1, 11), max_size=4))
+def test_where_batches_are_cut_changes_no_row_and_no_outcome(
+    drawn: list[tuple[str, int, int, bool]], cuts: list[int]
+) -> None:
+    all_entries = [replying(e) for e in stream(drawn)]
+    whole = fold(all_entries, {}, TOPIC_ID)
+    stored: dict[str, Known] = {}
+    told: list[Outcome] = []
+    edges = [0, *sorted({c for c in cuts if c < len(all_entries)}), len(all_entries)]
+    for start, end in pairwise(edges):
+        folded = fold(all_entries[start:end], stored, TOPIC_ID)
+        stored = apply(folded, stored)
+        told += [d.outcome for d in folded.replies]
+    assert rows(stored) == rows(apply(whole, {}))
+    assert told == [d.outcome for d in whole.replies]
+
+
+@given(entries)
+def test_a_stream_read_again_from_one_partition_changes_nothing(drawn: list[tuple[str, int, int, bool]]) -> None:
+    once = stream([(u, max(a, 1), 0, c) for u, a, _, c in drawn])
+    stored = apply(fold(once, {}, TOPIC_ID), {})
+    again = fold(once, stored, TOPIC_ID)
+    assert (again.writes, again.deletes) == ([], [])
