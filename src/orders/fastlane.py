@@ -41,7 +41,7 @@ END = b"\r\n\r\n"
 CLOSE_END = b"\r\nconnection: close\r\n\r\n"
 
 
-class Refused(Exception):  # noqa: N818 - a verdict that leaves the parser, not an error of ours
+class Refused(Exception):
     """Ends the parsing of a connection; the parser reports it as its own error."""
 
 
@@ -127,7 +127,8 @@ class FastLane(HttpToolsProtocol):
             )
 
     def _busy(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        # None until the first request, which uvicorn's annotation leaves out
+        return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
 
     def _clear_deadline(self) -> None:
         if self._deadline is not None:

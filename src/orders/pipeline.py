@@ -28,8 +28,8 @@ log = structlog.get_logger()
 POLL_SECONDS = 0.5
 WATCH_SECONDS = 1.0
 CHECK_SECONDS = 5.0
-MARK_SECONDS = 30.0
-"""How long a mark may be set before COMMIT is sent; marks live for a minute, and COMMIT has its own time-out."""
+MARK_SECONDS = 10.0
+"""How long a mark may be set before COMMIT is sent: a third of what the rule of marks leaves for both."""
 
 
 class SharedMemory(Protocol):

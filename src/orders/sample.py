@@ -14,7 +14,7 @@ Draw = Callable[[], float]
 T = TypeVar("T")
 
 _MEN = ("Иван", "ivan"), ("Пётр", "petr"), ("Олег", "oleg"), ("Тимур", "timur"), ("Лев", "lev")
-_WOMEN = ("Анна", "anna"), ("Мария", "maria"), ("Ольга", "olga"), ("Дарья", "daria"), ("Вера", "vera")
+_WOMEN = ("Анна", "anna"), ("Мария", "maria"), ("Ольга", "olga"), ("Дарья", "daria"), ("Юлия", "yulia")
 _HIS = ("Тестов", "testov"), ("Примеров", "primerov"), ("Образцов", "obraztsov"), ("Пробный", "probny")
 _HERS = ("Тестова", "testova"), ("Примерова", "primerova"), ("Образцова", "obraztsova"), ("Пробная", "probnaya")
 _FIRST = "Test", "Alice", "Bruno", "Chloé", "David", "Emma", "Jürgen", "Lucía", "Noa", "Yael"

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from orders.order import Delivery, Item, Moment, Order, Payment, encode
+from orders.order import Integer, Moment, Order, Text, Uid, encode
 
 _INITIALISMS = {"id": "ID", "dt": "DT"}
 
@@ -19,38 +19,64 @@ def _go_name(name: str) -> str:
     return "".join(_INITIALISMS.get(word, word.capitalize()) for word in name.split("_"))
 
 
-class _Part(Struct):
+class OriginalDelivery(Struct, frozen=True, rename=_go_name):
     id: int
     order_id: int
+    name: Text
+    phone: Text
+    zip: Text
+    city: Text
+    address: Text
+    region: Text
+    email: Text
 
 
-class OriginalDelivery(Delivery, _Part, rename=_go_name, frozen=True):
-    """Members ID, OrderID, Name, Phone, …"""
+class OriginalPayment(Struct, frozen=True, rename=_go_name):
+    id: int
+    order_id: int
+    transaction: Text
+    request_id: Text
+    currency: Text
+    provider: Text
+    amount: Integer
+    payment_dt: Integer
+    bank: Text
+    delivery_cost: Integer
+    goods_total: Integer
+    custom_fee: Integer
 
 
-class OriginalPayment(Payment, _Part, rename=_go_name, frozen=True):
-    """Members ID, OrderID, Transaction, RequestID, …"""
-
-
-class OriginalItem(Item, _Part, rename=_go_name, frozen=True):
-    """Members ID, OrderID, ChrtID, TrackNumber, …"""
+class OriginalItem(Struct, frozen=True, rename=_go_name):
+    id: int
+    order_id: int
+    chrt_id: Integer
+    track_number: Text
+    price: Integer
+    rid: Text
+    name: Text
+    sale: Integer
+    size: Text
+    total_price: Integer
+    nm_id: Integer
+    brand: Text
+    status: Integer
 
 
 class OriginalOrder(Struct, frozen=True):
     """The original's order, its members in the original's order."""
 
     id: int
-    order_uid: str
-    track_number: str
-    entry: str
-    locale: str
-    internal_signature: str
-    customer_id: str
-    delivery_service: str
-    shardkey: str
-    sm_id: int
+    order_uid: Uid
+    track_number: Text
+    entry: Text
+    locale: Text
+    internal_signature: Text
+    customer_id: Text
+    delivery_service: Text
+    shardkey: Text
+    sm_id: Integer
     date_created: Moment
-    oof_shard: str
+    oof_shard: Text
     delivery: OriginalDelivery
     payment: OriginalPayment
     items: tuple[OriginalItem, ...]

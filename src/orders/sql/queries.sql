@@ -101,3 +101,24 @@ select (select system_identifier from pg_control_system())::text || ' '
     || (select timeline_id from pg_control_checkpoint())::text || ' '
     || coalesce((select string_agg(concat_ws(':', topic_id, partition, next_offset), ' ' order by topic_id, partition)
                  from positions), '')
+
+---- serve ----
+
+-- name: orders_by_uid
+-- The orders that GETs wait for.
+select order_uid, track_number, entry, delivery_name, delivery_phone, delivery_zip, delivery_city, delivery_address,
+       delivery_region, delivery_email, payment_transaction, payment_request_id, payment_currency, payment_provider,
+       payment_amount, payment_dt, payment_bank, payment_delivery_cost, payment_goods_total, payment_custom_fee,
+       items::text, locale, internal_signature, customer_id, delivery_service, shardkey, sm_id, date_created,
+       oof_shard, extra::text, id, version
+from orders where order_uid = any(%(uids)s)
+
+-- name: outcomes_at
+-- What became of the records that POSTs wait for.
+select o.topic_id, o.partition, o."offset", o.outcome, o.order_uid, coalesce(o.reason, ''), coalesce(o.path, '')
+from unnest(%(topic_ids)s::text[], %(partitions)s::int[], %(offsets)s::bigint[]) as place (topic_id, partition, "offset")
+join outcomes o using (topic_id, partition, "offset")
+
+-- name: ping
+-- Whether PostgreSQL answers.
+select 1

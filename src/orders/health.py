@@ -1,0 +1,173 @@
+"""Whether this process can do its work: PostgreSQL, Kafka, assignment, lag, restore, each with its reason."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from orders.errors import OrdersError
+from orders.timing import Clock
+from orders.topic import View
+
+GONE_SECONDS = 10.0
+"""A process that has not posted for so long counts as gone."""
+KAFKA_SECONDS = 1.0
+"""How old the view of the topic may be."""
+
+
+class Part(Struct, frozen=True):
+    """One condition; `reason` is one sentence where it is not met, else empty."""
+
+    ok: bool
+    reason: str = ""
+
+
+class Lag(Struct, frozen=True):
+    """Messages that are in the topic and not yet in PostgreSQL; None if that cannot be told."""
+
+    ok: bool
+    reason: str = ""
+    messages: int | None = None
+
+
+class Restore(Struct, frozen=True):
+    """Orders that memory was given back since its start, and how many there will be."""
+
+    ok: bool
+    reason: str = ""
+    done: int = 0
+    total: int = 0
+
+
+class Parts(Struct, frozen=True):
+    postgres: Part
+    kafka: Part
+    assignment: Part
+    lag: Lag
+    restore: Restore
+
+
+class Report(Struct, frozen=True):
+    """The body of /readyz."""
+
+    ready: bool
+    parts: Parts
+
+
+class Ingest(Struct, frozen=True):
+    """What an ingest posts to the board as `ingest:<n>`."""
+
+    partitions: tuple[int, ...]
+    state: Literal["running", "paused", "stopped"]
+    at: float
+    reason: str = ""
+
+
+class Keeper(Struct, frozen=True):
+    """What the keeper posts to the board as `keeper`."""
+
+    state: Literal["restoring", "ready"]
+    at: float
+    restored: int = 0
+    total: int = 0
+
+
+Board = Mapping[str, bytes]
+Positions = Mapping[tuple[str, int], int]
+_ingest = msgspec.json.Decoder(Ingest).decode
+_keeper = msgspec.json.Decoder(Keeper).decode
+
+
+class Health:
+    """Checks all parts; calls at the same time share one check."""
+
+    def __init__(
+        self,
+        positions: Callable[[], Awaitable[Positions]],
+        topic: Callable[[float], Awaitable[View]],
+        board: Callable[[], Board],
+        ready_lag: int,
+        clock: Clock,
+    ) -> None:
+        self._positions = positions
+        self._topic = topic
+        self._board = board
+        self._ready_lag = ready_lag
+        self._clock = clock
+        self._checking: asyncio.Task[Report] | None = None
+
+    async def report(self) -> Report:
+        """All parts as they are now."""
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._check())
+        return await asyncio.shield(self._checking)
+
+    async def _check(self) -> Report:
+        (postgres, positions), (kafka, view) = await asyncio.gather(
+            _tried(self._positions()), _tried(self._topic(KAFKA_SECONDS))
+        )
+        board, now = self._read_board(), self._clock()
+        parts = Parts(
+            postgres,
+            kafka,
+            assignment(board, now, None if view is None else view.ends),
+            lag(view, positions, self._ready_lag),
+            restore(board, now),
+        )
+        ready = all(getattr(parts, name).ok for name in parts.__struct_fields__)
+        return Report(ready, parts)
+
+    def _read_board(self) -> Board:
+        try:
+            return self._board()
+        except OrdersError:
+            return {}
+
+
+async def _tried[T](question: Awaitable[T]) -> tuple[Part, T | None]:
+    try:
+        return Part(ok=True), await question
+    except OrdersError as error:
+        return Part(ok=False, reason=str(error)), None
+
+
+def assignment(board: Board, now: float, partitions: Iterable[int] | None) -> Part:
+    """Whether every partition is consumed by an ingest that runs."""
+    alive = [i for name, text in board.items() if name.startswith("ingest:") and (i := _read(_ingest, text, now))]
+    if not alive:
+        return Part(ok=False, reason="no ingest is running")
+    for ingest in alive:
+        if ingest.state != "running":
+            return Part(ok=False, reason=f"an ingest is {ingest.state}: {ingest.reason or 'no reason given'}")
+    unowned = sorted(set(partitions or ()).difference(*(ingest.partitions for ingest in alive)))
+    if unowned:
+        return Part(ok=False, reason=f"no ingest has partitions {', '.join(map(str, unowned))}")
+    return Part(ok=True)
+
+
+def lag(view: View | None, positions: Positions | None, most: int) -> Lag:
+    """How far PostgreSQL is behind the topic."""
+    if view is None or positions is None:
+        return Lag(ok=False, reason="unknown while PostgreSQL or Kafka is away")
+    behind = sum(max(0, end - positions.get((view.topic_id, p), 0)) for p, end in view.ends.items())
+    return Lag(ok=behind <= most, reason="" if behind <= most else f"more than {most} messages behind", messages=behind)
+
+
+def restore(board: Board, now: float) -> Restore:
+    """Whether memory has its orders back."""
+    keeper = _read(_keeper, board.get("keeper", b""), now)
+    if keeper is None:
+        return Restore(ok=False, reason="no keeper is running")
+    ok = keeper.state == "ready"
+    return Restore(ok=ok, reason="" if ok else "memory is being restored", done=keeper.restored, total=keeper.total)
+
+
+def _read(decode: Callable[[bytes], Any], text: bytes, now: float) -> Any:
+    """An entry of the board, or None if it is unreadable or old."""
+    try:
+        entry = decode(text)
+    except msgspec.MsgspecError:
+        return None
+    return entry if now - entry.at <= GONE_SECONDS else None

@@ -1,0 +1,272 @@
+"""Shared memory: the served bytes of the newest orders in one LMDB file, for all processes of a machine.
+
+Readers never wait: `get` is one read transaction. Every change is one write transaction, and all that decides about
+it is looked at inside, the time too: a process may have been stopped on its way there. The rule is in `marks`, the
+layout in `trees`. PostgreSQL is the truth; so a put that fails is dropped, and what cannot be kept true is emptied.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, Self, TypeVar
+
+import lmdb
+
+from orders import marks
+from orders.errors import Away, StartError
+from orders.timing import Clock, monotonic
+from orders.trees import IDENTITY, Change, Put, State, Trees, Work, document_of, size
+
+__all__ = ["Change", "Memory", "Put", "Stats"]
+
+LEAST_MAP = 16 * 2**20
+"""Smallest map in bytes: room for marks, floors and the board beside a small budget."""
+MAX_READERS = 1024
+MOST_FLOORS = 500_000
+"""Most orders with marks or floors; with more, memory is emptied and restored."""
+FLOORS_SHARE = 4
+"""Marks and floors take at most this part of the map."""
+SWEPT_AT_ONCE = 1000
+"""Expired floors dropped in one write transaction: nobody waits long for the writer lock."""
+FAILED = (lmdb.Error, OSError)
+
+T = TypeVar("T")
+
+
+class Stats(NamedTuple):
+    """Number of documents, number of orders with marks or floors, bytes used and allowed."""
+
+    documents: int
+    floors: int
+    used: int
+    budget: int
+
+
+class Memory:
+    """One process' door to the shared memory. Any thread may call it; open it after the last fork.
+
+    A `writer` names one transaction (64 bits, never used again): who takes a mark away must not take one away that
+    stands for an earlier transaction of which nobody knows whether it was committed.
+    """
+
+    def __init__(self, env: lmdb.Environment, trees: Trees, clock: Clock) -> None:
+        self._env = env
+        self._trees = trees
+        self._clock = clock
+        with env.begin() as txn:
+            self.identity = txn.get(IDENTITY, b"", trees.meta).decode()
+        # What `get` needs, one attribute away.
+        self._begin = env.begin
+        self._numbers = trees.numbers
+        self._documents = trees.documents
+
+    @classmethod
+    def create(cls, path: Path, budget: int, clock: Clock = monotonic) -> Self:
+        """Makes the file, readable for its owner alone, with `budget` bytes for documents. Raises `StartError`."""
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            env = _environment(path, max(2 * budget, LEAST_MAP))
+            trees = Trees.open(env, create=True)
+            with env.begin(write=True) as txn:
+                trees.save(txn, State(budget, emptied_at=clock()))
+                txn.put(IDENTITY, secrets.token_hex(8).encode(), db=trees.meta)
+        except FAILED as error:
+            raise StartError(f"the shared memory {path} cannot be made: {error}") from error
+        return cls(env, trees, clock)
+
+    @classmethod
+    def open(cls, path: Path, clock: Clock = monotonic) -> Self:
+        """Opens what `create` made, once per process. Raises `StartError`."""
+        try:
+            env = _environment(path, 0)
+            return cls(env, Trees.open(env, create=False), clock)
+        except FAILED as error:
+            raise StartError(f"the shared memory {path} cannot be opened: {error}") from error
+
+    def get(self, order_uid: bytes) -> bytes | None:
+        """The served bytes of an order; None: ask PostgreSQL. Never waits for a writer."""
+        try:
+            txn = self._begin()
+            number = txn.get(order_uid, None, self._numbers)
+            entry = None if number is None else txn.get(number, None, self._documents)
+            txn.abort()
+        except lmdb.Error:
+            return None
+        return None if entry is None else document_of(entry, order_uid)
+
+    # -- puts --
+
+    def put(self, puts: Sequence[Put], as_of: float) -> int:
+        """Puts what was read or committed after `as_of` by the rule; returns how many. What fails is dropped."""
+        try:
+            return self._write(lambda work: work.put(puts, as_of, marks.may_put))
+        except FAILED:
+            return 0
+
+    # -- a transaction's way --
+
+    def mark(self, uids: Sequence[str], writer: int) -> None:
+        """Before COMMIT: drops the entries of known orders and sets the writer's marks. Raises `Away`."""
+        self._write_firmly(lambda work: work.mark(uids, writer))
+
+    def settle(self, changes: Sequence[Change], writer: int, as_of: float) -> None:
+        """After COMMIT: takes the marks away, raises the floors, puts the new bytes by the rule.
+
+        What fails is left: the marks keep stale bytes out for as long as any can come.
+        """
+
+        def settle(work: Work) -> None:
+            work.settle(changes, writer)
+
+        def settle_and_put(work: Work) -> None:
+            work.settle(changes, writer)
+            work.put((Put(u, v, d) for u, v, d in changes if d is not None), as_of, marks.may_put)
+
+        try:
+            self._write(settle_and_put)
+        except FAILED:
+            with suppress(*FAILED):
+                self._write(settle)
+
+    def unmark(self, uids: Sequence[str], writer: int) -> None:
+        """After a rollback that is certain; what fails is left to expire."""
+        with suppress(*FAILED):
+            self._write(lambda work: work.unmark(uids, writer))
+
+    # -- the keeper's --
+
+    def raise_floors(self, versions: Sequence[tuple[str, int]]) -> None:
+        """What other machines changed, as uid and version; older entries are dropped. Raises `Away`."""
+        self._write_firmly(lambda work: work.raise_floors(versions))
+
+    def empty(self) -> None:
+        """Drops all documents; reads that began before are no longer put. Raises `Away`."""
+        with _away():
+            self._write(Work.empty)
+
+    def begin_restore(self) -> float:
+        """Empties memory; from now on marks and floors do not expire. Take the snapshot after. Raises `Away`.
+
+        Returns the token of this restore.
+        """
+        with _away():
+            return self._write(Work.begin_restore)
+
+    def restore(self, puts: Sequence[Put], token: float) -> bool:
+        """Puts a part of the snapshot by the rule, however old; False: memory was emptied, begin again."""
+
+        def restore(work: Work) -> bool:
+            work.put(puts, token, marks.may_restore)
+            return work.is_same_restore(token)
+
+        try:
+            return self._write(restore)
+        except FAILED:
+            return True
+
+    def end_restore(self, token: float) -> None:
+        """The snapshot is put. Without effect if memory was emptied meanwhile. Raises `Away`."""
+        with _away():
+            self._write(lambda work: work.end_restore(token))
+
+    def restore_wanted(self) -> bool:
+        """Whether no restore has come to its end since memory was made or last emptied. Raises `Away`."""
+        with _away():
+            state = self._state()
+        return state.restored_at != state.emptied_at
+
+    def sweep(self) -> None:
+        """Drops expired floors; empties memory if marks and floors outgrow their bound. Raises `Away`."""
+        with _away():
+            spent = self._spent()
+            while batch := list(islice(spent, SWEPT_AT_ONCE)):
+                self._write(partial(Work.drop_spent, keys=batch))
+            if self._is_crowded():
+                self._write(Work.empty)
+
+    def _spent(self) -> Iterator[bytes]:
+        """Keys of expired floors, looked for without the writer lock; who drops them looks again."""
+        with self._env.begin() as txn:
+            at = self._trees.state(txn).view(self._clock())
+            spent = [key for key, floor in self._trees.all_floors(txn) if marks.is_spent(floor, at)]
+        return iter(spent)
+
+    def _is_crowded(self) -> bool:
+        with self._env.begin() as txn:
+            entries = txn.stat(self._trees.floors)["entries"]
+            return entries > MOST_FLOORS or size(txn, self._trees.floors) * FLOORS_SHARE > self._env.info()["map_size"]
+
+    def clear_dead_readers(self) -> int:
+        """Gives back what killed readers hold; without it the map fills. Returns how many there were."""
+        with _away():
+            return self._env.reader_check()
+
+    # -- the notice board and the figures --
+
+    def post(self, name: str, state: bytes) -> None:
+        """Puts a notice (JSON) for the other processes in place of the last one of that name; may be dropped."""
+        with suppress(*FAILED):
+            self._write(lambda work: work.post(name, state))
+
+    def board(self) -> dict[str, bytes]:
+        """All notices by name. Raises `Away`."""
+        with _away(), self._env.begin() as txn:
+            return dict(self._trees.notices(txn))
+
+    def stats(self) -> Stats:
+        """Raises `Away`."""
+        with _away(), self._env.begin() as txn:
+            documents = txn.stat(self._documents)["entries"]
+            floors = txn.stat(self._trees.floors)["entries"]
+            return Stats(documents, floors, self._trees.used(txn), self._trees.state(txn).budget)
+
+    def close(self) -> None:
+        self._env.close()
+
+    # -- transactions --
+
+    def _state(self) -> State:
+        with self._env.begin() as txn:
+            return self._trees.state(txn)
+
+    def _write(self, change: Callable[[Work], T]) -> T:
+        with self._env.begin(write=True) as txn:
+            return change(Work(txn, self._trees, self._clock()))
+
+    def _write_firmly(self, change: Callable[[Work], None]) -> None:
+        """For what must not be missed: a failure empties memory, and the change is tried once more."""
+        try:
+            self._write(change)
+        except FAILED:
+            with _away():
+                self._env.reader_check()  # a killed reader's pages may be all that is missing
+                self._write(Work.empty)
+                self._write(change)
+
+
+def _environment(path: Path, map_size: int) -> lmdb.Environment:
+    """`map_size` 0: what the file says."""
+    return lmdb.open(
+        str(path),
+        map_size=map_size,
+        subdir=False,
+        create=map_size > 0,
+        mode=0o600,
+        max_dbs=len(Trees._fields),
+        max_readers=MAX_READERS,
+        sync=False,
+        metasync=False,
+    )
+
+
+@contextmanager
+def _away() -> Iterator[None]:
+    try:
+        yield
+    except FAILED as error:
+        raise Away(f"the shared memory fails: {error}") from error

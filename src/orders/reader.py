@@ -1,0 +1,156 @@
+"""Reads of the HTTP processes: orders by uid, outcomes, positions; and what was read goes to memory."""
+
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import psycopg
+import structlog
+from psycopg_pool import AsyncConnectionPool
+
+from orders import order
+from orders.errors import OrdersError
+from orders.memory import Put
+from orders.order import Row
+from orders.postgres import conninfo, queries, translated
+from orders.timing import Clock
+from orders.waiting import Joiner, Place, Told, in_time
+
+log = structlog.get_logger()
+
+CONNECT_SECONDS = 1.0
+"""How long a read waits for a connection before PostgreSQL counts as away."""
+ANSWER_SECONDS = 2.0
+GIVE_UP_SECONDS = 2.0
+"""After this the pool starts over: its own pauses between tries would grow with the outage."""
+PUTS_WAITING = 1_000
+"""Most answers that wait for the putter; a later one is dropped, and read again when somebody asks."""
+WIDTH = len(Row._fields)
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+
+class Found(NamedTuple):
+    """An order as PostgreSQL had it at `as_of` or later, on the clock that memory uses."""
+
+    document: bytes
+    version: int
+    as_of: float
+
+
+class Memory(Protocol):
+    """Where orders that were found are put."""
+
+    def put(self, puts: Sequence[Put], as_of: float) -> int: ...
+
+
+class Putter:
+    """One thread that puts what was read into memory: the event loop never waits for memory's writer lock."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._queue: queue.Queue[tuple[list[Put], float] | None] = queue.Queue(PUTS_WAITING)
+        self._thread = threading.Thread(target=self._run, name="putter", daemon=True)
+        self._thread.start()
+
+    def offer(self, puts: list[Put], as_of: float) -> None:
+        """Puts soon, or not at all when too many wait."""
+        try:
+            self._queue.put_nowait((puts, as_of))
+        except queue.Full:
+            log.debug("put_dropped", orders=len(puts))
+
+    def close(self) -> None:
+        """Puts what waits and ends the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (offered := self._queue.get()) is not None:
+            try:
+                self._memory.put(*offered)
+            except OrdersError as error:
+                log.warning("put_failed", error=str(error))
+
+
+class Reader:
+    """Reads through a pool of connections; every call raises `Away` or `SetupWrong`, within seconds."""
+
+    def __init__(self, dsn: str, topic: str, connections: int, memory: Memory, clock: Clock) -> None:
+        self._topic = topic
+        self._clock = clock
+        self._memory = memory
+        self._putter: Putter | None = None
+        self._pool = AsyncConnectionPool(
+            conninfo(dsn, "serve"),
+            min_size=1,
+            max_size=connections,
+            open=False,
+            configure=_configure,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={"autocommit": True},
+            reconnect_timeout=GIVE_UP_SECONDS,
+            name="serve",
+        )
+        self._orders = Joiner(self._fetch_orders)
+        self._positions = Joiner(self._fetch_positions)
+
+    async def open(self) -> None:
+        """Starts; does not wait for PostgreSQL."""
+        await self._pool.open(wait=False)
+        self._putter = Putter(self._memory)
+
+    async def close(self) -> None:
+        await self._pool.close(timeout=1.0)
+        if self._putter is not None:
+            self._putter.close()
+
+    async def order(self, order_uid: str) -> Found | None:
+        """The order, or None if PostgreSQL says that there is none."""
+        return await self._orders.get(order_uid)
+
+    async def positions(self) -> Mapping[tuple[str, int], int]:
+        """Next offset by (topic id, partition), read after the call."""
+        return await self._positions.get(self._topic) or {}
+
+    async def outcomes(self, places: Sequence[Place]) -> dict[Place, Told]:
+        """Outcomes that are there among those of the records at `places`."""
+        topic_ids, partitions, offsets = (list(column) for column in zip(*places, strict=True))
+        rows = await self._rows("outcomes_at", {"topic_ids": topic_ids, "partitions": partitions, "offsets": offsets})
+        return {Place(*row[:3]): Told(*row[3:]) for row in rows}
+
+    async def ping(self) -> None:
+        """Returns if PostgreSQL answers."""
+        await self._rows("ping", {})
+
+    async def _fetch_orders(self, uids: list[str]) -> dict[str, Found]:
+        as_of = self._clock()
+        rows = await self._rows("orders_by_uid", {"uids": uids})
+        found = {row[0]: Found(_document(row), row[WIDTH + 1], as_of) for row in rows}
+        if found and self._putter is not None:
+            puts = [Put(order_uid, order.version, order.document) for order_uid, order in found.items()]
+            self._putter.offer(puts, as_of)
+        return found
+
+    async def _fetch_positions(self, topics: list[str]) -> dict[str, dict[tuple[str, int], int]]:
+        rows = [(topic, await self._rows("positions_of_topic", {"topic": topic})) for topic in topics]
+        return {topic: {(topic_id, partition): position for topic_id, partition, position in r} for topic, r in rows}
+
+    async def _rows(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        return await in_time(self._ask(query, values), ANSWER_SECONDS)
+
+    async def _ask(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        with translated():
+            async with self._pool.connection(CONNECT_SECONDS) as connection:
+                cursor = await connection.execute(queries[query], values, binary=True)
+                return await cursor.fetchall()
+
+
+def _document(row: tuple[Any, ...]) -> bytes:
+    return order.document(row[WIDTH], order.text(Row._make(row[:WIDTH])))
+
+
+async def _configure(connection: Connection) -> None:
+    for name, value in (("statement_timeout", "5s"), ("timezone", "UTC")):
+        await connection.execute("select set_config(%s, %s, false)", (name, value))

@@ -1,0 +1,95 @@
+"""What the brokers say of the topic: its identity and where its partitions end."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from orders.errors import Away, OrdersError
+from orders.producer import verdict
+from orders.timing import Clock
+
+REQUEST_SECONDS = 2.0
+REFRESH_SECONDS = 5.0
+"""How old the topic's identity may be before it is asked for again."""
+
+
+class View(NamedTuple):
+    """The topic at one moment; `ends` has the next offset of every partition."""
+
+    topic_id: str
+    ends: dict[int, int]
+
+
+class TopicView:
+    """Asks the brokers about one topic; calls block."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self.topic = topic
+        self._admin = AdminClient({
+            "bootstrap.servers": bootstrap,
+            "client.id": "orders",
+            "reconnect.backoff.max.ms": 1000,
+            "log_level": 3,
+        })
+
+    def look(self) -> View:
+        """Identity and ends. Raises `Away` or `SetupWrong`, within about two requests' time."""
+        try:
+            topic_id, partitions = self._describe()
+            return View(topic_id, self._ends(partitions))
+        except KafkaException as error:
+            raise verdict(error.args[0], self.topic) from None
+        except TimeoutError:
+            raise Away("Kafka does not answer") from None
+
+    def _describe(self) -> tuple[str, list[int]]:
+        answers = self._admin.describe_topics(TopicCollection([self.topic]), request_timeout=REQUEST_SECONDS)
+        description = answers[self.topic].result(REQUEST_SECONDS + 1)
+        return str(description.topic_id), [partition.id for partition in description.partitions]
+
+    def _ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        asked = {TopicPartition(self.topic, partition): OffsetSpec.latest() for partition in partitions}
+        answers = self._admin.list_offsets(asked, request_timeout=REQUEST_SECONDS)
+        return {place.partition: answer.result(REQUEST_SECONDS + 1).offset for place, answer in answers.items()}
+
+
+class TopicWatch:
+    """The last view of a topic, for an event loop: looks in a thread, one look at a time, shared by all who ask."""
+
+    def __init__(self, look: Callable[[], View], clock: Clock) -> None:
+        self._look = look
+        self._clock = clock
+        self._last: View | OrdersError = Away("Kafka was not asked yet")
+        self._at = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
+
+    async def view(self, max_age: float) -> View:
+        """The topic as it was at most `max_age` seconds ago. Raises `Away` or `SetupWrong`."""
+        if self._clock() - self._at > max_age:
+            await asyncio.shield(self._refresh())
+        if isinstance(self._last, OrdersError):
+            raise self._last
+        return self._last
+
+    async def identity(self) -> str:
+        """The topic's id as last seen; brokers that are away now do not take it back. Raises if never seen."""
+        if not isinstance(self._last, View):
+            return (await self.view(0)).topic_id
+        if self._clock() - self._at > REFRESH_SECONDS:
+            self._refresh()
+        return self._last.topic_id
+
+    def _refresh(self) -> "asyncio.Task[None]":
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._see())
+        return self._looking
+
+    async def _see(self) -> None:
+        try:
+            self._last = await asyncio.to_thread(self._look)
+        except OrdersError as error:
+            self._last = error
+        self._at = self._clock()

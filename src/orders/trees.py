@@ -1,0 +1,244 @@
+"""The trees inside the shared memory's file, and one write transaction on them.
+
+documents   number → version, uid, document; numbers only grow, so that every put appends
+numbers     uid → number
+floors      uid → floor and marks (`marks.Floor`)
+meta        the state of the whole, its identity, and the notice board
+
+Appending makes full pages: 1.35 bytes of file for a byte of document, where one tree keyed by uid takes 1.88.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf, nextafter
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import lmdb
+
+from orders import marks
+from orders.marks import NO_FLOOR, Floor, View
+
+if TYPE_CHECKING:
+    from lmdb import _Database
+
+    Txn = lmdb.Transaction[bytes]
+
+STATE = b"state"
+IDENTITY = b"identity"
+BOARD = b"board:"
+
+FEWEST_DOCUMENTS = 4
+"""A document that leaves no room for so many of its size is not kept: it would drive out too much."""
+
+Rule = Callable[[int, float, int, Floor, View], bool]
+"""`marks.may_put` or `marks.may_restore`."""
+
+_NUMBER = Struct(">Q")
+_HEAD = Struct(">QB")
+_STATE = Struct(">QQdd?")
+
+
+class Put(NamedTuple):
+    """An order's version and the whole served body, `{"order":{…}}`."""
+
+    order_uid: str
+    version: int
+    document: bytes
+
+
+class Change(NamedTuple):
+    """What a transaction made of a known order; no document: deleted."""
+
+    order_uid: str
+    version: int
+    document: bytes | None
+
+
+class State(NamedTuple):
+    """What holds for memory as a whole.
+
+    `restored_at` is the `emptied_at` after which a restore has come to its end.
+    """
+
+    budget: int
+    next_number: int = 1
+    emptied_at: float = 0.0
+    restored_at: float = -inf
+    restoring: bool = False
+
+    def view(self, now: float) -> View:
+        return View(now, self.emptied_at, self.restoring)
+
+
+class Trees(NamedTuple):
+    documents: "_Database"
+    numbers: "_Database"
+    floors: "_Database"
+    meta: "_Database"
+
+    @classmethod
+    def open(cls, env: lmdb.Environment, *, create: bool) -> Self:
+        return cls(*(env.open_db(name.encode(), create=create) for name in cls._fields))
+
+    def state(self, txn: "Txn") -> State:
+        return State(*_STATE.unpack(txn.get(STATE, b"", self.meta)))
+
+    def save(self, txn: "Txn", state: State) -> None:
+        txn.put(STATE, _STATE.pack(*state), db=self.meta)
+
+    def used(self, txn: "Txn") -> int:
+        """Bytes of the pages that hold documents and their numbers."""
+        return size(txn, self.documents) + size(txn, self.numbers)
+
+    def all_floors(self, txn: "Txn") -> Iterator[tuple[bytes, Floor]]:
+        return ((key, marks.unpack(packed)) for key, packed in txn.cursor(self.floors))
+
+    def notices(self, txn: "Txn") -> Iterator[tuple[str, bytes]]:
+        cursor = txn.cursor(self.meta)
+        cursor.set_range(BOARD)
+        for key, notice in cursor:
+            if not key.startswith(BOARD):
+                return
+            yield key.removeprefix(BOARD).decode(), notice
+
+
+def size(txn: "Txn", tree: "_Database") -> int:
+    """Bytes of the pages of a tree."""
+    stat = txn.stat(tree)
+    return stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
+
+
+def document_of(entry: bytes, order_uid: bytes) -> bytes | None:
+    """The document in an entry of `documents`, if it is that order's."""
+    begin = _HEAD.size + len(order_uid)
+    if entry[_HEAD.size - 1] != len(order_uid) or entry[_HEAD.size : begin] != order_uid:
+        return None
+    return entry[begin:]
+
+
+class Work:
+    """One write transaction: while it is open nobody else changes memory, and `now` was read inside it."""
+
+    def __init__(self, txn: "Txn", trees: Trees, now: float) -> None:
+        self._txn = txn
+        self._trees = trees
+        self._state = trees.state(txn)
+        self._next_number = self._state.next_number
+        self._at = self._state.view(now)
+
+    # -- documents --
+
+    def put(self, puts: Iterable[Put], since: float, rule: Rule) -> int:
+        """Puts what the rule allows, the newest last; returns how many."""
+        count = sum(self._put(put, since, rule) for put in puts)
+        if count:
+            self._save(self._state._replace(next_number=self._next_number))
+        return count
+
+    def _put(self, put: Put, since: float, rule: Rule) -> bool:
+        key = put.order_uid.encode()
+        if not rule(put.version, since, self._version(key), self._floor(key), self._at):
+            return False
+        if len(put.document) * FEWEST_DOCUMENTS > self._state.budget:
+            return False
+        self._drop(key)
+        self._append(key, put)
+        self._evict()
+        return True
+
+    def _version(self, key: bytes) -> int:
+        """The version in memory, 0 for none."""
+        number = self._txn.get(key, None, self._trees.numbers)
+        entry = number and self._txn.get(number, None, self._trees.documents)
+        version: int = _HEAD.unpack_from(entry)[0] if entry else 0
+        return version
+
+    def _drop(self, key: bytes) -> None:
+        number = self._txn.pop(key, self._trees.numbers)
+        if number is not None:
+            self._txn.delete(number, db=self._trees.documents)
+
+    def _append(self, key: bytes, put: Put) -> None:
+        number = _NUMBER.pack(self._next_number)
+        entry = _HEAD.pack(put.version, len(key)) + key + put.document
+        if not self._txn.put(number, entry, append=True, db=self._trees.documents):
+            raise lmdb.KeyExistsError("appending out of order stores nothing")
+        self._txn.put(key, number, db=self._trees.numbers)
+        self._next_number += 1
+
+    def _evict(self) -> None:
+        """Drops from the front until the budget is kept."""
+        cursor = self._txn.cursor(self._trees.documents)
+        while self._trees.used(self._txn) > self._state.budget and cursor.first():
+            entry = cursor.value()
+            end = _HEAD.size + entry[_HEAD.size - 1]
+            cursor.delete()
+            self._txn.delete(entry[_HEAD.size : end], db=self._trees.numbers)
+
+    # -- marks and floors --
+
+    def mark(self, uids: Iterable[str], writer: int) -> None:
+        for key in map(str.encode, uids):
+            self._drop(key)
+            self._keep(key, marks.marked(self._floor(key), writer, self._at))
+
+    def unmark(self, uids: Iterable[str], writer: int) -> None:
+        for key in map(str.encode, uids):
+            self._keep(key, marks.unmarked(self._floor(key), writer))
+
+    def raise_floors(self, versions: Iterable[tuple[str, int]]) -> None:
+        for order_uid, version in versions:
+            key = order_uid.encode()
+            self._keep(key, marks.raised(self._floor(key), version, self._at))
+            if self._version(key) < version:
+                self._drop(key)
+
+    def settle(self, changes: Sequence[Change], writer: int) -> None:
+        self.unmark((change.order_uid for change in changes), writer)
+        self.raise_floors((change.order_uid, change.version) for change in changes)
+
+    def drop_spent(self, keys: Iterable[bytes]) -> None:
+        for key in keys:
+            if marks.is_spent(self._floor(key), self._at):
+                self._txn.delete(key, db=self._trees.floors)
+
+    def _floor(self, key: bytes) -> Floor:
+        packed = self._txn.get(key, None, self._trees.floors)
+        return NO_FLOOR if packed is None else marks.unpack(packed)
+
+    def _keep(self, key: bytes, floor: Floor) -> None:
+        if floor == NO_FLOOR:
+            self._txn.delete(key, db=self._trees.floors)
+        else:
+            self._txn.put(key, marks.pack(floor), db=self._trees.floors)
+
+    # -- memory as a whole --
+
+    def empty(self) -> None:
+        """Drops all documents, and the floors of orders at which no ingest is at work."""
+        working = [(k, f) for k, f in self._trees.all_floors(self._txn) if marks.outlives_emptying(f, self._at)]
+        for tree in (self._trees.documents, self._trees.numbers, self._trees.floors):
+            self._txn.drop(tree, delete=False)
+        for key, floor in working:
+            self._keep(key, floor)
+        emptied_at = max(self._at.now, nextafter(self._state.emptied_at, inf))  # names this emptying: never twice
+        self._save(self._state._replace(emptied_at=emptied_at, restoring=False))
+
+    def begin_restore(self) -> float:
+        self.empty()
+        self._save(self._state._replace(restoring=True))
+        return self._state.emptied_at
+
+    def end_restore(self, token: float) -> None:
+        if marks.is_same_restore(token, self._at):
+            self._save(self._state._replace(restored_at=token, restoring=False))
+
+    def post(self, name: str, state: bytes) -> None:
+        self._txn.put(BOARD + name.encode(), state, db=self._trees.meta)
+
+    def is_same_restore(self, token: float) -> bool:
+        return marks.is_same_restore(token, self._at)
+
+    def _save(self, state: State) -> None:
+        self._state = state
+        self._trees.save(self._txn, state)

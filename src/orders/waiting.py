@@ -1,0 +1,122 @@
+"""Waiting together: questions to PostgreSQL that are joined, and the outcomes of records that POSTs wait for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from orders.errors import Away, OrdersError
+from orders.record import Outcome
+from orders.timing import Clock
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+SHORTEST_PAUSE = 0.005
+LONGEST_PAUSE = 0.25
+
+
+class Place(NamedTuple):
+    """Where the brokers put a record."""
+
+    topic_id: str
+    partition: int
+    offset: int
+
+
+class Told(NamedTuple):
+    """What became of a record; `reason` and `path` tell why it was refused."""
+
+    outcome: Outcome
+    order_uid: str | None
+    reason: str
+    path: str
+
+
+class Joiner(Generic[K, V]):
+    """Asks for many keys at once: what is asked while a question is on its way goes with the next one.
+
+    A caller never joins a question that was sent before it called: the answer might be older than the call.
+    """
+
+    def __init__(self, fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> None:
+        self._fetch = fetch
+        self._waiting: dict[K, asyncio.Future[V | None]] = {}
+        self._sender: asyncio.Task[None] | None = None
+
+    async def get(self, key: K) -> V | None:
+        """The value of a key, None if there is none. Raises what `fetch` raises."""
+        future = self._waiting.get(key)
+        if future is None:
+            future = self._waiting[key] = asyncio.get_running_loop().create_future()
+            future.add_done_callback(_seen)
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send())
+        return await asyncio.shield(future)
+
+    async def _send(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, {}
+            try:
+                found = await self._fetch(list(batch))
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+                for future in batch.values():
+                    future.set_exception(error)
+            else:
+                for key, future in batch.items():
+                    future.set_result(found.get(key))
+
+
+def _seen(future: "asyncio.Future[V | None]") -> None:
+    """An error counts as handled even if its caller has gone."""
+    if not future.cancelled():
+        future.exception()
+
+
+class Outcomes:
+    """All who wait for the outcome of a record share one question every few milliseconds."""
+
+    def __init__(self, fetch: Callable[[Sequence[Place]], Awaitable[Mapping[Place, Told]]], clock: Clock) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._waiting: dict[Place, asyncio.Future[Told]] = {}
+        self._youngest = 0.0
+        self._asker: asyncio.Task[None] | None = None
+
+    async def wait(self, place: Place, seconds: float) -> Told | None:
+        """The outcome of the record at a place, or None if there is none within `seconds`."""
+        future = self._waiting[place] = asyncio.get_running_loop().create_future()
+        self._youngest = self._clock()
+        if self._asker is None or self._asker.done():
+            self._asker = asyncio.create_task(self._ask())
+        try:
+            return await asyncio.wait_for(future, seconds)
+        except TimeoutError:
+            return None
+        finally:
+            del self._waiting[place]
+
+    async def _ask(self) -> None:
+        while self._waiting:
+            try:
+                found = await self._fetch(list(self._waiting))
+            except OrdersError:
+                found = {}
+            for place, told in found.items():
+                future = self._waiting.get(place)
+                if future is not None and not future.done():
+                    future.set_result(told)
+            await asyncio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """Longer while nobody new has come: an ingest that is away is not asked for hundreds of times a second."""
+        return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, (self._clock() - self._youngest) / 4))
+
+
+async def in_time(question: Awaitable[V], seconds: float) -> V:
+    """The answer, or `Away` after `seconds`. The question goes on: a server that is stopped takes no cancellation."""
+    task = asyncio.ensure_future(question)
+    task.add_done_callback(_seen)
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if not done:
+        raise Away("PostgreSQL does not answer in time")
+    return task.result()

@@ -1,0 +1,193 @@
+"""A batch on a real PostgreSQL and a real memory: whole or absent, and the record to blame found by trial."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from orders.errors import Away, PositionsMoved, SetupWrong
+from orders.memory import Memory
+from orders.migrations import migrate
+from orders.order import document, text
+from orders.pipeline import Writer
+from orders.postgres import connect
+from orders.record import Batch, Condition, Entry, Record, Span
+from orders.store import Store
+from support.entries import TOPIC_ID, delete, invalid, upsert
+from support.proxy import LosingProxy
+
+ABSENT = Condition(None)
+
+
+class Bench(NamedTuple):
+    """One writer with its database and memory."""
+
+    writer: Writer
+    memory: Memory
+    dsn: str
+
+    def write(self, *entries: Entry, begin: int | None = None) -> None:
+        first, last = entries[0].record.offset, entries[-1].record.offset
+        self.writer.write(Batch(entries, {0: Span(first if begin is None else begin, last + 1)}), TOPIC_ID)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.dsn) as connection:
+            return connection.execute(sql.encode()).fetchall()
+
+    def run(self, sql: str) -> None:
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute(sql.encode())
+
+    @property
+    def position(self) -> int:
+        return int(self.rows("select next_offset from positions where partition = 0")[0][0])
+
+
+@pytest.fixture
+def dsn(postgres_dsn: str) -> str:
+    migrate(postgres_dsn)
+    store = Store(lambda: connect(postgres_dsn, "test"), "orders")
+    store.begin(TOPIC_ID, 0, 0)
+    store.close()
+    return postgres_dsn
+
+
+def bench_on(dsn: str, memory: Memory, address: str | None = None) -> tuple[Bench, Store]:
+    store = Store(lambda: connect(address or dsn, "test"), "orders")
+    return Bench(Writer(store, memory), memory, dsn), store
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    made = Memory.create(tmp_path / "memory" / "file", 8 * 2**20)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def bench(dsn: str, memory: Memory) -> Iterator[Bench]:
+    made, store = bench_on(dsn, memory)
+    yield made
+    store.close()
+
+
+def test_orders_are_stored_and_served_with_ids_in_order_of_arrival(bench: Bench) -> None:
+    entries = [upsert(uid, offset=i) for i, uid in enumerate(["z", "a", "y"])]
+    bench.write(*entries)
+    assert bench.rows("select order_uid, id from orders order by id") == [("z", 1), ("a", 2), ("y", 3)]
+    assert bench.position == 3
+    assert bench.memory.get(b"a") == document(2, text(entries[1].content.row))  # type: ignore[union-attr]
+
+
+def test_a_replaced_order_keeps_its_id_gets_a_higher_version_and_is_served_anew(bench: Bench) -> None:
+    bench.write(upsert("a", 1, offset=0))
+    (before,) = bench.rows("select id, version from orders")
+    bench.write(upsert("a", 2, offset=1))
+    ((order_id, version, amount),) = bench.rows("select id, version, payment_amount from orders")
+    assert (order_id, amount) == (before[0], 2)
+    assert version > before[1]
+    assert b'"amount":2' in (bench.memory.get(b"a") or b"")
+
+
+def test_a_deleted_order_is_gone_from_the_table_and_from_memory(bench: Bench) -> None:
+    bench.write(upsert("a", offset=0), upsert("b", offset=1))
+    bench.write(delete("a", offset=2))
+    assert bench.rows("select order_uid from orders") == [("b",)]
+    assert bench.memory.get(b"a") is None
+
+
+def test_outcomes_of_records_that_asked_are_kept_with_their_versions(bench: Bench) -> None:
+    bench.write(
+        upsert("a", 1, offset=0, condition=ABSENT, reply=True),
+        upsert("a", 2, offset=1, condition=ABSENT, reply=True),
+        upsert("b", offset=2),
+        invalid(offset=3),
+    )
+    rows = bench.rows('select "offset", outcome, order_uid, version is not null from outcomes order by "offset"')
+    assert rows == [(0, "created", "a", True), (1, "conflict", "a", True), (3, "refused", None, False)]
+
+
+def test_an_invalid_message_is_a_dead_letter_with_its_bytes_key_and_headers(bench: Bench) -> None:
+    bad = invalid(offset=0, reason="bad\0 \ud800 reason")
+    record = Record(0, 0, 1_000, b"\xff", b"{", (("h", b"\x00\xff"), ("n", None)), headers_lost=True)
+    bench.write(Entry(record, bad.content))
+    (row,) = bench.rows("select key, value, header_names, header_values, reason, note is null from dead_letters")
+    assert row == (b"\xff", b"{", ["h", "n"], [b"\x00\xff", None], "bad\\u0000 \\ud800 reason", False)
+
+
+@pytest.mark.parametrize("bad", [0, 3, 7])
+def test_what_postgresql_refuses_is_one_dead_letter_and_its_neighbours_are_stored(bench: Bench, bad: int) -> None:
+    bench.run("alter table orders add check (payment_amount <> 666)")
+    entries = [upsert(f"u{i}", 666 if i == bad else 1, offset=i, reply=True) for i in range(8)]
+    bench.write(*entries)
+    assert bench.rows("select count(*) from orders") == [(7,)]
+    ((offset, reason),) = bench.rows('select "offset", reason from dead_letters')
+    assert offset == bad
+    assert "23514" in reason
+    assert bench.rows("select outcome from outcomes where outcome <> 'created'") == [("refused",)]
+    assert bench.memory.get(f"u{bad}".encode()) is None
+    assert bench.position == 8
+
+
+def test_a_good_record_stays_when_a_later_one_of_its_uid_is_refused(bench: Bench) -> None:
+    bench.run("alter table orders add check (payment_amount <> 666)")
+    bench.write(upsert("a", 1, offset=0), upsert("a", 666, offset=1), upsert("b", offset=2))
+    assert bench.rows("select order_uid, payment_amount from orders order by 1") == [("a", 1), ("b", 1)]
+    assert bench.rows('select "offset" from dead_letters') == [(1,)]
+
+
+def test_if_no_order_at_all_is_taken_the_set_up_is_wrong_and_nothing_becomes_a_dead_letter(bench: Bench) -> None:
+    bench.run("alter table orders add check (entry = 'never')")
+    with pytest.raises(SetupWrong, match="takes no order at all"):
+        bench.write(upsert("a", offset=0), upsert("b", offset=1))
+    assert bench.rows("select * from dead_letters") == []
+    assert bench.position == 0
+
+
+def test_a_dead_letter_that_cannot_be_written_stops_consumption(bench: Bench) -> None:
+    bench.run("alter table dead_letters add check (partition < 0)")
+    with pytest.raises(SetupWrong, match="dead letter"):
+        bench.write(invalid(offset=0))
+    assert bench.position == 0
+
+
+@pytest.mark.parametrize("begin", [5, 0])
+def test_a_batch_that_does_not_begin_at_the_stored_position_writes_nothing(bench: Bench, begin: int) -> None:
+    bench.write(upsert("a", offset=0), upsert("b", offset=1))
+    with pytest.raises(PositionsMoved):
+        bench.write(upsert("c", offset=6), begin=begin)
+    assert bench.rows("select order_uid from orders order by 1") == [("a",), ("b",)]
+
+
+def test_a_missing_right_is_the_set_ups_fault(bench: Bench) -> None:
+    bench.run("alter table orders rename to elsewhere")
+    with pytest.raises(SetupWrong, match="42P01"):
+        bench.write(upsert("a", offset=0))
+
+
+def test_a_commit_whose_reply_is_lost_is_seen_in_the_positions(dsn: str, memory: Memory) -> None:
+    """The batch is stored, the writer learns nothing, and a second try finds that the positions moved."""
+    place = conninfo_to_dict(dsn)
+    with LosingProxy(str(place["host"]), int(str(place["port"]))) as proxy:
+        bench, store = bench_on(dsn, memory, make_conninfo(dsn, port=proxy.port, sslmode="disable"))
+        bench.write(upsert("a", 1, offset=0))
+        proxy.lose_reply_to(b"COMMIT\0")
+        with pytest.raises(Away):
+            bench.write(upsert("a", 2, offset=1))
+        assert proxy.lost.wait(5)
+        assert memory.get(b"a") is None, "nobody may serve the old bytes while the commit's outcome is unknown"
+        with pytest.raises(PositionsMoved):
+            bench.write(upsert("a", 2, offset=1))
+        store.close()
+    assert bench.rows("select payment_amount from orders") == [(2,)]
+    assert bench.position == 2
+
+
+def test_the_views_give_the_four_relations_of_the_domain(bench: Bench) -> None:
+    bench.write(upsert("a", 5, offset=0))
+    assert bench.rows("select name, city from deliveries") == [("Test", "Kiryat")]
+    assert bench.rows("select transaction, amount from payments") == [("tx", 5)]
+    assert bench.rows("select order_uid, line, price from items") == [("a", 1, 453)]

@@ -1,0 +1,196 @@
+"""Ingest's loop: what it does with records, with an outage, with moved positions and at its end."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+import pytest
+
+from orders import sample
+from orders.batcher import Batcher
+from orders.errors import Away, OrdersError, PositionsMoved, SetupWrong
+from orders.fold import uid_of
+from orders.memory import Change, Put
+from orders.pipeline import Ingest, Writer, member_id, probe_entry
+from orders.record import Batch, Record
+from orders.settings import Settings
+
+
+class FakeStream:
+    """Kafka as the loop sees it: hands out what it was given, and notes what it was told."""
+
+    def __init__(self) -> None:
+        self.trouble: OrdersError | None = None
+        self.topic_id = "topic-1"
+        self.polls: list[list[Record]] = []
+        self.told: list[str] = []
+        self.mirrored: dict[int, int] = {}
+
+    @property
+    def partitions(self) -> list[int]:
+        return [0]
+
+    def poll(self, wait: float) -> list[Record]:
+        assert wait >= 0
+        return self.polls.pop(0) if self.polls else []
+
+    def hold(self) -> None:
+        self.told.append("hold")
+
+    def go_on(self) -> None:
+        self.told.append("go on")
+
+    def check(self) -> None:
+        self.told.append("check")
+
+    def replace(self) -> None:
+        self.told.append("replace")
+
+    def close(self) -> None:
+        self.told.append("close")
+
+    def mirror(self, offsets: Mapping[int, int]) -> None:
+        self.mirrored |= offsets
+
+
+class FakeMemory:
+    """Takes everything and keeps the board."""
+
+    identity = "memory-1"
+
+    def __init__(self) -> None:
+        self.board: dict[str, bytes] = {}
+
+    def mark(self, uids: Sequence[str], writer: int) -> None: ...
+    def unmark(self, uids: Sequence[str], writer: int) -> None: ...
+    def settle(self, changes: Sequence[Change], writer: int, as_of: float) -> None: ...
+
+    def put(self, puts: Sequence[Put], as_of: float) -> int:
+        assert as_of >= 0
+        return len(puts)
+
+    def post(self, name: str, state: bytes) -> None:
+        self.board[name] = state
+
+
+class FakeWriter(Writer):
+    """Writes into a list, or fails with what it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.errors: list[OrdersError] = []
+
+    def write(self, batch: Batch, topic_id: str) -> None:
+        assert topic_id == "topic-1"
+        if self.errors:
+            raise self.errors.pop(0)
+        self.batches.append(batch)
+
+
+class Rig:
+    """The loop with everything around it pretended, and a clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.stream, self.memory, self.writer = FakeStream(), FakeMemory(), FakeWriter()
+        self.loop = Ingest("ingest:0", Batcher(3, 10**6, 0.25), self.writer, self.memory, lambda: self.now)
+        self.loop.stream = self.stream
+        self.loop.placed(0, 0)
+
+    def feed(self, *offsets: int) -> None:
+        values = list(sample.samples(len(offsets), 1))
+        self.stream.polls.append([Record(0, o, None, None, v) for o, v in zip(offsets, values, strict=True)])
+
+    def steps(self, count: int) -> None:
+        for _ in range(count):
+            self.loop.step()
+
+    @property
+    def state(self) -> str:
+        return str(json.loads(self.memory.board["ingest:0"])["state"])
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def test_records_are_written_as_soon_as_the_poll_runs_dry_and_positions_are_mirrored(rig: Rig) -> None:
+    rig.feed(0, 1)
+    rig.steps(1)
+    assert rig.writer.batches == []
+    rig.steps(1)
+    assert [len(b.entries) for b in rig.writer.batches] == [2]
+    assert rig.stream.mirrored == {0: 2}
+
+
+def test_a_full_batch_does_not_wait_for_the_stream(rig: Rig) -> None:
+    rig.feed(0, 1, 2)
+    rig.steps(1)
+    assert len(rig.writer.batches) == 1
+
+
+@pytest.mark.parametrize(("error", "state"), [(Away("gone"), "paused"), (SetupWrong("no table"), "stopped")])
+def test_an_outage_holds_the_stream_keeps_the_batch_and_goes_on_by_itself(
+    rig: Rig, error: OrdersError, state: str
+) -> None:
+    rig.writer.errors = [error]
+    rig.feed(0)
+    rig.steps(2)
+    assert rig.stream.told == ["hold"]
+    rig.now = 2.0
+    rig.writer.errors = [error]
+    rig.steps(1)
+    assert rig.state == state
+    rig.now = 20.0
+    rig.steps(1)
+    assert [len(b.entries) for b in rig.writer.batches] == [1]
+    assert "go on" in rig.stream.told
+    assert rig.state == "running"
+
+
+def test_while_held_nothing_is_tried_before_its_time(rig: Rig) -> None:
+    rig.writer.errors = [Away("gone")]
+    rig.feed(0)
+    rig.steps(5)
+    assert rig.writer.batches == []
+
+
+def test_moved_positions_are_read_again_and_nothing_is_mirrored(rig: Rig) -> None:
+    rig.writer.errors = [PositionsMoved("other")]
+    rig.feed(0)
+    rig.steps(2)
+    assert rig.stream.told == ["replace"]
+    assert rig.stream.mirrored == {}
+
+
+def test_at_its_end_what_was_collected_is_written_and_the_group_is_left(rig: Rig) -> None:
+    rig.feed(0)
+    rig.loop.run(after(1))
+    assert [len(b.entries) for b in rig.writer.batches] == [1]
+    assert rig.stream.told == ["close"]
+
+
+def test_trouble_of_the_stream_is_looked_after_every_second_and_told_on_the_board(rig: Rig) -> None:
+    rig.stream.trouble = SetupWrong("no topic")
+    for rig.now in (1.0, 2.0):
+        rig.steps(1)
+    assert rig.stream.told == ["check", "check"]
+    assert rig.state == "stopped"
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """Stopping, once it was asked so many times."""
+    left = iter([False] * steps)
+    return lambda: next(left, True)
+
+
+def test_each_ingest_of_a_machine_has_a_member_id_of_its_own_that_stays() -> None:
+    settings = Settings()
+    assert member_id(settings, 0) == member_id(settings, 0)
+    assert member_id(settings, 0) != member_id(settings, 1)
+    assert member_id(settings, 0) != member_id(Settings(data_dir="elsewhere"), 0)
+
+
+def test_the_probe_is_an_order_that_nobody_has() -> None:
+    uids = {uid_of(probe_entry()) for _ in range(2)}
+    assert len(uids) == 2
