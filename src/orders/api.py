@@ -5,37 +5,266 @@ import re
 import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.resources import files
-from typing import NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 import structlog
 import uvicorn
-from litestar import Litestar, Request
+from litestar import Litestar, Request, post, route
 from litestar.datastructures import State
-from litestar.enums import HttpMethod
 from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+from litestar.params import FromPath
+from litestar.response import Response
+from litestar.response.base import ASGIResponse
+from uvicorn._types import ASGIApplication
 
 from orders.decoder import decode
 from orders.errors import OrdersError
 from orders.fastlane import Lookup, fast_lane
 from orders.health import Report
 from orders.order import MAX_DOCUMENT_BYTES, Content
-from orders.record import Invalid
 from orders.reader import Found
+from orders.record import Invalid
 from orders.views import original
 from orders.waiting import Told
 
 log = structlog.get_logger()
 
+View = Literal["standard", "original"]
+
 UID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
-RETRY = (b"retry-after", b"1")
+JSON = "application/json"
+RETRY = {"retry-after": "1"}
 KEEP_ALIVE_SECONDS = 75
 GRACE_SECONDS = 5
+BACKLOG = 2048
 SAVED = "Order processed and saved successfully"
+ACCEPTED = "Order accepted, not yet saved"
 
 _encode = msgspec.json.Encoder().encode
-HttpRequest = Request[object, object, State]
+AnyRequest = Request[Any, Any, State]
+
+
+class Parts(NamedTuple):
+    """What the application stands on. `find` looks into memory and `order` into PostgreSQL."""
+
+    find: Lookup
+    order: Callable[[str], Awaitable[Found | None]]
+    submit: Callable[[Content], Awaitable[Told | None]]
+    health: Callable[[], Awaitable[Report]]
+    lifespan: Callable[[], AbstractAsyncContextManager[None]]
+    default_view: View = "standard"
+
+
+class Answer(Response[bytes]):
+    """Bytes as they are, with nothing but their type and length; a HEAD has the fields of its GET."""
+
+    def to_asgi_response(self, **_: object) -> ASGIResponse:  # type: ignore[override]
+        """What Litestar sends."""
+        fields = list(self.headers.items())
+        return ASGIResponse(body=self.content, headers=fields, media_type=self.media_type, status_code=self.status_code)
+
+
+def answer(status: int, content: object, headers: Mapping[str, str] | None = None) -> Answer:
+    """An answer of JSON; bytes count as JSON already."""
+    body = content if isinstance(content, bytes) else _encode(content)
+    return Answer(body, status_code=status, headers=headers, media_type=JSON)
+
+
+class TooLarge(HTTPException):
+    """The body is larger than any order."""
+
+    status_code = 413
+    detail = "Request body too large"
+
+
+class Gone(Exception):
+    """The client went away before its request was complete."""
+
+
+# ---- orders ----
+
+
+@route("/orders/{order_uid:str}", http_method=["GET", "HEAD"])
+async def get_order(request: AnyRequest, order_uid: FromPath[str]) -> Answer:
+    """An order, from memory or else from PostgreSQL."""
+    parts = _parts(request)
+    view = request.query_params.get("view", parts.default_view)
+    if view not in {"standard", "original"}:
+        return answer(400, {"error": "view is standard or original"})
+    document = await _document(parts, order_uid) if UID.fullmatch(order_uid) else None
+    if document is None:
+        return answer(404, {"message": "Order not found"})
+    return answer(200, original(document) if view == "original" else document)
+
+
+async def _document(parts: Parts, order_uid: str) -> bytes | None:
+    try:
+        document = parts.find(order_uid.encode())
+    except OrdersError as error:
+        log.warning("memory_unreadable", error=str(error))
+        document = None
+    if document is None and (found := await parts.order(order_uid)):
+        return found.document
+    return document
+
+
+@post("/orders")
+async def post_order(request: AnyRequest) -> Answer:
+    """Accepts an order and answers with what became of it."""
+    parts = _parts(request)
+    content = decode(await _body(request))
+    if isinstance(content, Invalid):
+        return refused(content) if content.is_json else answer(400, {"error": "Invalid JSON"})
+    told = await parts.submit(content)
+    return outcome(told, f"/orders/{content.row.order_uid}", parts.default_view)
+
+
+def outcome(told: Told | None, location: str, default_view: View) -> Answer:
+    """The answer to a POST, by what became of its record."""
+    where = {"location": location}
+    if told is None:
+        return answer(202, {"message": ACCEPTED}, where)
+    if told.outcome == "refused":
+        return refused(Invalid(told.reason, told.path))
+    if told.outcome == "conflict":
+        return answer(409, {"error": "Order exists with other content"})
+    if told.outcome == "created":
+        return answer(201 if default_view == "standard" else 200, {"message": SAVED}, where)
+    return answer(200, {"message": SAVED}, where)
+
+
+def refused(invalid: Invalid) -> Answer:
+    """422 with what is wrong and where."""
+    return answer(422, {"error": "Invalid order", "errors": [{"path": invalid.path, "reason": invalid.reason}]})
+
+
+async def _body(request: AnyRequest) -> bytes:
+    """The whole body. Raises `TooLarge`, before reading where the request announces its length, and `Gone`."""
+    if (request.content_length or 0) > MAX_DOCUMENT_BYTES:
+        raise TooLarge
+    body = bytearray()
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise Gone
+        body += message["body"]
+        more = message["more_body"]
+        if len(body) > MAX_DOCUMENT_BYTES:
+            raise TooLarge
+    return bytes(body)
+
+
+# ---- health and the page ----
+
+
+@route("/livez", http_method=["GET", "HEAD"])
+async def get_livez() -> Answer:
+    """The process answers."""
+    return answer(200, {"alive": True})
+
+
+@route("/readyz", http_method=["GET", "HEAD"])
+async def get_readyz(request: AnyRequest) -> Answer:
+    """Whether the service can do its work, and why not."""
+    report = await _parts(request).health()
+    return answer(200 if report.ready else 503, report, None if report.ready else RETRY)
+
+
+def page() -> tuple[bytes, Mapping[str, str]]:
+    """The page and a policy that allows its own style and nothing else."""
+    html = files("orders").joinpath("web/index.html").read_bytes()
+    style = re.search(rb"<style>(.*?)</style>", html, re.DOTALL)
+    digest = b64encode(hashlib.sha256(style[1] if style else b"").digest()).decode()
+    sources = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:"
+    policy = f"{sources}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    return html, {"content-security-policy": policy, "x-content-type-options": "nosniff"}
+
+
+PAGE, PAGE_FIELDS = page()
+
+
+@route("/", http_method=["GET", "HEAD"])
+async def get_page() -> Answer:
+    """What this is."""
+    return Answer(PAGE, status_code=200, headers=PAGE_FIELDS, media_type="text/html")
+
+
+# ---- errors ----
+
+
+def on_http(_: AnyRequest, error: HTTPException) -> Answer:
+    """No such path, no such method, too large: the status, in small."""
+    texts = {404: "Not found", 405: "Method not allowed", 413: TooLarge.detail}
+    return answer(error.status_code, {"error": texts.get(error.status_code, "Invalid request")}, error.headers)
+
+
+def on_ours(_: AnyRequest, error: OrdersError) -> Answer:
+    """Something is away, or wrong with the set-up: the client may come again."""
+    log.warning("unavailable", kind=type(error).__name__, error=str(error))
+    return answer(503, {"error": "Temporarily unavailable, try again"}, RETRY)
+
+
+def on_gone(_: AnyRequest, _error: Gone) -> Answer:
+    """Nobody is there to read it."""
+    return answer(400, {"error": "Incomplete request"})
+
+
+def on_any(_: AnyRequest, error: Exception) -> Answer:
+    """A mistake of ours. Its text may hold what the request held: the class alone is logged."""
+    log.error("internal_error", kind=type(error).__name__)
+    return answer(500, {"error": "Internal error"})
+
+
+def _parts(request: AnyRequest) -> Parts:
+    return cast("Parts", request.app.state.parts)
+
+
+def create_app(parts: Parts) -> Litestar:
+    """The application; its lifespan is that of `parts`."""
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        async with parts.lifespan():
+            yield
+
+    return Litestar(
+        [get_order, post_order, get_livez, get_readyz, get_page],
+        state=State({"parts": parts}),
+        lifespan=[lifespan],
+        exception_handlers={HTTPException: on_http, OrdersError: on_ours, Gone: on_gone, Exception: on_any},
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+
+
+def server(app: ASGIApplication, lookup: Lookup | None) -> uvicorn.Server:
+    """A server with the fast lane, or without where `lookup` is None."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            loop="uvloop",
+            http=fast_lane(lookup),
+            ws="none",
+            lifespan="on",
+            interface="asgi3",
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            date_header=True,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+
+
+def run_server(app: Litestar, memory: Lookup, sockets: Sequence[socket.socket], default_view: View) -> None:
+    """Serves on sockets that are bound until SIGTERM or SIGINT, then ends what is on its way."""
+    lookup = memory if default_view == "standard" else None
+    server(cast("ASGIApplication", app), lookup).run(list(sockets))

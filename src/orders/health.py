@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -10,6 +10,8 @@ from msgspec import Struct
 from orders.errors import OrdersError
 from orders.timing import Clock
 from orders.topic import View
+
+T = TypeVar("T")
 
 GONE_SECONDS = 10.0
 """A process that has not posted for so long counts as gone."""
@@ -126,7 +128,7 @@ class Health:
             return {}
 
 
-async def _tried[T](question: Awaitable[T]) -> tuple[Part, T | None]:
+async def _tried(question: Awaitable[T]) -> tuple[Part, T | None]:
     try:
         return Part(ok=True), await question
     except OrdersError as error:

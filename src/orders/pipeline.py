@@ -62,7 +62,6 @@ class Writer:
         self._memory = memory
         self._clock = clock
         self._at = at
-        self._mark = secrets.randbits(63)
 
     def commit(self, batch: Batch, topic_id: str) -> None:
         """One batch, one transaction, then memory.
@@ -70,7 +69,7 @@ class Writer:
         Raises `Away`, `SetupWrong`, `Rejected` or `PositionsMoved`; then nothing is written, or, where the
         reply to COMMIT was lost, all is, and the positions say so.
         """
-        marked: list[str] = []
+        mark, marked = secrets.randbits(64), list[str]()
         sent_at = 0.0
         try:
             with self._store.transaction(topic_id) as transaction:
@@ -84,27 +83,27 @@ class Writer:
                 self._at("after copy")
                 marked_at = self._clock()
                 marked = [order_uid for order_uid, _ in plan.changes]
-                self._memory.mark(marked, self._mark)
+                self._memory.mark(marked, mark)
                 self._at("before commit")
                 if self._clock() - marked_at > MARK_SECONDS:
                     raise Away("this process was stopped for longer than its marks may stand")
                 sent_at = self._clock()
         except OrdersError:
             if marked and not sent_at:  # once COMMIT was sent nobody knows: the marks stay until they expire
-                self._memory.unmark(marked, self._mark)
+                self._memory.unmark(marked, mark)
             raise
         self._at("after commit")
-        self._fill(plan, sent_at)
+        self._fill(plan, mark, sent_at)
         self._at("after fill")
 
-    def _fill(self, plan: Plan, as_of: float) -> None:
+    def _fill(self, plan: Plan, mark: int, as_of: float) -> None:
         puts = [Put(n.write.row.order_uid, n.version, document(n.id, n.write.text)) for n in plan.writes]
         changed = {order_uid for order_uid, _ in plan.changes}
         self._memory.put([put for put in puts if put.order_uid not in changed], as_of)
         changes = [Change(*put) for put in puts if put.order_uid in changed]
         changes += [Change(gone.order_uid, gone.version, None) for gone in plan.gone]
         if changes:
-            self._memory.settle(changes, self._mark, as_of)
+            self._memory.settle(changes, mark, as_of)
 
     def write(self, batch: Batch, topic_id: str) -> None:
         """Writes a batch; a record that PostgreSQL refuses becomes a dead letter, its neighbours are stored."""

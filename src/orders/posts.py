@@ -39,6 +39,7 @@ class Posts:
         topic_id: Callable[[], Awaitable[str]],
         positions: Callable[[], Awaitable[Positions]],
         outcomes: Outcomes,
+        *,
         deadline: float,
         clock: Clock,
     ) -> None:

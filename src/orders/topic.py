@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # public, not exported
 
 from orders.errors import Away, OrdersError
 from orders.producer import verdict
@@ -28,12 +28,14 @@ class TopicView:
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.topic = topic
-        self._admin = AdminClient({
-            "bootstrap.servers": bootstrap,
-            "client.id": "orders",
-            "reconnect.backoff.max.ms": 1000,
-            "log_level": 3,
-        })
+        self._admin = AdminClient(
+            {
+                "bootstrap.servers": bootstrap,
+                "client.id": "orders",
+                "reconnect.backoff.max.ms": 1000,
+                "log_level": 3,
+            }
+        )
 
     def look(self) -> View:
         """Identity and ends. Raises `Away` or `SetupWrong`, within about two requests' time."""
@@ -51,7 +53,8 @@ class TopicView:
         return str(description.topic_id), [partition.id for partition in description.partitions]
 
     def _ends(self, partitions: Iterable[int]) -> dict[int, int]:
-        asked = {TopicPartition(self.topic, partition): OffsetSpec.latest() for partition in partitions}
+        end = OffsetSpec.latest()  # type: ignore[no-untyped-call] # the library leaves it untyped
+        asked = {TopicPartition(self.topic, partition): end for partition in partitions}
         answers = self._admin.list_offsets(asked, request_timeout=REQUEST_SECONDS)
         return {place.partition: answer.result(REQUEST_SECONDS + 1).offset for place, answer in answers.items()}
 

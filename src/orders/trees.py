@@ -8,7 +8,7 @@ meta        the state of the whole, its identity, and the notice board
 Appending makes full pages: 1.35 bytes of file for a byte of document, where one tree keyed by uid takes 1.88.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from math import inf, nextafter
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -29,6 +29,9 @@ BOARD = b"board:"
 
 FEWEST_DOCUMENTS = 4
 """A document that leaves no room for so many of its size is not kept: it would drive out too much."""
+
+WEIGHINGS = 64
+"""Pages are counted after each such part of the budget, and at the end: for every document it took a third of a put."""
 
 Rule = Callable[[int, float, int, Floor, View], bool]
 """`marks.may_put` or `marks.may_restore`."""
@@ -125,6 +128,7 @@ class Work:
         self._state = trees.state(txn)
         self._next_number = self._state.next_number
         self._at = self._state.view(now)
+        self._unweighed = 0
 
     # -- documents --
 
@@ -132,6 +136,7 @@ class Work:
         """Puts what the rule allows, the newest last; returns how many."""
         count = sum(self._put(put, since, rule) for put in puts)
         if count:
+            self._evict()
             self._save(self._state._replace(next_number=self._next_number))
         return count
 
@@ -143,7 +148,9 @@ class Work:
             return False
         self._drop(key)
         self._append(key, put)
-        self._evict()
+        self._unweighed += len(put.document)
+        if self._unweighed * WEIGHINGS > self._state.budget:
+            self._evict()
         return True
 
     def _version(self, key: bytes) -> int:
@@ -168,6 +175,7 @@ class Work:
 
     def _evict(self) -> None:
         """Drops from the front until the budget is kept."""
+        self._unweighed = 0
         cursor = self._txn.cursor(self._trees.documents)
         while self._trees.used(self._txn) > self._state.budget and cursor.first():
             entry = cursor.value()
@@ -189,13 +197,17 @@ class Work:
     def raise_floors(self, versions: Iterable[tuple[str, int]]) -> None:
         for order_uid, version in versions:
             key = order_uid.encode()
-            self._keep(key, marks.raised(self._floor(key), version, self._at))
-            if self._version(key) < version:
-                self._drop(key)
+            self._raise(key, self._floor(key), version)
 
-    def settle(self, changes: Sequence[Change], writer: int) -> None:
-        self.unmark((change.order_uid for change in changes), writer)
-        self.raise_floors((change.order_uid, change.version) for change in changes)
+    def settle(self, changes: Iterable[Change], writer: int) -> None:
+        for change in changes:
+            key = change.order_uid.encode()
+            self._raise(key, marks.unmarked(self._floor(key), writer), change.version)
+
+    def _raise(self, key: bytes, floor: Floor, version: int) -> None:
+        self._keep(key, marks.raised(floor, version, self._at))
+        if self._version(key) < version:
+            self._drop(key)
 
     def drop_spent(self, keys: Iterable[bytes]) -> None:
         for key in keys:

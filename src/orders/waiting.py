@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from orders.errors import Away, OrdersError
 from orders.record import Outcome
@@ -66,7 +66,7 @@ class Joiner(Generic[K, V]):
                     future.set_result(found.get(key))
 
 
-def _seen(future: "asyncio.Future[V | None]") -> None:
+def _seen(future: "asyncio.Future[Any]") -> None:
     """An error counts as handled even if its caller has gone."""
     if not future.cancelled():
         future.exception()

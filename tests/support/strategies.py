@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+
 from orders.order import Delivery, Item, Order, Payment
 
 Tree = dict[str, Any]
