@@ -77,7 +77,7 @@ _OWN_OF_ITEM = frozenset(Item.__struct_fields__)
 _NUL = rb"\u0000"
 _find_nul = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
 _hide_surrogates = re.compile(rb"\\u[dD][89a-fA-F]").sub
-_drop_strings = re.compile(rb'"(?:[^"\\]|\\.)*"').sub
+_drop_strings = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"').sub
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _OTHERS = bytes(set(range(256)) - set(b"{}[]"))
 

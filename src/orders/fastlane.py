@@ -121,7 +121,7 @@ class FastLane(HttpToolsProtocol):
             if self._deadline is None:
                 seconds = HEAD_SECONDS if self._in_head else BODY_SECONDS
                 self._deadline = self.loop.call_later(seconds, self._too_late)
-        elif not self._busy() and not self._last:
+        elif self._deadline is None and not self._busy() and not self._last:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -200,7 +200,7 @@ class FastLane(HttpToolsProtocol):
             raise Refused
 
     def _find(self) -> bool:
-        if self.lookup is None or len(self.url) > LONGEST_URL or self.parser.get_method() != b"GET":
+        if self.lookup is None or not len(PREFIX) < len(self.url) <= LONGEST_URL or self.parser.get_method() != b"GET":
             return False
         if self._busy() or self.pipeline or self.flow.write_paused:
             return False

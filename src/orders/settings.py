@@ -4,6 +4,7 @@ The command line's options, the `ORDERS_…` variables and `--help` are made fro
 option, environment, default.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +16,7 @@ from orders.errors import UsageError
 
 PREFIX = "ORDERS_"
 
-Port = Annotated[int, Meta(ge=1, le=65535)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -30,7 +31,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Effective settings of a process. Sizes are in bytes, times in seconds."""
 
     http_host: Annotated[str, about("address the HTTP server listens on")] = "127.0.0.1"
-    http_port: Annotated[Port, about("port the HTTP server listens on")] = 8080
+    http_port: Annotated[Port, about("port the HTTP server listens on; 0: any free one")] = 8080
     http_workers: Annotated[Count, about("number of serve processes")] = 1
     ingest_processes: Annotated[Count, about("number of ingest processes")] = 1
     data_dir: Annotated[str, about("directory of the embedded services' data and of the service's own state")] = (
@@ -69,8 +70,27 @@ class Settings(Struct, frozen=True, kw_only=True):
         return Path(self.data_dir).absolute()
 
 
-SECRET = frozenset({"postgres_dsn"})
-"""Settings whose values may hold a password: masked wherever they are shown."""
+_ADDRESSES = ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn")
+_LOGS = ("log_level", "log_format")
+_SERVE = (
+    *("http_host", "http_port", "postgres_connections", "memory_path"),
+    *("post_deadline", "default_view", "ready_lag"),
+)
+_INGEST = (
+    *("kafka_group", "kafka_protocol", "kafka_session_timeout", "kafka_queue_bytes", "memory_path"),
+    *("batch_records", "batch_bytes", "batch_age"),
+)
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "run": tuple(name for name in Settings.__struct_fields__ if name != "memory_path"),
+    "serve": (*_ADDRESSES, *_SERVE, *_LOGS),
+    "ingest": (*_ADDRESSES, *_INGEST, *_LOGS),
+    "keep": (*_ADDRESSES, "memory_path", *_LOGS),
+    "send": ("data_dir", "kafka_bootstrap", "kafka_topic"),
+    "get": ("data_dir",),
+    "status": ("data_dir",),
+    "dead-letters list": ("data_dir", "postgres_dsn"),
+}
+"""Which settings are options of which command; the variables are read by all."""
 
 
 def variable(name: str) -> str:
@@ -78,22 +98,37 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
+def option(name: str) -> str:
+    """The command line's option of a setting."""
+    return "--" + name.replace("_", "-")
+
+
 def load(environment: Mapping[str, str], options: Mapping[str, Any] | None = None) -> Settings:
     """Settings from options and environment.
 
-    An empty variable counts as unset. Raises `UsageError` that names the variable and what it may be.
+    An empty variable counts as unset. Raises `UsageError` that names where the value came from and what it may be.
     """
     names = Settings.__struct_fields__
     values: dict[str, Any] = {n: environment[variable(n)] for n in names if environment.get(variable(n))}
-    values |= {n: v for n, v in (options or {}).items() if v is not None}
+    given = {n: v for n, v in (options or {}).items() if v is not None}
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        return msgspec.convert(values | given, Settings, strict=False)
     except msgspec.ValidationError as error:
         why, _, path = str(error).partition(" - at `$.")
         name = path.rstrip("`")
-        raise UsageError(f"setting {variable(name)}: {why.lower()}; see `orders run --help`") from None
+        origin = option(name) if name in given else variable(name)
+        raise UsageError(f"{origin}: {why[0].lower()}{why[1:]}; see `orders run --help`") from None
 
 
 def environment(settings: Settings) -> dict[str, str]:
     """The variables that give another process these settings."""
     return {variable(n): str(getattr(settings, n)) for n in Settings.__struct_fields__ if getattr(settings, n) != ""}
+
+
+_USERINFO = re.compile(r"(://[^:@/?]*):.*@", re.DOTALL)
+_KEYWORD = re.compile(r"\s*\b\w*password\s*=\s*(?:'(?:[^'\\]|\\.)*'?|(?:[^\s\\&]|\\.)*)", re.DOTALL | re.IGNORECASE)
+
+
+def without_password(dsn: str) -> str:
+    """A libpq connection string or URL as it may be shown: without any password. It may hide more, never less."""
+    return _KEYWORD.sub("", _USERINFO.sub(r"\1@", dsn)).strip()

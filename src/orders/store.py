@@ -141,7 +141,7 @@ class Transaction:
     def _draw(self, query: str, count: int) -> list[int]:
         if not count:
             return []
-        return [number for (number,) in self._connection.execute(queries[query], {"count": count})]
+        return [number for (number,) in self._connection.execute(queries[query], {"count": count}).fetchall()]
 
     def write(self, plan: Plan) -> None:
         """Orders, dead letters and outcomes of a plan."""

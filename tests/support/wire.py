@@ -1,0 +1,270 @@
+"""HTTP in tests: raw requests, a transport that is none, and servers of both lanes on free ports."""
+
+import asyncio
+import re
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, cast
+
+import uvicorn
+from litestar import Litestar
+from uvicorn._types import ASGIApplication
+from uvicorn.server import ServerState
+
+from orders.api import Parts, create_app, server
+from orders.fastlane import FastLane, Lookup, fast_lane
+from orders.health import Lag, Part, Report, Restore
+from orders.health import Parts as HealthParts
+from orders.order import Content
+from orders.reader import Found
+from orders.record import Outcome
+from orders.waiting import Told
+
+UID = b"b563feg7bdg3286ttjr67siej"
+DOCUMENT = b'{"order":{"id":1,"order_uid":"b563feg7bdg3286ttjr67siej","note":"%b"}}' % (b"x" * 1000)
+STORED = b'{"order":{"id":2,"order_uid":"stored"}}'
+MEMORY = {UID: DOCUMENT, b"a~b._-": b'{"order":{"id":3}}'}
+
+Address = tuple[str, int]
+
+
+async def _order(order_uid: str) -> Found | None:
+    return Found(STORED, 1, 0.0) if order_uid == "stored" else None
+
+
+async def _health() -> Report:
+    fine = Part(ok=True)
+    return Report(ready=True, parts=HealthParts(fine, fine, fine, Lag(ok=True), Restore(ok=True)))
+
+
+@asynccontextmanager
+async def _nothing() -> AsyncIterator[None]:
+    yield
+
+
+def told(outcome: Outcome) -> Callable[[Content], Awaitable[Told | None]]:
+    """What a POST is told."""
+
+    async def submit(content: Content) -> Told | None:
+        return Told(outcome, content.row.order_uid, "", "")
+
+    return submit
+
+
+def plain_app(**parts: Any) -> Litestar:
+    """The application on dictionaries in place of services."""
+    given: dict[str, Any] = {
+        "find": MEMORY.get,
+        "order": _order,
+        "submit": told("created"),
+        "health": _health,
+        "lifespan": _nothing,
+    }
+    return create_app(Parts(**(given | parts)))
+
+
+def get(target: bytes = b"/orders/" + UID, *fields: bytes, method: bytes = b"GET", host: bytes = b"h") -> bytes:
+    """One request without a body."""
+    return b"\r\n".join([method + b" " + target + b" HTTP/1.1", b"Host: " + host, *fields, b"", b""])
+
+
+def post(body: bytes, *fields: bytes) -> bytes:
+    """One POST of an order."""
+    return get(b"/orders", b"Content-Length: %d" % len(body), *fields, method=b"POST") + body
+
+
+def chunked(body: bytes, size: int = 7) -> bytes:
+    """One POST in chunks, with a trailer."""
+    parts = [body[i : i + size] for i in range(0, len(body), size)]
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+    head = get(b"/orders", b"Transfer-Encoding: chunked", method=b"POST")
+    return head + framed + b"0\r\nX-Trailer: 1\r\n\r\n"
+
+
+HIT = get()
+CLOSE = get(b"/livez", b"Connection: close")
+
+REQUESTS: dict[str, bytes] = {
+    "hit": HIT,
+    "hit with fields": get(b"/orders/" + UID, b"User-Agent: t", b"Accept: */*", b"ACCEPT-ENCODING: gzip", b"X: "),
+    "hit, other uid": get(b"/orders/a~b._-"),
+    "hit, close": get(b"/orders/" + UID, b"Connection: close"),
+    "hit, Close in capitals": get(b"/orders/" + UID, b"CONNECTION: CLOSE"),
+    "hit, keep-alive": get(b"/orders/" + UID, b"Connection: keep-alive"),
+    "hit, close then more": get(b"/orders/" + UID, b"Connection: close") + HIT + HIT,
+    "hit in HTTP/1.0": b"GET /orders/%b HTTP/1.0\r\n\r\n" % UID,
+    "hit in HTTP/1.0, keep-alive": b"GET /orders/%b HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" % UID,
+    "hit, HEAD": get(method=b"HEAD"),
+    "hit, DELETE": get(method=b"DELETE"),
+    "hit, OPTIONS": get(method=b"OPTIONS"),
+    "hit, empty body announced": get(b"/orders/" + UID, b"Content-Length: 0"),
+    "hit, body": get(b"/orders/" + UID, b"Content-Length: 3") + b"abc",
+    "hit, body in chunks": get(b"/orders/" + UID, b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n\r\n",
+    "hit, expect": get(b"/orders/" + UID, b"Expect: 100-continue"),
+    "hit, upgrade": get(b"/orders/" + UID, b"Connection: Upgrade", b"Upgrade: websocket"),
+    "hit, upgrade, then more": get(b"/orders/" + UID, b"Connection: Upgrade", b"Upgrade: h2c") + HIT,
+    "hit, upgrade not meant": get(b"/orders/" + UID, b"Upgrade: h2c"),
+    "hit, query": get(b"/orders/" + UID + b"?view=standard"),
+    "hit, empty query": get(b"/orders/" + UID + b"?"),
+    "hit, unknown view": get(b"/orders/" + UID + b"?view=other"),
+    "hit, fragment": get(b"/orders/" + UID + b"#x"),
+    "hit, percent-encoded": get(b"/orders/%62563feg7bdg3286ttjr67siej"),
+    "hit, absolute form": get(b"http://h/orders/" + UID),
+    "hit, slash after": get(b"/orders/" + UID + b"/"),
+    "hit, two slashes": get(b"//orders/" + UID),
+    "no uid": get(b"/orders/"),
+    "stored": get(b"/orders/stored"),
+    "unknown": get(b"/orders/nobody"),
+    "impossible uid": get(b"/orders/%D0%B6"),
+    "longest uid and one more": get(b"/orders/" + b"a" * 128) + get(b"/orders/" + b"a" * 129),
+    "other path": get(b"/elsewhere"),
+    "page": get(b"/"),
+    "ready": get(b"/readyz"),
+    "post of no JSON": post(b"{"),
+    "post in chunks": chunked(b'{"a":1}'),
+    "post, expect": post(b"{", b"Expect: 100-continue"),
+    "two hits": HIT * 2,
+    "hundred hits": HIT * 100,
+    "hit, miss, hit": HIT + get(b"/orders/nobody") + HIT,
+    "miss, hit, post, hit, hit": get(b"/orders/stored") + HIT + post(b"[]") + HIT + HIT,
+    "post, hit, post, HEAD, hit": post(b"{}") + HIT + chunked(b"{}") + get(method=b"HEAD") + HIT,
+    "empty lines before": b"\r\n\r\n" + HIT,
+    "no Host": b"GET /orders/%b HTTP/1.1\r\n\r\n" % UID,
+    "no Host in HTTP/1.0": b"GET /orders/%b HTTP/1.0\r\n\r\n" % UID,
+    "two Hosts": get(b"/orders/" + UID, b"Host: h"),
+    "Host with userinfo": get(host=b"u@h"),
+    "Host with a path": get(host=b"h/p"),
+    "Host with a port": get(host=b"127.0.0.1:8080"),
+    "Host in brackets": get(host=b"[::1]:8080"),
+    "empty Host": get(host=b""),
+    "hits, then no Host": HIT + get(b"/orders/stored") + b"GET / HTTP/1.1\r\n\r\n" + HIT,
+    "garbage": b"\x16\x03\x01\x02\x00",
+    "hit, then garbage": HIT + b"nonsense\r\n\r\n",
+    "miss, then garbage": get(b"/orders/stored") + b"nonsense\r\n\r\n",
+    "broken chunk": get(b"/orders", b"Transfer-Encoding: chunked", method=b"POST") + b"zz\r\n",
+    "miss, then broken chunk": get(b"/orders/stored")
+    + get(b"/orders", b"Transfer-Encoding: chunked", method=b"POST")
+    + b"1\r\na\r\nzz\r\n",
+    "length and chunks": get(b"/orders", b"Content-Length: 2", b"Transfer-Encoding: chunked", method=b"POST") + b"{}",
+    "control character in the target": get(b"/orders/\x01"),
+    "byte above ASCII in the target": get(b"/orders/\xff"),
+    "CONNECT": get(b"h:80", method=b"CONNECT"),
+    "too many fields": get(b"/orders/" + UID, *[b"X%d: 1" % i for i in range(101)]),
+    "head too large": get(b"/orders/" + UID, b"X: " + b"x" * 33_000),
+    "target too large": get(b"/orders/" + b"x" * 33_000),
+    "body too large": post(b" " * 1_000_001),
+}
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written to it."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.reading = True
+        self._closing = False
+        self._protocol = protocol
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not self._closing:
+            self.written += data
+
+    def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+
+class Line:
+    """One connection to an application, without a network."""
+
+    def __init__(self, lane: type[FastLane], app: Litestar) -> None:
+        config = uvicorn.Config(
+            cast("ASGIApplication", app), ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False
+        )
+        config.load()
+        self.state = ServerState()
+        self.state.default_headers = [(b"date", b"Thu, 01 Jan 1970 00:00:00 GMT")]
+        self.protocol = lane(config, self.state, {})
+        self.wire = Wire(self.protocol)
+        self.protocol.connection_made(self.wire)
+
+    async def feed(self, data: bytes) -> None:
+        """As the event loop does: nothing is read from a connection that closes."""
+        while not self.wire.reading and not self.wire.is_closing():
+            await asyncio.sleep(0)
+        if not self.wire.is_closing():
+            self.protocol.data_received(data)
+
+    async def settle(self) -> bytes:
+        """All that was answered, once nothing is at work any more."""
+        while self.state.tasks:
+            await asyncio.sleep(0)
+        return bytes(self.wire.written)
+
+
+async def converse(lane: type[FastLane], app: Litestar, chunks: Sequence[bytes]) -> tuple[bytes, bool, int]:
+    """Bytes answered, whether the connection was closed, and how many requests were counted."""
+    line = Line(lane, app)
+    for chunk in chunks:
+        await line.feed(chunk)
+    written = await line.settle()
+    closed = line.wire.is_closing()
+    line.wire.close()
+    await asyncio.sleep(0)
+    return written, closed, line.state.total_requests
+
+
+FAST = fast_lane(MEMORY.get)
+SLOW = fast_lane(None)
+
+
+@contextmanager
+def serving(app: Litestar, lookup: Lookup | None) -> Iterator[Address]:
+    """A server in a thread, on a free port of loopback."""
+    running = server(cast("ASGIApplication", app), lookup)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=running.run, args=([listener],))
+        thread.start()
+        try:
+            wait_for(lambda: running.started or not thread.is_alive())
+            yield listener.getsockname()
+        finally:
+            running.should_exit = True
+            thread.join()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Returns when a condition holds; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("waited too long")
+        time.sleep(0.005)
+
+
+def exchange(address: Address, data: bytes) -> bytes:
+    """Sends bytes and reads until the server closes; dates are made equal."""
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(data)
+        answer = bytearray()
+        while chunk := connection.recv(65536):
+            answer += chunk
+    return re.sub(rb"(?m)^date: .*?\r\n", b"date: -\r\n", bytes(answer))

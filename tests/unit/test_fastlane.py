@@ -1,0 +1,261 @@
+"""Both lanes without a network: the same bytes in any pieces, and what the protocol class adds to uvicorn's."""
+
+import asyncio
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from litestar import Litestar
+from support.wire import CLOSE, FAST, HIT, MEMORY, REQUESTS, SLOW, Line, converse, get, plain_app, post
+from uvicorn.protocols.http import httptools_impl
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from orders import fastlane
+from orders.errors import Away
+from orders.fastlane import fast_lane
+
+APP: Litestar = plain_app()
+
+
+def talk(lane: type[fastlane.FastLane], *chunks: bytes) -> tuple[bytes, bool, int]:
+    return asyncio.run(converse(lane, APP, chunks))
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_lanes_answer_alike(name: str) -> None:
+    """Whatever is asked, the fast lane answers byte for byte what the application answers."""
+    assert talk(FAST, REQUESTS[name]) == talk(SLOW, REQUESTS[name])
+
+
+def test_a_hit_does_not_reach_the_application() -> None:
+    """The fast lane answers from memory alone, and counts."""
+
+    async def app(scope: object, receive: object, send: object) -> None:
+        raise AssertionError(scope, receive, send)
+
+    written, closed, count = asyncio.run(converse(FAST, app, [HIT * 3]))  # type: ignore[arg-type] # any ASGI app
+    assert written.count(b"HTTP/1.1 200 OK\r\n") == count == 3
+    assert not closed
+
+
+@pytest.mark.parametrize("name", ["hit with fields", "hit, close", "miss, hit, post, hit, hit", "post in chunks"])
+def test_split_anywhere(name: str) -> None:
+    """A request may come in two pieces, cut at any byte."""
+    data = REQUESTS[name]
+    whole = talk(FAST, data)
+    for cut in range(1, len(data)):
+        assert talk(FAST, data[:cut], data[cut:]) == whole
+
+
+def test_byte_by_byte() -> None:
+    """A request may come in bytes."""
+    for name in ("hit", "miss, hit, post, hit, hit", "post, hit, post, HEAD, hit", "no Host"):
+        data = REQUESTS[name]
+        assert talk(FAST, *(data[i : i + 1] for i in range(len(data)))) == talk(SLOW, data)
+
+
+SMALL = [data for data in REQUESTS.values() if len(data) < 2_000]
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[bytes]:
+    """Requests one after the other, cut anywhere."""
+    data = b"".join(draw(st.lists(st.sampled_from(SMALL), max_size=6)))
+    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=6)))
+    return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if a < b]
+
+
+@given(conversations())
+def test_any_conversation(chunks: Sequence[bytes]) -> None:
+    """Any sequence of requests in any pieces is answered alike by both lanes."""
+    assert talk(FAST, *chunks) == talk(SLOW, *chunks)
+
+
+def test_memory_that_fails_is_a_miss() -> None:
+    """When memory cannot be read the application answers."""
+
+    def broken(_: bytes) -> bytes | None:
+        raise Away("memory")
+
+    assert talk(fast_lane(broken), HIT) == talk(SLOW, HIT)
+
+
+def test_a_client_that_does_not_read() -> None:
+    """Once writing is paused no more is answered, and reading stops."""
+
+    async def scenario() -> None:
+        line = Line(FAST, APP)
+        line.protocol.data_received(HIT)
+        one = len(line.wire.written)
+        line.protocol.pause_writing()
+        line.protocol.data_received(HIT * 50)
+        await asyncio.sleep(0)
+        assert len(line.wire.written) == one
+        assert not line.wire.reading
+        line.protocol.resume_writing()
+        assert len(await line.settle()) == 51 * one
+        assert line.wire.reading
+        line.wire.close()
+
+    asyncio.run(scenario())
+
+
+def test_reading_stops_while_posts_wait() -> None:
+    """A client that pipelines POSTs is read no further until the last of them is being answered."""
+
+    async def scenario() -> None:
+        line = Line(FAST, APP)
+        line.protocol.data_received(post(b"{}") * 5)
+        while line.state.tasks:
+            assert not (line.protocol.pipeline and line.wire.reading)
+            await asyncio.sleep(0)
+        assert line.wire.reading
+        line.wire.close()
+
+    asyncio.run(scenario())
+
+
+class Clocked(asyncio.SelectorEventLoop):
+    """A loop whose time is turned by hand."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+async def _turn(loop: Clocked, seconds: float) -> None:
+    loop.now += seconds
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "seconds", "status"),
+    [
+        (b"", fastlane.HEAD_SECONDS, b""),
+        (b"\r\n", fastlane.HEAD_SECONDS, b""),
+        (HIT[:-2], fastlane.HEAD_SECONDS, b"HTTP/1.1 408 Request Timeout"),
+        (post(b"{}")[:-1], fastlane.BODY_SECONDS, b"HTTP/1.1 408 Request Timeout"),
+        (HIT, 5.0, b"HTTP/1.1 200 OK"),
+    ],
+)
+def test_deadlines(sent: bytes, seconds: float, status: bytes) -> None:
+    """A connection that is slow to ask, or idle after an answer, is closed in time and not before."""
+    loop = Clocked()
+
+    async def scenario() -> None:
+        line = Line(FAST, APP)
+        if sent:
+            line.protocol.data_received(sent)
+        await _turn(loop, seconds - 0.1)
+        assert not line.wire.is_closing()
+        await _turn(loop, 0.2)
+        assert bytes(line.wire.written).partition(b"\r\n")[0] == status
+        assert line.wire.is_closing()
+
+    try:
+        loop.run_until_complete(scenario())
+    finally:
+        loop.close()
+
+
+def test_deadline_is_each_requests_own() -> None:
+    """A connection that is always in the middle of a request lives as long as each of them comes in time."""
+    loop = Clocked()
+
+    async def scenario() -> None:
+        line = Line(FAST, APP)
+        line.protocol.data_received(HIT[:10])
+        for _ in range(20):
+            await _turn(loop, fastlane.HEAD_SECONDS * 0.8)
+            line.protocol.data_received(HIT[10:] + HIT[:10])
+        assert bytes(line.wire.written).count(b"HTTP/1.1 200 OK") == 20
+        assert not line.wire.is_closing()
+        line.wire.close()
+        await asyncio.sleep(0)
+
+    try:
+        loop.run_until_complete(scenario())
+    finally:
+        loop.close()
+
+
+def test_endless_head() -> None:
+    """A head that never ends is refused once it is too large, in whatever pieces it comes."""
+    pieces = [b"GET / HTTP/1.1\r\nX: ", *[b"x" * 1000] * 40]
+    written, closed, _ = talk(FAST, *pieces)
+    assert written.startswith(b"HTTP/1.1 431 ")
+    assert closed
+
+
+def test_shutdown_closes_idle_connections() -> None:
+    """A connection that was answered on the fast lane is closed when the server stops."""
+
+    async def scenario() -> None:
+        line = Line(FAST, APP)
+        line.protocol.data_received(HIT)
+        line.protocol.shutdown()
+        assert line.wire.is_closing()
+
+    asyncio.run(scenario())
+
+
+PARAMETERS: dict[Any, list[str]] = {
+    httptools_impl.HttpToolsProtocol.__init__: ["self", "config", "server_state", "app_state", "_loop"],
+    httptools_impl.HttpToolsProtocol.connection_made: ["self", "transport"],
+    httptools_impl.HttpToolsProtocol.connection_lost: ["self", "exc"],
+    httptools_impl.HttpToolsProtocol.data_received: ["self", "data"],
+    httptools_impl.HttpToolsProtocol.on_message_begin: ["self"],
+    httptools_impl.HttpToolsProtocol.on_url: ["self", "url"],
+    httptools_impl.HttpToolsProtocol.on_header: ["self", "name", "value"],
+    httptools_impl.HttpToolsProtocol.on_headers_complete: ["self"],
+    httptools_impl.HttpToolsProtocol.on_body: ["self", "body"],
+    httptools_impl.HttpToolsProtocol.on_message_complete: ["self"],
+    httptools_impl.HttpToolsProtocol.timeout_keep_alive_handler: ["self"],
+    httptools_impl.HttpToolsProtocol._unset_keepalive_if_required: ["self"],
+    FlowControl.__init__: ["self", "transport"],
+    FlowControl.resume_reading: ["self"],
+}
+
+
+@pytest.mark.parametrize("method", PARAMETERS, ids=lambda m: m.__qualname__)
+def test_uvicorns_methods(method: Any) -> None:
+    """The fast lane overrides or calls these; when uvicorn changes them, read `httptools_impl` anew."""
+    assert list(inspect.signature(method).parameters) == PARAMETERS[method]
+
+
+def test_uvicorns_attributes() -> None:
+    """The fast lane reads or sets these of a connection and of a request at work."""
+
+    async def scenario() -> tuple[set[str], set[str]]:
+        line = Line(FAST, APP)
+        plain = httptools_impl.HttpToolsProtocol(line.protocol.config, line.state, {})
+        line.wire.close()
+        return set(vars(plain)), set(vars(line.state))
+
+    of_connection, of_server = asyncio.run(scenario())
+    used = {"app", "cycle", "expect_100_continue", "flow", "headers", "loop", "parser", "pipeline", "server_state"}
+    used |= {"timeout_keep_alive", "timeout_keep_alive_task", "transport", "url"}
+    assert used <= of_connection
+    assert {"default_headers", "total_requests"} <= of_server
+    cycle = inspect.getsource(httptools_impl.RequestResponseCycle)
+    for name in ("disconnected", "keep_alive", "message_event", "response_complete", "response_started"):
+        assert f"self.{name} = " in cycle
+    assert httptools_impl.STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n"
+
+
+def test_lookup_sees_no_more_than_a_uid() -> None:
+    """Memory's keys have a bound: what cannot be a uid is not looked up."""
+    asked: list[bytes] = []
+
+    def lookup(uid: bytes) -> bytes | None:
+        asked.append(uid)
+        return MEMORY.get(uid)
+
+    for target in (b"/", b"/orders/", b"/orders/" + b"a" * 129, b"/orders/" + b"a" * 128):
+        talk(fast_lane(lookup), get(target) + CLOSE)
+    assert asked == [b"a" * 128]
