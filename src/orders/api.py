@@ -101,11 +101,7 @@ async def get_order(request: AnyRequest, order_uid: FromPath[str]) -> Answer:
 
 
 async def _document(parts: Parts, order_uid: str) -> bytes | None:
-    try:
-        document = parts.find(order_uid.encode())
-    except OrdersError as error:
-        log.warning("memory_unreadable", error=str(error))
-        document = None
+    document = parts.find(order_uid.encode())
     if document is None and (found := await parts.order(order_uid)):
         return found.document
     return document

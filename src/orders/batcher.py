@@ -54,6 +54,11 @@ class Batcher:
                 self._ends[record.partition] = record.offset + 1
 
     @property
+    def places(self) -> dict[int, int]:
+        """The next offset to be taken, of each partition that is ours."""
+        return dict(self._ends)
+
+    @property
     def full(self) -> bool:
         return len(self._entries) >= self._limits[0] or self._bytes >= self._limits[1]
 

@@ -167,16 +167,21 @@ class OrderConsumer:
         """Tries again to find positions that could not be told; `trouble` says what is in the way."""
         waiting = sorted(self._unplaced)
         found = self._try_positions(waiting) if waiting else {}
+        if self._start(found):
+            self._unplaced.difference_update(found)
+            self._tell(found)
+
+    def _start(self, places: Mapping[int, int]) -> bool:
+        """Goes to `places`, and fetches from there unless held; False where Kafka's client is not ready for it."""
         try:
-            for partition, position in found.items():
+            for partition, position in places.items():
                 self._consumer.seek(TopicPartition(self._topic, partition, position))
         except KafkaException as error:
-            self.trouble = Away(f"Kafka cannot seek yet ({error.args[0].name()})")
-            return
-        self._unplaced.difference_update(found)
-        if found and not self._held:
-            self._consumer.resume(self._named(found))
-        self._tell(found)
+            self._unplace(places, Away(f"Kafka cannot seek yet ({error.args[0].name()})"))
+            return False
+        if not self._held:
+            self._consumer.resume(self._named(places))
+        return True
 
     def check(self) -> None:
         """Whether this is still the topic that was assigned; to be called every few seconds."""
@@ -251,10 +256,13 @@ class OrderConsumer:
         self._held = True
         self._pause(self.partitions)
 
-    def go_on(self) -> None:
-        """Fetches again, wherever the position is known."""
+    def go_on(self, places: Mapping[int, int]) -> None:
+        """Fetches again from `places`, the next offset of each partition that has a position.
+
+        Without the seek, what librdkafka had fetched when it was paused would be skipped now and then.
+        """
         self._held = False
-        self._consumer.resume(self._named(self._assigned - self._unplaced))
+        self._start(places)
 
     def _pause(self, partitions: Iterable[int]) -> None:
         self._consumer.pause(self._named(partitions))

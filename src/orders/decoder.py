@@ -224,7 +224,8 @@ def _why(value: bytes, error: Exception) -> Invalid:
         return _NOT_JSON
     if isinstance(error, ValidationError):
         return _explained(str(error))
-    return Invalid("Unpaired surrogates are not allowed in names or values")
+    too_deep = isinstance(error, RecursionError)
+    return Invalid(_TOO_DEEP if too_deep else "Unpaired surrogates are not allowed in names or values")
 
 
 def _explained(message: str) -> Invalid:

@@ -18,8 +18,6 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from orders.errors import OrdersError
-
 PREFIX = b"/orders/"
 LONGEST_URL = len(PREFIX) + 128
 MAX_HEAD = 32_768
@@ -204,11 +202,8 @@ class FastLane(HttpToolsProtocol):
             return False
         if self._busy() or self.pipeline or self.flow.write_paused:
             return False
-        try:
-            # A uid has no "?", "%" or "/": what is no plain path is not found.
-            self._hit = self.lookup(self.url[len(PREFIX) :])
-        except OrdersError:
-            return False
+        # A uid has no "?", "%" or "/": what is no plain path is not found.
+        self._hit = self.lookup(self.url[len(PREFIX) :])
         self._keep = self.parser.should_keep_alive()
         return self._hit is not None
 

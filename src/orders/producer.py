@@ -1,5 +1,6 @@
 """Orders to Kafka: one idempotent producer, used by POST and by `orders send`."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -74,7 +75,6 @@ class OrderProducer:
             "message.max.bytes": MAX_MESSAGE_BYTES,
             "queue.buffering.max.kbytes": QUEUE_KILOBYTES,
             "reconnect.backoff.max.ms": 1000,
-            "log_level": 3,
         }
         self.topic = topic
         self._lock = threading.Lock()
@@ -137,6 +137,7 @@ class OrderProducer:
         self.flush(timeout)
         self._closing.set()
         self._poller.join()
+        self._producer = None
 
     def _poll(self) -> None:
         while not self._closing.is_set():
@@ -145,7 +146,7 @@ class OrderProducer:
     def _current(self) -> Producer:
         with self._lock:
             if self._producer is None:
-                self._producer = Producer(self._config)
+                self._producer = Producer(self._config, logger=logging.getLogger("librdkafka"))
             return self._producer
 
     def _result(self, error: KafkaError | None, message: Message) -> Delivered | OrdersError:

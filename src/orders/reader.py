@@ -120,10 +120,6 @@ class Reader:
         rows = await self._rows("outcomes_at", {"topic_ids": topic_ids, "partitions": partitions, "offsets": offsets})
         return {Place(*row[:3]): Told(*row[3:]) for row in rows}
 
-    async def ping(self) -> None:
-        """Returns if PostgreSQL answers."""
-        await self._rows("ping", {})
-
     async def _fetch_orders(self, uids: list[str]) -> dict[str, Found]:
         as_of = self._clock()
         rows = await self._rows("orders_by_uid", {"uids": uids})

@@ -125,10 +125,14 @@ def environment(settings: Settings) -> dict[str, str]:
     return {variable(n): str(getattr(settings, n)) for n in Settings.__struct_fields__ if getattr(settings, n) != ""}
 
 
+_URL = ("postgresql://", "postgres://")
 _USERINFO = re.compile(r"(://[^:@/?]*):.*@", re.DOTALL)
-_KEYWORD = re.compile(r"\s*\b\w*password\s*=\s*(?:'(?:[^'\\]|\\.)*'?|(?:[^\s\\&]|\\.)*)", re.DOTALL | re.IGNORECASE)
+_PARAMETER = re.compile(r"(?<=[?&])\w*password=[^&]*&?", re.IGNORECASE)
+_KEYWORD = re.compile(r"\b\w*password\s*=\s*(?:'(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*)\s*", re.DOTALL | re.IGNORECASE)
 
 
 def without_password(dsn: str) -> str:
     """A libpq connection string or URL as it may be shown: without any password. It may hide more, never less."""
-    return _KEYWORD.sub("", _USERINFO.sub(r"\1@", dsn)).strip()
+    if dsn.startswith(_URL):
+        return _PARAMETER.sub("", _USERINFO.sub(r"\1@", dsn)).rstrip("?&")
+    return _KEYWORD.sub("", dsn).strip()

@@ -1,6 +1,7 @@
 """What the brokers say of the topic: its identity and where its partitions end."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -29,12 +30,8 @@ class TopicView:
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.topic = topic
         self._admin = AdminClient(
-            {
-                "bootstrap.servers": bootstrap,
-                "client.id": "orders",
-                "reconnect.backoff.max.ms": 1000,
-                "log_level": 3,
-            }
+            {"bootstrap.servers": bootstrap, "client.id": "orders", "reconnect.backoff.max.ms": 1000},
+            logger=logging.getLogger("librdkafka"),
         )
 
     def look(self) -> View:
@@ -67,11 +64,12 @@ class TopicWatch:
         self._clock = clock
         self._last: View | OrdersError = Away("Kafka was not asked yet")
         self._at = float("-inf")
+        self._topic_id: str | None = None
         self._looking: asyncio.Task[None] | None = None
 
     async def view(self, max_age: float) -> View:
         """The topic as it was at most `max_age` seconds ago. Raises `Away` or `SetupWrong`."""
-        if self._clock() - self._at > max_age:
+        if self._clock() - self._at >= max_age:
             await asyncio.shield(self._refresh())
         if isinstance(self._last, OrdersError):
             raise self._last
@@ -79,11 +77,11 @@ class TopicWatch:
 
     async def identity(self) -> str:
         """The topic's id as last seen; brokers that are away now do not take it back. Raises if never seen."""
-        if not isinstance(self._last, View):
+        if self._topic_id is None:
             return (await self.view(0)).topic_id
-        if self._clock() - self._at > REFRESH_SECONDS:
+        if self._clock() - self._at >= REFRESH_SECONDS:
             self._refresh()
-        return self._last.topic_id
+        return self._topic_id
 
     def _refresh(self) -> "asyncio.Task[None]":
         if self._looking is None or self._looking.done():
@@ -92,7 +90,8 @@ class TopicWatch:
 
     async def _see(self) -> None:
         try:
-            self._last = await asyncio.to_thread(self._look)
+            self._last = view = await asyncio.to_thread(self._look)
+            self._topic_id = view.topic_id
         except OrdersError as error:
             self._last = error
         self._at = self._clock()

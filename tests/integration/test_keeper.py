@@ -46,7 +46,7 @@ class Machine:
 
     def keep(self) -> None:
         self._thread.start()
-        wait_for(lambda: not self.memory.restore_wanted(), 20, "restored")
+        wait_for(lambda: not self.memory.restore_wanted(), "restored", 20)
 
     def close(self) -> None:
         self._stop.set()
@@ -120,7 +120,7 @@ def test_what_another_machine_replaces_or_deletes_leaves_memory(machine: Callabl
     here.write(upsert("a", 1, offset=0), upsert("b", 1, offset=1), upsert("c", 1, offset=2))
     here.keep()
     there.write(upsert("a", 2, offset=3), delete("b", offset=4))
-    wait_for(lambda: here.memory.get(b"a") is None and here.memory.get(b"b") is None, 10, "heard")
+    wait_for(lambda: here.memory.get(b"a") is None and here.memory.get(b"b") is None, "heard", 10)
     assert here.memory.get(b"c") is not None
 
 
@@ -135,7 +135,7 @@ def test_after_a_lost_connection_memory_is_compared_and_filled_again(machine: Ca
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute(END_KEEPERS)
             there.write(upsert("a", 2, offset=1))
-        wait_for(lambda: b'"amount":2' in (here.memory.get(b"a") or b""), 15, "restored anew")
+        wait_for(lambda: b'"amount":2' in (here.memory.get(b"a") or b""), "restored anew", 15)
 
 
 def test_an_unreachable_database_is_waited_for_and_memory_stays(machine: Callable[..., Machine], dsn: str) -> None:
@@ -145,7 +145,7 @@ def test_an_unreachable_database_is_waited_for_and_memory_stays(machine: Callabl
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(END_KEEPERS)
     assert here.memory.get(b"a") is not None
-    wait_for(lambda: b'"ready"' in here.memory.board().get("keeper", b""), 15, "back")
+    wait_for(lambda: b'"ready"' in here.memory.board().get("keeper", b""), "back", 15)
 
 
 def test_outcomes_that_nobody_waits_for_are_pruned(machine: Callable[..., Machine], dsn: str) -> None:
@@ -159,4 +159,4 @@ def test_outcomes_that_nobody_waits_for_are_pruned(machine: Callable[..., Machin
         with psycopg.connect(dsn) as connection:
             return connection.execute("select count(*) from outcomes").fetchone() == (0,)
 
-    wait_for(pruned, 15, "pruned")
+    wait_for(pruned, "pruned", 15)

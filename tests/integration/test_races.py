@@ -158,7 +158,7 @@ def waiting_for_us(dsn: str, second: threading.Thread) -> None:
     """Until the second writer waits for a lock, or is through."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         query = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-        wait_for(lambda: not second.is_alive() or connection.execute(query).fetchone() != (0,), 10, "the second waits")
+        wait_for(lambda: not second.is_alive() or connection.execute(query).fetchone() != (0,), "the second waits")
 
 
 def test_a_put_of_a_row_is_what_is_served(scene: Scene) -> None:

@@ -103,6 +103,8 @@ NOT_JSON = [
     _not_json("invalid UTF-8, unknown", put(["extra"], b'{"a":["\xff"]}')),
     _not_json("invalid UTF-8, unknown of an item", put(["items", 0, "extra"], b'"\xc3("')),
     _not_json("invalid UTF-8, unknown name", member(b"\xff")),
+    _not_json("invalid UTF-8, ignored id", put(["id"], b'"\xff"')),
+    _not_json("invalid UTF-8, first of two", VALID[:-1] + b',"x":"\xff","x":1}'),
     _not_json("overlong UTF-8, unknown", put(["extra"], b'"\xc0\x80"')),
     _not_json("surrogate in UTF-8, unknown", put(["extra"], b'"\xed\xa0\x80"')),
     _not_json("wrong type first, then broken", b'{"order_uid":1,"track_number":'),

@@ -1,23 +1,23 @@
-"""The one place in the tests that waits: for a condition, with a deadline."""
+"""The only place where tests wait: for a condition, with a deadline."""
 
-import threading
 import time
 from collections.abc import Callable
+from threading import Event
 from typing import TypeVar
 
 T = TypeVar("T")
+EVERY = 0.02
 
-BETWEEN_LOOKS = 0.02
 
+def wait_for(condition: Callable[[], T], description: str = "", deadline: float = 10.0) -> T:
+    """The first truthy value of `condition`.
 
-def wait_for(condition: Callable[[], T], deadline: float = 10.0, what: str = "the condition") -> T:
-    """The first true value of `condition`, looked at until `deadline` seconds have passed; then AssertionError."""
+    Raises AssertionError with the description and the last value after `deadline` seconds.
+    """
+    nothing = Event()
     end = time.monotonic() + deadline
-    pause = threading.Event()
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() >= end:
-            raise AssertionError(f"{what} did not come true within {deadline:g} s; last value: {value!r}")
-        pause.wait(BETWEEN_LOOKS)
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {deadline:g} s: {description or condition!r} (last: {value!r})")
+        nothing.wait(EVERY)
+    return value

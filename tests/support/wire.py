@@ -4,14 +4,12 @@ import asyncio
 import re
 import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
 import uvicorn
 from litestar import Litestar
-from uvicorn._types import ASGIApplication
 from uvicorn.server import ServerState
 
 from orders.api import Parts, create_app, server
@@ -22,6 +20,7 @@ from orders.order import Content
 from orders.reader import Found
 from orders.record import Outcome
 from orders.waiting import Told
+from support.waiting import wait_for
 
 UID = b"b563feg7bdg3286ttjr67siej"
 DOCUMENT = b'{"order":{"id":1,"order_uid":"b563feg7bdg3286ttjr67siej","note":"%b"}}' % (b"x" * 1000)
@@ -165,7 +164,7 @@ class Wire(asyncio.Transport):
     def __init__(self, protocol: asyncio.Protocol) -> None:
         super().__init__()
         self.written = bytearray()
-        self.reading = True
+        self._reading = True
         self._closing = False
         self._protocol = protocol
 
@@ -182,13 +181,13 @@ class Wire(asyncio.Transport):
         return self._closing
 
     def pause_reading(self) -> None:
-        self.reading = False
+        self._reading = False
+
+    def is_reading(self) -> bool:
+        return self._reading
 
     def resume_reading(self) -> None:
-        self.reading = True
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
+        self._reading = True
 
 
 class Line:
@@ -196,7 +195,12 @@ class Line:
 
     def __init__(self, lane: type[FastLane], app: Litestar) -> None:
         config = uvicorn.Config(
-            cast("ASGIApplication", app), ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False
+            cast("Any", app),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
         )
         config.load()
         self.state = ServerState()
@@ -207,15 +211,15 @@ class Line:
 
     async def feed(self, data: bytes) -> None:
         """As the event loop does: nothing is read from a connection that closes."""
-        while not self.wire.reading and not self.wire.is_closing():
-            await asyncio.sleep(0)
+        while not self.wire.is_reading() and not self.wire.is_closing():
+            await asyncio.wait(self.state.tasks)
         if not self.wire.is_closing():
             self.protocol.data_received(data)
 
     async def settle(self) -> bytes:
         """All that was answered, once nothing is at work any more."""
         while self.state.tasks:
-            await asyncio.sleep(0)
+            await asyncio.wait(self.state.tasks)
         return bytes(self.wire.written)
 
 
@@ -238,7 +242,7 @@ SLOW = fast_lane(None)
 @contextmanager
 def serving(app: Litestar, lookup: Lookup | None) -> Iterator[Address]:
     """A server in a thread, on a free port of loopback."""
-    running = server(cast("ASGIApplication", app), lookup)
+    running = server(cast("Any", app), lookup)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=running.run, args=([listener],))
@@ -249,15 +253,6 @@ def serving(app: Litestar, lookup: Lookup | None) -> Iterator[Address]:
         finally:
             running.should_exit = True
             thread.join()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
-    """Returns when a condition holds; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError("waited too long")
-        time.sleep(0.005)
 
 
 def exchange(address: Address, data: bytes) -> bytes:

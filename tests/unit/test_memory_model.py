@@ -6,10 +6,10 @@ The same model run finds a counterexample as soon as any clause of the rule in `
 import mmap
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -21,13 +21,10 @@ from orders.marks import Floor, View
 from orders.memory import Change, Memory, Put
 from orders.trees import Work
 
-UIDS = ("a", "b", "c")
 DOCUMENT_BYTES = int(2.2 * mmap.PAGESIZE)
 BUDGET = 9 * mmap.PAGESIZE
 """Room for two documents of three pages each and a page of either tree: a third one drives out the first."""
 
-some_uids = st.sets(st.sampled_from(UIDS), min_size=1, max_size=2)
-either = st.integers(0, 1)
 any_of_them = st.integers(0, 5)
 
 
@@ -39,17 +36,23 @@ def version_of(document: bytes) -> int:
     return int(document.rstrip(b".").split(b"@")[1])
 
 
-class Transaction:
-    """An ingest's transaction: between mark and COMMIT while `changes` is None, then between COMMIT and settle."""
+T = TypeVar("T")
 
-    def __init__(self, writer: int, uids: set[str], known: set[str], gone: set[str], marked_at: float) -> None:
+
+def pick(some: Sequence[T], which: int) -> T:
+    return some[which % len(some)]
+
+
+class Transaction:
+    """An ingest's transaction on one order: before COMMIT while `version` is None, then between COMMIT and settle."""
+
+    def __init__(self, order_uid: str, writer: int, marked_at: float, *, known: bool, deletes: bool) -> None:
+        self.order_uid = order_uid
         self.writer = writer
-        self.uids = uids
-        self.known = known
-        self.gone = gone
         self.marked_at = marked_at
-        self.changes: list[Change] | None = None
-        self.created: list[Put] = []
+        self.known = known
+        self.deletes = deletes
+        self.version: int | None = None
         self.as_of = 0.0
 
 
@@ -70,20 +73,23 @@ class Restore(NamedTuple):
 class MemoryModel(RuleBasedStateMachine):
     """Two ingests, read-throughs, keepers, another machine, and a clock: every step is one atomic effect.
 
-    What is slow, stopped or stopped for good is a step that comes late or never.
+    What is slow, stopped or stopped for good is a step that comes late or never. A read's clock is looked at as late
+    as can be, just before its snapshot.
     """
+
+    uids = ("a",)
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="memory-model-"))
         self.now = 1000.0
         self.memory = Memory.create(self.folder / "memory", BUDGET, lambda: self.now)
-        self.postgres: dict[str, int] = {}
         self.versions = count(1)
         self.writers = count(1)
-        self.ingests: list[Transaction | None] = [None, None]
+        self.postgres = {order_uid: next(self.versions) for order_uid in self.uids}
+        self.ingests: list[Transaction] = []
         self.reads: list[Read] = []
-        self.restores: list[Restore] = []
+        self.keepers: list[Restore] = []
         self.unheard: dict[str, int] = {}
         self.seen: dict[str, int] = {}
 
@@ -93,129 +99,122 @@ class MemoryModel(RuleBasedStateMachine):
 
     # -- ingests --
 
-    @rule(which=either, uids=some_uids, delete=st.booleans())
-    def begin(self, which: int, uids: set[str], delete: bool) -> None:
-        """An ingest has written its batch and marks the known orders in it: COMMIT comes next."""
-        if self.ingests[which] is not None:
-            return
-        known = uids & self.postgres.keys()
-        gone = set(sorted(known)[:1]) if delete else set()
-        writer = next(self.writers)
-        self.memory.mark(sorted(known), writer)
-        self.ingests[which] = Transaction(writer, uids, known, gone, self.now)
+    @precondition(lambda self: len(self.ingests) < 2)
+    @rule(which=any_of_them, deletes=st.booleans())
+    def begin(self, which: int, deletes: bool) -> None:
+        """An ingest has written its batch and marks the order in it, if that is known: COMMIT comes next."""
+        order_uid = pick(self.uids, which)
+        known = order_uid in self.postgres
+        work = Transaction(order_uid, next(self.writers), self.now, known=known, deletes=known and deletes)
+        if known:
+            self.memory.mark([order_uid], work.writer)
+        self.ingests.append(work)
 
-    @precondition(lambda self: any(self.open()))
-    @rule(which=either)
-    def commit(self, which: int) -> None:
-        """COMMIT, if no mark is older than 30 s and no other transaction inserted the same order."""
-        work = self.ingests[which]
-        if work is None or work.changes is not None or self.now - work.marked_at > 30:
-            return
-        if (work.uids - work.known) & self.postgres.keys():
-            return
+    @precondition(lambda self: self.committable())
+    @rule(which=any_of_them, dies=st.booleans())
+    def commit(self, which: int, dies: bool) -> None:
+        """COMMIT; the ingest may be killed before it hears of it, or its reply be lost."""
+        work = pick(self.committable(), which)
         work.as_of = self.now
-        written = {order_uid: next(self.versions) for order_uid in sorted(work.uids)}
-        work.changes = [Change(u, v, None if u in work.gone else body(u, v)) for u, v in written.items() if u in work.known]
-        work.created = [Put(u, v, body(u, v)) for u, v in written.items() if u not in work.known]
-        for order_uid, version in written.items():
-            self.store(order_uid, None if order_uid in work.gone else version)
+        work.version = self.change(work.order_uid, deletes=work.deletes)
+        if dies:
+            self.ingests.remove(work)
 
-    @precondition(lambda self: any(self.committed()))
-    @rule(which=either)
+    def committable(self) -> list[Transaction]:
+        """No mark is older than 30 s, and nobody else inserted the same order."""
+        return [
+            work
+            for work in self.ingests
+            if work.version is None
+            and self.now - work.marked_at <= 30
+            and (work.known or work.order_uid not in self.postgres)
+        ]
+
+    @precondition(lambda self: any(work.version is not None for work in self.ingests))
+    @rule(which=any_of_them)
     def settle(self, which: int) -> None:
-        work = self.ingests[which]
-        if work is None or work.changes is None:
-            return
-        self.memory.put(work.created, work.as_of)
-        self.memory.settle(work.changes, work.writer, work.as_of)
-        self.ingests[which] = None
+        work = pick([work for work in self.ingests if work.version is not None], which)
+        assert work.version is not None
+        document = None if work.deletes else body(work.order_uid, work.version)
+        if work.known:
+            self.memory.settle([Change(work.order_uid, work.version, document)], work.writer, work.as_of)
+        elif document is not None:
+            self.memory.put([Put(work.order_uid, work.version, document)], work.as_of)
+        self.ingests.remove(work)
 
-    @precondition(lambda self: any(self.open()))
-    @rule(which=either)
-    def roll_back(self, which: int) -> None:
-        work = self.ingests[which]
-        if work is None or work.changes is not None:
-            return
-        self.memory.unmark(sorted(work.known), work.writer)
-        self.ingests[which] = None
+    @precondition(lambda self: any(work.version is None for work in self.ingests))
+    @rule(which=any_of_them, dies=st.booleans())
+    def roll_back(self, which: int, dies: bool) -> None:
+        """PostgreSQL refused the transaction, or the ingest was killed before COMMIT and leaves its marks."""
+        work = pick([work for work in self.ingests if work.version is None], which)
+        if not dies:
+            self.memory.unmark([work.order_uid], work.writer)
+        self.ingests.remove(work)
 
-    @precondition(lambda self: any(self.ingests))
-    @rule(which=either)
-    def crash(self, which: int) -> None:
-        """kill -9 before COMMIT (PostgreSQL rolls back) or after it, and the reply to a COMMIT that is lost."""
-        self.ingests[which] = None
-
-    def open(self) -> Iterator[bool]:
-        return (work is not None and work.changes is None for work in self.ingests)
-
-    def committed(self) -> Iterator[bool]:
-        return (work is not None and work.changes is not None for work in self.ingests)
-
-    def store(self, order_uid: str, version: int | None) -> None:
-        if version is None:
+    def change(self, order_uid: str, *, deletes: bool) -> int:
+        version = next(self.versions)
+        if deletes:
             self.postgres.pop(order_uid, None)
         else:
             self.postgres[order_uid] = version
+        return version
 
     # -- read-throughs --
 
     @precondition(lambda self: self.postgres)
-    @rule(order_uid=st.sampled_from(UIDS))
-    def read(self, order_uid: str) -> None:
-        """A GET that missed is answered from PostgreSQL now; its put may come much later."""
-        version = self.postgres.get(order_uid)
-        if version is not None:
-            self.reads.append(Read(Put(order_uid, version, body(order_uid, version)), self.now))
+    @rule(which=any_of_them)
+    def read(self, which: int) -> None:
+        """A GET is answered from PostgreSQL; its put may come much later."""
+        order_uid, version = pick(sorted(self.postgres.items()), which)
+        self.reads.append(Read(Put(order_uid, version, body(order_uid, version)), self.now))
 
     @precondition(lambda self: self.reads)
     @rule(which=any_of_them)
     def put(self, which: int) -> None:
-        read = self.reads.pop(which % len(self.reads))
+        read = pick(self.reads, which)
+        self.reads.remove(read)
         self.memory.put([read.put], read.as_of)
 
     # -- keepers --
 
-    @precondition(lambda self: self.postgres)
+    @precondition(lambda self: len(self.keepers) < 2)
     @rule()
     def begin_restore(self) -> None:
         """A keeper begins, also where another one was stopped: that one goes on with its old snapshot."""
-        self.restores.append(Restore(self.memory.begin_restore(), dict(self.postgres)))
+        self.keepers.append(Restore(self.memory.begin_restore(), dict(self.postgres)))
 
-    @precondition(lambda self: self.restores)
+    @precondition(lambda self: self.keepers)
     @rule(which=any_of_them)
     def restore(self, which: int) -> None:
-        keeper = self.restores[which % len(self.restores)]
+        """A keeper puts a part of its snapshot; then the restore comes to its end."""
+        keeper = pick(self.keepers, which)
         if not keeper.snapshot:
             self.memory.end_restore(keeper.token)
-            self.restores.remove(keeper)
+            self.keepers.remove(keeper)
             return
-        order_uid = next(iter(keeper.snapshot))
-        version = keeper.snapshot.pop(order_uid)
+        order_uid, version = keeper.snapshot.popitem()
         if not self.memory.restore([Put(order_uid, version, body(order_uid, version))], keeper.token):
-            self.restores.remove(keeper)
+            self.keepers.remove(keeper)
 
-    @precondition(lambda self: self.restores)
+    @precondition(lambda self: self.keepers)
     @rule(which=any_of_them)
     def crash_keeper(self, which: int) -> None:
-        self.restores.pop(which % len(self.restores))
+        self.keepers.remove(pick(self.keepers, which))
 
     @rule()
     def empty(self) -> None:
+        """Also what a keeper does when its connection was lost, and notices with it."""
         self.memory.empty()
-
-    @rule()
-    def sweep(self) -> None:
-        self.memory.sweep()
+        self.unheard.clear()
 
     # -- another machine --
 
-    @rule(order_uid=st.sampled_from(UIDS), delete=st.booleans())
-    def change_elsewhere(self, order_uid: str, delete: bool) -> None:
+    @precondition(lambda self: self.postgres)
+    @rule(which=any_of_them, deletes=st.booleans())
+    def change_elsewhere(self, which: int, deletes: bool) -> None:
         """Another machine commits: until its notice is heard, this one may serve what it had."""
-        if order_uid in self.postgres:
-            version = next(self.versions)
-            self.store(order_uid, None if delete else version)
-            self.unheard[order_uid] = version
+        order_uid = pick(sorted(self.postgres), which)
+        self.unheard[order_uid] = self.change(order_uid, deletes=deletes)
 
     @precondition(lambda self: self.unheard)
     @rule()
@@ -223,25 +222,20 @@ class MemoryModel(RuleBasedStateMachine):
         self.memory.raise_floors(list(self.unheard.items()))
         self.unheard.clear()
 
-    @precondition(lambda self: self.unheard)
-    @rule()
-    def reconnect(self) -> None:
-        """The keeper's connection was lost, and notices with it."""
-        self.memory.empty()
-        self.unheard.clear()
-
     # -- time --
 
-    @rule(seconds=st.sampled_from((0.001, 10.0, 29.9, 31.0, 61.0)))
-    def wait(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from((0.001, 10.0, 29.9, 31.0, 61.0)), sweeps=st.booleans())
+    def wait(self, seconds: float, sweeps: bool) -> None:
         self.now += seconds
+        if sweeps:
+            self.memory.sweep()
 
     # -- what must hold --
 
     @invariant()
     def serves_what_postgres_holds(self) -> None:
         """Every GET is a miss or the truth; of an order changed elsewhere and not heard of, never an older version."""
-        served = {uid: document for uid in UIDS if (document := self.memory.get(uid.encode())) is not None}
+        served = {uid: document for uid in self.uids if (document := self.memory.get(uid.encode())) is not None}
         versions = {order_uid: version_of(document) for order_uid, document in served.items()}
         for order_uid, document in served.items():
             if order_uid in self.unheard:
@@ -256,9 +250,15 @@ class MemoryModel(RuleBasedStateMachine):
         assert self.memory.stats().used <= BUDGET
 
 
-def run_model(examples: int, steps: int, phases: Iterable[Phase]) -> None:
+class CrowdedModel(MemoryModel):
+    """The same with more orders than memory has room for."""
+
+    uids = ("a", "b", "c")
+
+
+def run_model(model: type[MemoryModel], examples: int, steps: int, phases: Iterable[Phase]) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        MemoryModel,
+        model,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

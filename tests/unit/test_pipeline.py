@@ -36,8 +36,8 @@ class FakeStream:
     def hold(self) -> None:
         self.told.append("hold")
 
-    def go_on(self) -> None:
-        self.told.append("go on")
+    def go_on(self, places: Mapping[int, int]) -> None:
+        self.told.append(f"go on at {dict(places)}")
 
     def check(self) -> None:
         self.told.append("check")
@@ -144,7 +144,7 @@ def test_an_outage_holds_the_stream_keeps_the_batch_and_goes_on_by_itself(
     rig.now = 20.0
     rig.steps(1)
     assert [len(b.entries) for b in rig.writer.batches] == [1]
-    assert "go on" in rig.stream.told
+    assert "go on at {0: 1}" in rig.stream.told
     assert rig.state == "running"
 
 

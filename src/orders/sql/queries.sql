@@ -118,7 +118,3 @@ from orders where order_uid = any(%(uids)s)
 select o.topic_id, o.partition, o."offset", o.outcome, o.order_uid, coalesce(o.reason, ''), coalesce(o.path, '')
 from unnest(%(topic_ids)s::text[], %(partitions)s::int[], %(offsets)s::bigint[]) as place (topic_id, partition, "offset")
 join outcomes o using (topic_id, partition, "offset")
-
--- name: ping
--- Whether PostgreSQL answers.
-select 1

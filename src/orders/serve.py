@@ -1,0 +1,50 @@
+"""The HTTP process put together: what answers GETs, POSTs and questions about health."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from orders.api import Parts, create_app, run_server
+from orders.health import Health
+from orders.memory import Memory
+from orders.posts import Posts
+from orders.producer import OrderProducer
+from orders.reader import Reader
+from orders.settings import Settings
+from orders.timing import monotonic
+from orders.topic import TopicView, TopicWatch
+from orders.waiting import Outcomes
+
+DELIVERY_SHARE = 0.8
+"""Part of a POST's deadline within which Kafka must have acknowledged: its failure is told, not guessed."""
+
+
+def parts(settings: Settings, memory: Memory) -> Parts:
+    """What the application stands on, from settings; connections are opened by its lifespan."""
+    bootstrap, topic, deadline = settings.kafka_bootstrap, settings.kafka_topic, settings.post_deadline
+    watch = TopicWatch(TopicView(bootstrap, topic).look, monotonic)
+    reader = Reader(settings.postgres_dsn, topic, settings.postgres_connections, memory, monotonic)
+    producer = OrderProducer(bootstrap, topic, deadline * DELIVERY_SHARE)
+    outcomes = Outcomes(reader.outcomes, monotonic)
+    posts = Posts(producer, watch.identity, reader.positions, outcomes, deadline=deadline, clock=monotonic)
+    health = Health(reader.positions, watch.view, memory.board, settings.ready_lag, monotonic)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        await reader.open()
+        yield
+        await asyncio.to_thread(producer.close)
+        await reader.close()
+
+    return Parts(memory.get, reader.order, posts.submit, health.report, lifespan, settings.default_view)
+
+
+def serve(settings: Settings, sockets: Sequence[socket.socket]) -> None:
+    """Serves on bound sockets until SIGTERM or SIGINT. Raises `StartError` if memory cannot be opened."""
+    memory = Memory.open(Path(settings.memory_path))
+    try:
+        run_server(create_app(parts(settings, memory)), memory.get, sockets, settings.default_view)
+    finally:
+        memory.close()

@@ -1,0 +1,56 @@
+"""Fixtures for all tests: real services, started when the first test asks for them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from orders.embedded.kafka import KafkaService
+from orders.embedded.postgres import PostgresService
+from support.services import FAST, MakeTopic, Topics, fresh_database, open_folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresService]:
+    """A PostgreSQL for the whole session."""
+    with open_folder() as folder:
+        service = PostgresService(folder / "postgres", FAST)
+        service.start()
+        yield service
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaService]:
+    """A Kafka for the whole session."""
+    with open_folder() as folder:
+        service = KafkaService(folder / "kafka")
+        service.start()
+        yield service
+        service.stop()
+
+
+@pytest.fixture
+def postgres_dsn(postgres: PostgresService) -> Iterator[str]:
+    """The URL of an empty database of this test's own."""
+    with fresh_database(postgres) as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(kafka: KafkaService) -> str:
+    """host:port of the session's Kafka."""
+    return kafka.bootstrap
+
+
+@pytest.fixture
+def make_topic(kafka_bootstrap: str) -> Iterator[MakeTopic]:
+    """Makes topics of this test's own: `make_topic(partitions=4) -> name`."""
+    topics = Topics(kafka_bootstrap)
+    yield topics.make
+    topics.delete()
+
+
+@pytest.fixture
+def topic(make_topic: MakeTopic) -> str:
+    """An empty topic with 4 partitions."""
+    return make_topic()

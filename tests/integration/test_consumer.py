@@ -1,0 +1,229 @@
+"""A consumer on a real Kafka reads from positions of its own, and says why where it cannot."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from orders.consumer import OrderConsumer, consumer_config
+from orders.errors import Away, SetupWrong
+from orders.record import Record
+from support.services import MakeTopic
+from support.waiting import wait_for
+
+
+class Stored:
+    """Positions as PostgreSQL would have them; `away` until told otherwise."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, int], int] = {}
+        self.away = False
+
+    def positions(self) -> Mapping[tuple[str, int], int]:
+        if self.away:
+            raise Away("PostgreSQL cannot be reached")
+        return dict(self.kept)
+
+    def begin(self, topic_id: str, partition: int, position: int) -> None:
+        self.kept.setdefault((topic_id, partition), position)
+
+
+class Noted:
+    """The owner: which partitions stand where."""
+
+    def __init__(self) -> None:
+        self.places: dict[int, int] = {}
+
+    def placed(self, partition: int, position: int) -> None:
+        self.places[partition] = position
+
+    def lost(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            self.places.pop(partition, None)
+
+
+class Bench:
+    """One topic with consumers on it."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self.bootstrap, self.topic = bootstrap, topic
+        self.stored, self.owner = Stored(), Noted()
+        self._open: list[OrderConsumer] = []
+
+    def produce(self, count: int, partition: int = 0, key: bytes | None = b"k", value: bytes | None = b"{}") -> None:
+        producer = Producer({"bootstrap.servers": self.bootstrap})
+        for number in range(count):
+            producer.produce(self.topic, value, key, partition, headers=[("n", str(number).encode())])
+        assert producer.flush(10) == 0
+
+    def consumer(self, number: int = 0, protocol: str = "classic") -> OrderConsumer:
+        config = consumer_config(
+            bootstrap=self.bootstrap,
+            group=f"group-{self.topic}",
+            member=f"{self.topic}-{number}",
+            protocol=protocol,
+            session_seconds=6,
+            queue_bytes=2**20,
+        )
+        made = OrderConsumer(config, self.topic, self.stored, self.owner)
+        self._open.append(made)
+        return made
+
+    def close(self) -> None:
+        for one in self._open:
+            one.close()
+
+
+@pytest.fixture
+def bench(kafka_bootstrap: str, make_topic: MakeTopic) -> Iterator[Bench]:
+    made = Bench(kafka_bootstrap, make_topic(partitions=2))
+    yield made
+    made.close()
+
+
+def records(consumer: OrderConsumer, count: int) -> list[Record]:
+    got: list[Record] = []
+
+    def enough() -> bool:
+        got.extend(consumer.poll(0.1))
+        return len(got) >= count
+
+    wait_for(enough, f"{count} records", 20)
+    return got
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_partition_without_a_position_is_read_from_its_start(bench: Bench, protocol: str) -> None:
+    bench.produce(3)
+    got = records(bench.consumer(protocol=protocol), 3)
+    assert [(r.partition, r.offset, r.key, r.value) for r in got] == [(0, n, b"k", b"{}") for n in range(3)]
+    assert [r.headers for r in got] == [(("n", str(n).encode()),) for n in range(3)]
+    assert all(r.time for r in got)
+    assert bench.owner.places == {0: 0, 1: 0}
+
+
+def test_a_null_value_and_a_missing_key_arrive_as_none(bench: Bench) -> None:
+    bench.produce(1, key=None, value=None)
+    (got,) = records(bench.consumer(), 1)
+    assert (got.key, got.value) == (None, None)
+
+
+def test_reading_begins_at_the_stored_position_whatever_the_group_committed(bench: Bench) -> None:
+    bench.produce(5)
+    first = bench.consumer(0)
+    records(first, 5)
+    first.mirror({0: 5})
+    topic_id = first.topic_id
+    wait_for(lambda: mirrored(bench) == 5, "the mirror", 10)
+    bench.stored.kept[topic_id, 0] = 3
+    first.replace()
+    assert [r.offset for r in records(first, 2)] == [3, 4]
+
+
+def mirrored(bench: Bench) -> int:
+    admin = AdminClient({"bootstrap.servers": bench.bootstrap})
+    asked = [ConsumerGroupTopicPartitions(f"group-{bench.topic}")]
+    (answer,) = admin.list_consumer_group_offsets(asked).values()
+    return int({p.partition: p.offset for p in answer.result(10).topic_partitions}.get(0, -1))
+
+
+def test_while_positions_cannot_be_told_nothing_is_read_and_then_all_is(bench: Bench) -> None:
+    bench.produce(2)
+    bench.stored.away = True
+    consumer = bench.consumer()
+
+    def troubled() -> bool:
+        assert consumer.poll(0.1) == [] or bench.owner.places == {}
+        return isinstance(consumer.trouble, Away) and consumer.partitions == [0, 1]
+
+    wait_for(troubled, "trouble", 20)
+    bench.stored.away = False
+    consumer.check()
+    assert [r.offset for r in records(consumer, 2)] == [0, 1]
+    assert consumer.trouble is None
+
+
+@pytest.mark.parametrize("position", [1, 9])
+def test_a_position_outside_of_the_log_stops_the_partition_and_says_so(bench: Bench, position: int) -> None:
+    """Passed by retention, or the log went back."""
+    bench.produce(5)
+    admin = AdminClient({"bootstrap.servers": bench.bootstrap})
+    for future in admin.delete_records([TopicPartition(bench.topic, 0, 3)]).values():
+        future.result(10)
+    consumer = bench.consumer()
+    bench.stored.kept = {(consumer.read_topic_id(), 0): position, (consumer.read_topic_id(), 1): 0}
+
+    def stopped() -> bool:
+        consumer.poll(0.1)
+        return isinstance(consumer.trouble, SetupWrong)
+
+    wait_for(stopped, "trouble", 20)
+    assert "outside of what Kafka holds" in str(consumer.trouble)
+    assert 0 not in bench.owner.places
+
+
+def test_a_topic_made_anew_stops_consumption_and_says_what_to_do(bench: Bench) -> None:
+    bench.stored.kept = {("an-older-topic", 0): 100}
+    consumer = bench.consumer()
+
+    def stopped() -> bool:
+        consumer.poll(0.1)
+        return consumer.trouble is not None
+
+    wait_for(stopped, "trouble", 20)
+    assert "made anew" in str(consumer.trouble)
+    assert bench.owner.places == {}
+
+
+def test_a_topic_made_anew_under_a_running_consumer_is_noticed(bench: Bench) -> None:
+    bench.produce(1)
+    consumer = bench.consumer()
+    records(consumer, 1)
+    admin = AdminClient({"bootstrap.servers": bench.bootstrap})
+    for future in admin.delete_topics([bench.topic]).values():
+        future.result(10)
+    wait_for(lambda: made_again(admin, bench.topic), "the topic anew", 10)
+
+    def stopped() -> bool:
+        consumer.poll(0.05)
+        consumer.check()
+        return "made anew" in str(consumer.trouble)
+
+    wait_for(stopped, "trouble", 20)
+
+
+def made_again(admin: AdminClient, topic: str) -> bool:
+    (future,) = admin.create_topics([NewTopic(topic, 2, 1)]).values()
+    return future.exception(10) is None
+
+
+def test_a_missing_topic_is_the_set_ups_fault_and_comes_with_the_command(kafka_bootstrap: str) -> None:
+    bench = Bench(kafka_bootstrap, "nowhere")
+    consumer = bench.consumer()
+    with pytest.raises(SetupWrong, match="--create --topic nowhere"):
+        consumer.read_topic_id()
+    bench.close()
+
+
+def test_two_members_share_the_partitions(bench: Bench) -> None:
+    one, two = bench.consumer(0), bench.consumer(1)
+
+    def shared() -> bool:
+        one.poll(0.05)
+        two.poll(0.05)
+        return sorted(one.partitions + two.partitions) == [0, 1] and len(one.partitions) == 1
+
+    wait_for(shared, "a share each", 30)
+
+
+def test_held_partitions_stay_ours_and_bring_nothing_until_they_go_on(bench: Bench) -> None:
+    consumer = bench.consumer()
+    wait_for(lambda: consumer.poll(0.1) == [] and consumer.partitions == [0, 1], "assigned", 20)
+    consumer.hold()
+    bench.produce(1)
+    for _ in range(10):
+        assert consumer.poll(0.05) == []
+    consumer.go_on(bench.owner.places)
+    assert [r.offset for r in records(consumer, 1)] == [0]

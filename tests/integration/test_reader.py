@@ -1,0 +1,197 @@
+"""Reads on a real PostgreSQL: what is found goes to memory, what is away is said so in time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from orders.errors import Away, SetupWrong
+from orders.memory import Memory
+from orders.migrations import migrate
+from orders.order import document
+from orders.pipeline import Writer
+from orders.postgres import connect
+from orders.reader import Reader
+from orders.record import Batch, Condition, Entry, Span
+from orders.store import Store
+from orders.timing import monotonic
+from orders.waiting import Place
+from support.entries import TOPIC_ID, content, delete, upsert
+from support.proxy import LosingProxy
+from support.waiting import wait_for
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    made = Memory.create(tmp_path / "memory" / "file", 2**20)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def dsn(postgres_dsn: str) -> str:
+    migrate(postgres_dsn)
+    return postgres_dsn
+
+
+def write(dsn: str, memory: Memory, *entries: Entry) -> None:
+    """As ingest does."""
+    store = Store(lambda: connect(dsn, "test"), "orders")
+    store.begin(TOPIC_ID, 0, entries[0].record.offset)
+    span = Span(entries[0].record.offset, entries[-1].record.offset + 1)
+    Writer(store, memory).write(Batch(entries, {0: span}), TOPIC_ID)
+    store.close()
+
+
+@asynccontextmanager
+async def reading(dsn: str, memory: Memory) -> AsyncIterator[Reader]:
+    reader = Reader(dsn, "orders", 2, memory, monotonic)
+    await reader.open()
+    try:
+        yield reader
+    finally:
+        await reader.close()
+
+
+def test_an_order_is_read_and_put(dsn: str, memory: Memory) -> None:
+    """The served bytes with their version; memory has them soon after; an unknown one is None."""
+    write(dsn, memory, upsert("a"), upsert("b", offset=1))
+    memory.empty()
+
+    async def scenario() -> None:
+        async with reading(dsn, memory) as reader:
+            found = await asyncio.gather(*(reader.order(uid) for uid in ("a", "b", "c", "a")))
+            assert found[0] is not None
+            assert found[0] == found[3]
+            assert found[0].document == document(1, content("a").text)
+            assert found[1] is not None
+            assert found[2] is None
+            await asyncio.to_thread(wait_for, lambda: memory.get(b"a") and memory.get(b"b"))
+            assert memory.get(b"a") == found[0].document
+
+    asyncio.run(scenario())
+
+
+def test_a_deleted_order_is_none(dsn: str, memory: Memory) -> None:
+    """What was deleted is not found."""
+    write(dsn, memory, upsert("a"), delete("a", offset=1))
+
+    async def scenario() -> None:
+        async with reading(dsn, memory) as reader:
+            assert await reader.order("a") is None
+
+    asyncio.run(scenario())
+
+
+def test_outcomes_and_positions(dsn: str, memory: Memory) -> None:
+    """Outcomes of the places asked for and no others; positions by topic id and partition."""
+    absent = Condition(None)
+    created = upsert("a", condition=absent, reply=True)
+    conflict = upsert("a", 2, offset=1, condition=absent, reply=True)
+    write(dsn, memory, created, conflict, upsert("b", offset=2))
+
+    async def scenario() -> None:
+        async with reading(dsn, memory) as reader:
+            places = [Place(TOPIC_ID, 0, offset) for offset in range(4)]
+            told = await reader.outcomes(places)
+            assert {p.offset: (t.outcome, t.order_uid) for p, t in told.items()} == {
+                0: ("created", "a"),
+                1: ("conflict", "a"),
+            }
+            assert await reader.outcomes([Place("other", 0, 0), Place(TOPIC_ID, 1, 0)]) == {}
+            assert await reader.positions() == {(TOPIC_ID, 0): 3}
+
+    asyncio.run(scenario())
+
+
+def test_reads_use_their_indexes(dsn: str) -> None:
+    """Neither orders nor outcomes are scanned as a whole."""
+    from orders.postgres import queries  # noqa: PLC0415 - the statements themselves are what is looked at
+
+    values = {"uids": ["a"], "topic_ids": ["t"], "partitions": [0], "offsets": [0]}
+    with psycopg.connect(dsn) as connection:
+        connection.execute("set enable_seqscan = off")
+        for name, index in (("orders_by_uid", "orders_pkey"), ("outcomes_at", "outcomes_pkey")):
+            plan = connection.execute("explain " + queries[name], values).fetchall()
+            assert any(index in line for (line,) in plan), plan
+
+
+def test_postgresql_away_from_the_start(memory: Memory) -> None:
+    """Opening does not wait; a read says `Away` within two seconds."""
+
+    async def scenario() -> float:
+        async with reading("postgresql://u:p@127.0.0.1:1/none", memory) as reader:
+            begun = monotonic()
+            with pytest.raises(Away):
+                await reader.order("a")
+            return monotonic() - begun
+
+    assert asyncio.run(scenario()) < 2.5
+
+
+def test_connections_that_were_cut_are_replaced(dsn: str, memory: Memory) -> None:
+    """After PostgreSQL dropped every connection the next reads succeed."""
+    write(dsn, memory, upsert("a"))
+
+    async def scenario() -> None:
+        async with reading(dsn, memory) as reader:
+            await asyncio.gather(reader.order("a"), reader.positions())
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity "
+                    "where datname = current_database() and pid <> pg_backend_pid()"
+                )
+            for _ in range(3):
+                assert await reader.order("a") is not None
+
+    asyncio.run(scenario())
+
+
+def test_postgresql_that_does_not_answer(dsn: str, memory: Memory) -> None:
+    """A statement that hangs is given up in time; the reader goes on with its other connection."""
+    write(dsn, memory, upsert("a"))
+
+    async def scenario() -> None:
+        async with reading(dsn, memory) as reader:
+            await reader.order("a")
+            with psycopg.connect(dsn) as blocker:
+                blocker.execute("lock table orders in access exclusive mode")
+                with pytest.raises(Away):
+                    await reader.order("a")
+                await reader.positions()
+            assert await reader.order("a") is not None
+
+    asyncio.run(scenario())
+
+
+def test_a_schema_that_is_not_there(postgres_dsn: str, memory: Memory) -> None:
+    """A database without our tables is a wrong set-up, not an outage."""
+
+    async def scenario() -> None:
+        async with reading(postgres_dsn, memory) as reader:
+            with pytest.raises(SetupWrong):
+                await reader.positions()
+
+    asyncio.run(scenario())
+
+
+def test_a_reply_that_is_lost(dsn: str, memory: Memory) -> None:
+    """A connection cut in the middle of a statement is `Away`, never an order that is missing."""
+    write(dsn, memory, upsert("a"))
+    parts = conninfo_to_dict(dsn)
+    with LosingProxy(str(parts["host"]), int(str(parts["port"]))) as proxy:
+        through = make_conninfo(dsn, host="127.0.0.1", port=proxy.port)
+
+        async def scenario() -> None:
+            async with reading(through, memory) as reader:
+                await reader.order("a")
+                proxy.lose_reply_to(b"from orders where order_uid")
+                with pytest.raises(Away):
+                    await reader.order("b")
+                assert await reader.order("a") is not None
+
+        asyncio.run(scenario())

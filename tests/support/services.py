@@ -1,0 +1,73 @@
+"""Real services for the tests: one PostgreSQL and one Kafka a session, a fresh database and fresh topics a test."""
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from psycopg import sql
+
+from orders.embedded.postgres import PostgresService
+
+FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
+"""What a test's PostgreSQL may do without: it need not live through a power loss."""
+REQUEST_SECONDS = 20.0
+
+
+class MakeTopic(Protocol):
+    """Makes an empty topic and gives its name."""
+
+    def __call__(self, partitions: int = 4) -> str: ...
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A new folder that PostgreSQL's user can enter when the tests run as root."""
+    with tempfile.TemporaryDirectory(prefix="orders-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
+
+
+@contextmanager
+def fresh_database(postgres: PostgresService) -> Iterator[str]:
+    """The URL of an empty database, which is dropped in the end, whoever is still connected."""
+    name = f"test_{secrets.token_hex(6)}"
+    _administer(postgres, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        yield postgres.dsn_of(name)
+    finally:
+        _administer(postgres, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _administer(postgres: PostgresService, statement: sql.Composed) -> None:
+    with psycopg.connect(postgres.dsn, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+class Topics:
+    """Topics of one test."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._names: list[str] = []
+
+    def make(self, partitions: int = 4) -> str:
+        """Makes an empty topic and gives its name."""
+        name = f"test-{secrets.token_hex(6)}"
+        made = self._admin.create_topics([NewTopic(name, partitions, 1)], operation_timeout=REQUEST_SECONDS)
+        made[name].result(REQUEST_SECONDS)
+        self._names.append(name)
+        return name
+
+    def delete(self) -> None:
+        """Deletes all that were made and are still there."""
+        left = [name for name in self._names if name in self._admin.list_topics(timeout=REQUEST_SECONDS).topics]
+        deleted = self._admin.delete_topics(left, operation_timeout=REQUEST_SECONDS) if left else {}
+        for each in deleted.values():
+            each.result(REQUEST_SECONDS)

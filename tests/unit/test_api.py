@@ -1,0 +1,234 @@
+"""What the application answers, without services."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from litestar.testing import TestClient
+from structlog.testing import capture_logs
+
+from orders import sample
+from orders.api import PAGE
+from orders.decoder import decode
+from orders.errors import Away, OrdersError, SetupWrong
+from orders.health import Lag, Part, Parts, Report, Restore
+from orders.order import MAX_DOCUMENT_BYTES, Content, document
+from orders.record import Outcome
+from orders.views import original
+from orders.waiting import Told
+from support.wire import DOCUMENT, UID, plain_app, told
+
+SAVED = {"message": "Order processed and saved successfully"}
+ORDER = next(iter(sample.samples(1, 0)))
+ORDER_UID = json.loads(ORDER)["order_uid"]
+
+
+def client(**parts: Any) -> TestClient[Any]:
+    return TestClient(plain_app(**parts))
+
+
+@pytest.fixture
+def plain() -> Iterator[TestClient[Any]]:
+    with client() as made:
+        yield made
+
+
+def test_an_order_in_memory(plain: TestClient[Any]) -> None:
+    """200 with the stored bytes; HEAD has the same fields and no body."""
+    got = plain.get("/orders/" + UID.decode())
+    assert (got.status_code, got.content) == (200, DOCUMENT)
+    assert dict(got.headers) == {"content-type": "application/json", "content-length": str(len(DOCUMENT))}
+    assert dict(plain.head("/orders/" + UID.decode()).headers) == dict(got.headers)
+
+
+def test_an_order_in_postgresql(plain: TestClient[Any]) -> None:
+    """A miss is read from PostgreSQL."""
+    assert plain.get("/orders/stored").json() == {"order": {"id": 2, "order_uid": "stored"}}
+
+
+@pytest.mark.parametrize("uid", ["nobody", "a b", "%D0%B6", "a" * 129, "a%00", "a+"])
+def test_no_such_order(plain: TestClient[Any], uid: str) -> None:
+    """404 for what is unknown, and for what cannot be a uid."""
+    got = plain.get("/orders/" + uid)
+    assert (got.status_code, got.json()) == (404, {"message": "Order not found"})
+
+
+def test_views() -> None:
+    """`?view=` chooses the shape, whatever the default is; another name is the client's mistake."""
+    content = decode(ORDER)
+    assert isinstance(content, Content)
+    served = document(1, content.text)
+    for default in ("standard", "original"):
+        with client(find=lambda _: served, default_view=default) as http:
+            assert http.get("/orders/a?view=standard").content == served
+            assert http.get("/orders/a?view=original").content == original(served)
+            assert http.get("/orders/a").content == (served if default == "standard" else original(served))
+            assert http.get("/orders/a?view=other").status_code == 400
+
+
+def test_postgresql_away_is_never_404() -> None:
+    """A miss that cannot be looked up: 503 with Retry-After and nothing of the cause."""
+
+    async def away(_: str) -> None:
+        raise Away("PostgreSQL cannot be reached at secret-host")
+
+    with client(order=away) as http:
+        got = http.get("/orders/nobody")
+    assert got.status_code == 503
+    assert got.headers["retry-after"] == "1"
+    assert "secret-host" not in got.text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "body"),
+    [
+        ("created", 201, SAVED),
+        ("unchanged", 200, SAVED),
+        ("conflict", 409, {"error": "Order exists with other content"}),
+    ],
+)
+def test_post_outcomes(outcome: Outcome, status: int, body: object) -> None:
+    """What became of the record decides the status."""
+    with client(submit=told(outcome)) as http:
+        got = http.post("/orders", content=ORDER)
+    assert (got.status_code, got.json()) == (status, body)
+    assert got.headers.get("location") == (f"/orders/{ORDER_UID}" if status < 300 else None)
+
+
+def test_post_in_place_of_the_original() -> None:
+    """With the original's view as default a POST answers 200, as the original did."""
+    with client(default_view="original") as http:
+        got = http.post("/orders", content=ORDER)
+    assert (got.status_code, got.json()) == (200, SAVED)
+
+
+def test_post_without_an_outcome_in_time() -> None:
+    """202: Kafka has it, PostgreSQL not yet."""
+
+    async def submit(_: Content) -> None:
+        return None
+
+    with client(submit=submit) as http:
+        got = http.post("/orders", content=ORDER)
+    assert (got.status_code, got.json()) == (202, {"message": "Order accepted, not yet saved"})
+    assert got.headers["location"] == f"/orders/{ORDER_UID}"
+
+
+def test_post_that_postgresql_refuses() -> None:
+    """422 with the reason that ingest gives."""
+
+    async def submit(_: Content) -> Told:
+        return Told("refused", None, "a reason", "$.items")
+
+    with client(submit=submit) as http:
+        got = http.post("/orders", content=ORDER)
+    assert got.status_code == 422
+    assert got.json() == {"error": "Invalid order", "errors": [{"path": "$.items", "reason": "a reason"}]}
+
+
+@pytest.mark.parametrize("error", [Away("Kafka at secret-host"), SetupWrong("topic secret-host")])
+def test_post_while_kafka_is_away(error: OrdersError) -> None:
+    """503 with Retry-After."""
+
+    async def submit(_: Content) -> None:
+        raise error
+
+    with client(submit=submit) as http:
+        got = http.post("/orders", content=ORDER)
+    assert (got.status_code, got.headers["retry-after"]) == (503, "1")
+    assert "secret-host" not in got.text
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"{'a':1}", b'{"a":1}x'])
+def test_post_of_no_json(plain: TestClient[Any], body: bytes) -> None:
+    """400 as the original answered."""
+    got = plain.post("/orders", content=body)
+    assert (got.status_code, got.json()) == (400, {"error": "Invalid JSON"})
+
+
+def test_post_of_an_invalid_order(plain: TestClient[Any]) -> None:
+    """422 says where and why."""
+    order = json.loads(ORDER)
+    order["items"][0]["price"] = "x"
+    got = plain.post("/orders", content=json.dumps(order))
+    assert (got.status_code, got.json()["error"]) == (422, "Invalid order")
+    assert [set(error) for error in got.json()["errors"]] == [{"path", "reason"}]
+    assert got.json()["errors"][0]["path"] == "$.items[0].price"
+
+
+def test_post_too_large(plain: TestClient[Any]) -> None:
+    """413, with or without a length announced; the largest order is still read."""
+    body = b" " * (MAX_DOCUMENT_BYTES + 1)
+    for sent in (body, iter([body[:1000], body[1000:]])):
+        got = plain.post("/orders", content=sent)
+        assert (got.status_code, got.json()) == (413, {"error": "Request body too large"})
+    assert plain.post("/orders", content=body[1:]).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/x", 404),
+        ("GET", "/orders", 405),
+        ("DELETE", "/orders/a", 405),
+        ("POST", "/", 405),
+        ("GET", "/a/b/c", 404),
+    ],
+)
+def test_other_paths_and_methods(plain: TestClient[Any], method: str, path: str, status: int) -> None:
+    """Small JSON; 405 names what is allowed."""
+    got = plain.request(method, path)
+    assert got.status_code == status
+    assert set(got.json()) == {"error"}
+    assert ("allow" in got.headers) == (status == 405)
+
+
+def test_a_mistake_of_ours() -> None:
+    """500 without a trace; the log has the class alone, since texts may hold personal data."""
+
+    async def broken(_: str) -> None:
+        raise ValueError("Test Testov, +9720000000")
+
+    with capture_logs() as logs, client(order=broken) as http:
+        got = http.get("/orders/nobody")
+    assert (got.status_code, got.json()) == (500, {"error": "Internal error"})
+    assert logs == [{"event": "internal_error", "kind": "ValueError", "log_level": "error"}]
+
+
+def test_health() -> None:
+    """/livez answers always; /readyz 200 or 503 with every part."""
+    fine, bad = Part(ok=True), Part(ok=False, reason="away")
+
+    async def health() -> Report:
+        return Report(
+            ready=False, parts=Parts(fine, bad, fine, Lag(ok=True, messages=3), Restore(ok=True, done=1, total=2))
+        )
+
+    with client(health=health) as http:
+        assert http.get("/livez").status_code == 200
+        got = http.get("/readyz")
+    assert got.status_code == 503
+    assert got.json() == {
+        "ready": False,
+        "parts": {
+            "postgres": {"ok": True, "reason": ""},
+            "kafka": {"ok": False, "reason": "away"},
+            "assignment": {"ok": True, "reason": ""},
+            "lag": {"ok": True, "reason": "", "messages": 3},
+            "restore": {"ok": True, "reason": "", "done": 1, "total": 2},
+        },
+    }
+
+
+def test_page(plain: TestClient[Any]) -> None:
+    """One file without anything from elsewhere, under a policy that allows its own style only."""
+    got = plain.get("/")
+    assert (got.status_code, got.content) == (200, PAGE)
+    assert got.headers["content-type"] == "text/html; charset=utf-8"
+    assert got.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
+    assert not {b"<script", b"src=", b"@import", b"url("} & {
+        word for word in (b"<script", b"src=", b"@import", b"url(") if word in PAGE
+    }
+    for link in (b"/livez", b"/readyz", b"/orders/"):
+        assert link in PAGE

@@ -1,0 +1,191 @@
+"""Readiness from what the parts say, without services."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from orders.errors import Away, OrdersError, SetupWrong
+from orders.health import GONE_SECONDS, Health, Part, Report, assignment, lag, restore
+from orders.topic import TopicWatch, View
+
+NOW = 100.0
+VIEW = View("t", {0: 10, 1: 20})
+POSITIONS = {("t", 0): 10, ("t", 1): 15}
+
+
+def ingest(*partitions: int, state: str = "running", reason: str = "", at: float = NOW) -> bytes:
+    return json.dumps({"partitions": partitions, "state": state, "reason": reason, "at": at}).encode()
+
+
+def keeper(state: str = "ready", at: float = NOW) -> bytes:
+    return json.dumps({"state": state, "restored": 3, "total": 9, "at": at}).encode()
+
+
+BOARD = {"ingest:0": ingest(0), "ingest:1": ingest(1), "keeper": keeper()}
+
+
+def health(
+    positions: Mapping[tuple[str, int], int] | OrdersError = POSITIONS,
+    view: View | OrdersError = VIEW,
+    board: Mapping[str, bytes] | OrdersError = BOARD,
+) -> Health:
+    async def read_positions() -> Mapping[tuple[str, int], int]:
+        if isinstance(positions, OrdersError):
+            raise positions
+        return positions
+
+    async def look(_: float) -> View:
+        if isinstance(view, OrdersError):
+            raise view
+        return view
+
+    def read_board() -> Mapping[str, bytes]:
+        if isinstance(board, OrdersError):
+            raise board
+        return board
+
+    return Health(read_positions, look, read_board, 100, lambda: NOW)
+
+
+def check(**given: Any) -> Report:
+    return asyncio.run(health(**given).report())
+
+
+def test_ready() -> None:
+    """All parts are well: ready, with the figures."""
+    report = check()
+    assert report.ready
+    assert (report.parts.lag.messages, report.parts.restore.done, report.parts.restore.total) == (5, 3, 9)
+
+
+@pytest.mark.parametrize(
+    ("given", "part", "reason"),
+    [
+        ({"positions": Away("PostgreSQL cannot be reached")}, "postgres", "PostgreSQL cannot be reached"),
+        ({"view": SetupWrong("topic 'orders' does not exist")}, "kafka", "topic 'orders' does not exist"),
+        ({"view": View("t", {0: 500, 1: 500})}, "lag", "more than 100 messages behind"),
+        ({"board": {"keeper": keeper()}}, "assignment", "no ingest is running"),
+        (
+            {"board": BOARD | {"ingest:1": ingest(1, state="paused", reason="x")}},
+            "assignment",
+            "an ingest is paused: x",
+        ),
+        ({"board": BOARD | {"keeper": keeper("restoring")}}, "restore", "memory is being restored"),
+        ({"board": Away("memory")}, "restore", "no keeper is running"),
+    ],
+)
+def test_one_part_is_not_well(given: dict[str, Any], part: str, reason: str) -> None:
+    """Not ready, and the part says why."""
+    report = check(**given)
+    assert not report.ready
+    found = getattr(report.parts, part)
+    assert (found.ok, found.reason) == (False, reason)
+
+
+def test_partitions_without_an_ingest() -> None:
+    """Every partition of the topic needs a running ingest, and old entries of the board count for nothing."""
+    old = NOW - GONE_SECONDS - 0.1
+    board = {"ingest:0": ingest(0), "ingest:1": ingest(1, 2, at=old), "keeper": keeper(at=old)}
+    assert assignment(board, NOW, [0]) == Part(ok=True)
+    assert assignment(board, NOW, None) == Part(ok=True)
+    assert assignment(board, NOW, [0, 1, 2]).reason == "no ingest has partitions 1, 2"
+    assert not restore(board, NOW).ok
+
+
+def test_unreadable_entries_are_no_entries() -> None:
+    """What is no entry of the board is passed over."""
+    assert assignment({"ingest:0": b"{", "ingest:1": b'{"at":1}'}, NOW, []).reason == "no ingest is running"
+
+
+def test_lag_counts_what_is_not_in_postgresql() -> None:
+    """A partition without a position is wholly behind; a position beyond the end is not a negative lag."""
+    assert lag(VIEW, {("t", 0): 11}, 100).messages == 20
+    assert lag(VIEW, {("other", 0): 5}, 100).messages == 30
+    assert lag(None, {}, 100).messages is None
+
+
+def test_checks_are_shared() -> None:
+    """Calls at the same time share one check."""
+    looks = 0
+
+    async def scenario() -> None:
+        nonlocal looks
+
+        async def positions() -> Mapping[tuple[str, int], int]:
+            nonlocal looks
+            looks += 1
+            await asyncio.sleep(0)
+            return POSITIONS
+
+        shared = health()
+        shared._positions = positions
+        reports = await asyncio.gather(*(shared.report() for _ in range(5)))
+        assert len({id(report) for report in reports}) == 1
+        await shared.report()
+
+    asyncio.run(scenario())
+    assert looks == 2
+
+
+class Brokers:
+    """Looks at a topic, counted."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.answer: View | OrdersError = VIEW
+
+    def look(self) -> View:
+        self.looks += 1
+        if isinstance(self.answer, OrdersError):
+            raise self.answer
+        return self.answer
+
+
+def test_topic_is_looked_at_once_for_all() -> None:
+    """A look is shared, and good for as long as asked."""
+    now, brokers = 0.0, Brokers()
+
+    async def scenario() -> None:
+        nonlocal now
+        watch = TopicWatch(brokers.look, lambda: now)
+        views = await asyncio.gather(watch.view(1), watch.view(1))
+        assert (*views, await watch.identity()) == (VIEW, VIEW, "t")
+        assert brokers.looks == 1
+        now = 2.0
+        brokers.answer = Away("Kafka")
+        with pytest.raises(Away):
+            await watch.view(1)
+        with pytest.raises(Away):
+            await watch.view(1)
+        assert brokers.looks == 2
+
+    asyncio.run(scenario())
+
+
+def test_identity_outlives_an_outage() -> None:
+    """Brokers that are away do not take back what they said of the topic; a new identity is seen in time."""
+    now, brokers = 0.0, Brokers()
+
+    async def scenario() -> None:
+        nonlocal now
+        watch = TopicWatch(brokers.look, lambda: now)
+        brokers.answer = Away("Kafka")
+        with pytest.raises(Away):
+            await watch.identity()
+        brokers.answer = VIEW
+        assert await watch.identity() == "t"
+        brokers.answer = Away("Kafka")
+        for _ in range(3):
+            now += 10
+            assert await watch.identity() == "t"
+            with pytest.raises(Away):
+                await watch.view(0)
+        brokers.answer = VIEW._replace(topic_id="u")
+        now += 10
+        await watch.view(1)
+        assert await watch.identity() == "u"
+
+    asyncio.run(scenario())
