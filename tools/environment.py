@@ -74,11 +74,15 @@ def make() -> None:
 
 def install(kind: str) -> None:
     stamp(kind).unlink(missing_ok=True)
-    command = [PYTHON, *PIP, "--require-hashes", "-r", lock_file(kind)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    command = [str(PYTHON), *PIP, "--require-hashes", "-r", str(lock_file(kind))]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
     if done.returncode:
         tail = done.stdout.decode(errors="replace").splitlines()[-LOG_LINES:]
-        raise SystemExit("\n".join(["", *tail, "The Python packages could not be installed; pip's last lines are above."]))
+        raise SystemExit(
+            "\n".join(["", *tail, "The Python packages could not be installed; pip's last lines are above."])
+        )
     shutil.copyfile(lock_file(kind), stamp(kind))
 
 

@@ -27,6 +27,7 @@ from orders.health import Report
 from orders.order import MAX_DOCUMENT_BYTES, Content
 from orders.reader import Found
 from orders.record import Invalid
+from orders.timing import Clock, monotonic
 from orders.views import original
 from orders.waiting import Told
 
@@ -40,6 +41,7 @@ RETRY = {"retry-after": "1"}
 KEEP_ALIVE_SECONDS = 75
 GRACE_SECONDS = 5
 BACKLOG = 2048
+COMPLAINT_SECONDS = 10.0
 SAVED = "Order processed and saved successfully"
 ACCEPTED = "Order accepted, not yet saved"
 
@@ -198,9 +200,24 @@ def on_http(_: AnyRequest, error: HTTPException) -> Answer:
     return answer(error.status_code, {"error": texts.get(error.status_code, "Invalid request")}, error.headers)
 
 
-def on_ours(_: AnyRequest, error: OrdersError) -> Answer:
+class Complaints:
+    """One line in ten seconds for each trouble, however many requests meet it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._said: dict[str, float] = {}
+
+    def hear(self, error: OrdersError) -> None:
+        """Logs an error unless it was logged lately."""
+        text, now = str(error), self._clock()
+        if now - self._said.get(text, float("-inf")) >= COMPLAINT_SECONDS:
+            self._said[text] = now
+            log.warning("unavailable", kind=type(error).__name__, reason=text)
+
+
+def on_ours(request: AnyRequest, error: OrdersError) -> Answer:
     """Something is away, or wrong with the set-up: the client may come again."""
-    log.warning("unavailable", kind=type(error).__name__, error=str(error))
+    request.app.state.complaints.hear(error)
     return answer(503, {"error": "Temporarily unavailable, try again"}, RETRY)
 
 
@@ -210,8 +227,8 @@ def on_gone(_: AnyRequest, _error: Gone) -> Answer:
 
 
 def on_any(_: AnyRequest, error: Exception) -> Answer:
-    """A mistake of ours. Its text may hold what the request held: the class alone is logged."""
-    log.error("internal_error", kind=type(error).__name__)
+    """A mistake of ours."""
+    log.error("internal_error", kind=type(error).__name__, exc_info=error)
     return answer(500, {"error": "Internal error"})
 
 
@@ -229,7 +246,7 @@ def create_app(parts: Parts) -> Litestar:
 
     return Litestar(
         [get_order, post_order, get_livez, get_readyz, get_page],
-        state=State({"parts": parts}),
+        state=State({"parts": parts, "complaints": Complaints(monotonic)}),
         lifespan=[lifespan],
         exception_handlers={HTTPException: on_http, OrdersError: on_ours, Gone: on_gone, Exception: on_any},
         openapi_config=None,

@@ -125,8 +125,9 @@ class Service(Protocol):
 class Embedded:
     """An embedded service whose starts go on in a thread, so that the supervisor goes on listening."""
 
-    def __init__(self, kind: str, service: Service, report: Progress, clock: Clock = monotonic) -> None:
+    def __init__(self, kind: str, name: str, service: Service, report: Progress, clock: Clock = monotonic) -> None:
         self.kind = kind
+        self.name = name
         self._service = service
         self._report = report
         self._restarts = Restarts(clock)
@@ -193,4 +194,3 @@ def wait_until_up(services: Sequence[Embedded], stop: Stop, told: Callable[[Embe
             waiting.remove(service)
         stop.wait(0.05)
         stop.check()
-

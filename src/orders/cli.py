@@ -63,7 +63,7 @@ def settings_of(command: str) -> Callable[[F], F]:
     return decorate
 
 
-def parameter(kind: Any) -> click.ParamType:
+def parameter(kind: Any) -> click.ParamType[Any]:
     """Words are checked here; numbers where the variables are, in one place with one message."""
     return click.Choice(get_args(kind)) if get_origin(kind) is Literal else click.STRING
 
@@ -84,22 +84,19 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(epilog="Example: orders run --http-port 9000 --http-workers 2")
 @settings_of("run")
 def run(**given: Any) -> None:
     """Start the whole system and keep it running.
 
     PostgreSQL and Kafka are started too, unless an address is given. Ctrl-C stops everything.
-
-    \b
-    Example: orders run --http-port 9000 --http-workers 2
     """
-    from orders import service
+    from orders import supervisor
 
-    service.run(load(os.environ, given))
+    supervisor.run(load(os.environ, given))
 
 
-@cli.command()
+@cli.command(epilog="Example: orders serve --http-port 8081")
 @settings_of("serve")
 @click.option("--socket-fd", type=int, hidden=True)
 @click.option("--parent-fd", type=int, hidden=True)
@@ -107,16 +104,13 @@ def serve(socket_fd: int | None, parent_fd: int | None, **given: Any) -> None:
     """Answer HTTP.
 
     `orders run` starts this by itself. Alone, it takes what is not given from a system that runs.
-
-    \b
-    Example: orders serve --http-port 8081
     """
     from orders import service
 
     service.serve(load(os.environ, given), socket_fd, parent_fd)
 
 
-@cli.command()
+@cli.command(epilog="Example: orders ingest --number 1")
 @settings_of("ingest")
 @click.option("--number", type=int, help="number of this ingest among those of the data directory", default=0)
 @click.option("--parent-fd", type=int, hidden=True)
@@ -124,40 +118,30 @@ def ingest(number: int, parent_fd: int | None, **given: Any) -> None:
     """Read orders from Kafka into PostgreSQL and memory.
 
     `orders run` starts this by itself. Alone, it takes what is not given from a system that runs.
-
-    \b
-    Example: orders ingest --number 1
     """
     from orders import service
 
     service.ingest(load(os.environ, given), number, parent_fd)
 
 
-@cli.command()
+@cli.command(epilog="Example: orders keep --memory-path /dev/shm/orders/memory")
 @settings_of("keep")
 @click.option("--parent-fd", type=int, hidden=True)
 def keep(parent_fd: int | None, **given: Any) -> None:
     """Restore memory from PostgreSQL and keep it true.
 
     `orders run` starts this by itself, once for a memory.
-
-    \b
-    Example: orders keep --memory-path /dev/shm/orders/memory
     """
     from orders import service
 
     service.keep(load(os.environ, given), parent_fd)
 
 
-@cli.command()
+@cli.command(epilog="Example: orders sample 1000 --seed 7 > orders.ndjson")
 @click.argument("count", type=click.IntRange(min=0), metavar="N")
 @click.option("--seed", type=int, default=0, show_default=True, help="other numbers give other orders")
 def sample(count: int, seed: int) -> None:
-    """Write N realistic orders, one JSON object per line.
-
-    \b
-    Example: orders sample 1000 --seed 7 > orders.ndjson
-    """
+    """Write N realistic orders, one JSON object per line."""
     from orders.sample import samples
 
     write = sys.stdout.buffer.write
@@ -165,16 +149,13 @@ def sample(count: int, seed: int) -> None:
         write(order + b"\n")
 
 
-@cli.command()
+@cli.command(epilog="Example: orders sample 1000 | orders send -")
 @settings_of("send")
 @click.argument("file", type=click.File("rb"))
 def send(file: IO[bytes], **given: Any) -> None:
     """Send orders from FILE, one JSON object per line (`-`: from standard input), to Kafka.
 
     Lines go as they are, keyed by their order_uid where it can be read; what is wrong with one becomes a dead letter.
-
-    \b
-    Example: orders sample 1000 | orders send -
     """
     from orders import client
 
@@ -182,7 +163,7 @@ def send(file: IO[bytes], **given: Any) -> None:
     click.echo(f"{sent} sent" + (f", {keyless} of them without an order_uid" if keyless else ""), err=True)
 
 
-@cli.command()
+@cli.command(epilog="Example: orders get b563feg7bdg3286ttjr67siej")
 @settings_of("get")
 @click.argument("uid")
 @click.option("--view", type=click.Choice(["standard", "original"]), help="shape of the order")
@@ -190,9 +171,6 @@ def get(uid: str, view: str | None, **given: Any) -> None:
     """Show an order of the running system.
 
     Indented on a terminal; into a pipe or file the bytes are as served. Exit status 1 if there is no such order.
-
-    \b
-    Example: orders get b563feg7bdg3286ttjr67siej
     """
     from orders import client
 
@@ -201,19 +179,15 @@ def get(uid: str, view: str | None, **given: Any) -> None:
     sys.stdout.buffer.write(b"\n" if sys.stdout.isatty() else b"")
 
 
-@cli.command()
+@cli.command(epilog="Example: orders status --json")
 @settings_of("status")
 @click.option("--json", "as_json", is_flag=True, help="for programs: one JSON object")
 def status(*, as_json: bool, **given: Any) -> None:
-    """Show what runs: processes, addresses, lag, restore. Exit status 1 if nothing does.
-
-    \b
-    Example: orders status --json
-    """
+    """Show what runs: processes, addresses, lag, restore. Exit status 1 if nothing does."""
     from orders import client
 
     found = client.status(load(os.environ, given))
-    click.echo(client.as_json(found) if as_json else client.as_text(found))
+    click.echo(client.as_json(found) if as_json else client.status_text(found))
     if not found.processes:
         sys.exit(1)
 
@@ -223,17 +197,14 @@ def dead_letters() -> None:
     """Messages that were refused, and why."""
 
 
-@dead_letters.command("list")
+@dead_letters.command("list", epilog="Example: orders dead-letters list --limit 5")
 @settings_of("dead-letters list")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="most that are shown")
 @click.option("--json", "as_json", is_flag=True, help="for programs: one JSON object per line")
 def list_dead_letters(*, limit: int, as_json: bool, **given: Any) -> None:
-    """Show the newest dead letters: where they stood, their key, what is wrong and where. Never their content.
-
-    \b
-    Example: orders dead-letters list --limit 5
-    """
+    """Show the newest dead letters: where they stood, their key, what is wrong and where. Never their content."""
     from orders import client
 
     letters = client.dead_letters(load(os.environ, given), limit)
-    click.echo(client.letters_as_json(letters) if as_json else client.letters_as_text(letters), nl=bool(letters))
+    for letter in letters:
+        click.echo(client.as_json(letter) if as_json else client.dead_letter_text(letter))

@@ -1,6 +1,6 @@
 """Kafka to records: assignment at the stored positions, pause and resume. Group offsets are never read.
 
-With `producer` the only module that knows the Kafka client. All callbacks run inside `poll`, in the same thread.
+Like `producer` and `topic` it knows the Kafka client. All callbacks run inside `poll`, in the same thread.
 """
 
 import logging
@@ -15,29 +15,19 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
 
 from orders.errors import Away, OrdersError, SetupWrong
+from orders.producer import verdict
 from orders.record import Record
+from orders.topic import TopicView
 
 log = structlog.get_logger()
 
 REQUEST_SECONDS = 5.0
 CONSUME_MOST = 500
 """Most messages taken at once: more gains nothing, and each holds 1.5 KB until it is a record."""
-SETUP_ERRORS = frozenset(
-    {
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError._AUTHENTICATION,  # noqa: SLF001 - the client's own name for its public local errors
-    }
-)
 BEYOND_ERRORS = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001 - as above
 GROUP_PROTOCOLS = {
     "classic": {"partition.assignment.strategy": "cooperative-sticky"},
@@ -96,7 +86,7 @@ class OrderConsumer:
     def __init__(self, config: Mapping[str, Any], topic: str, positions: Positions, owner: Owner) -> None:
         logger = logging.getLogger("librdkafka")
         self._consumer = Consumer(dict(config), logger=logger)
-        self._admin = AdminClient({"bootstrap.servers": config["bootstrap.servers"]}, logger=logger)
+        self._view = TopicView(config["bootstrap.servers"], topic)
         self._topic = topic
         self._positions = positions
         self._owner = owner
@@ -128,8 +118,8 @@ class OrderConsumer:
             raise KafkaException(error)
         if error.code() in BEYOND_ERRORS:
             self._unplace([message.partition() or 0], SetupWrong(self._beyond(message.partition() or 0)))
-        elif error.code() in SETUP_ERRORS:
-            self.trouble = SetupWrong(f"Kafka refuses topic {self._topic}: {error.name()}")
+        elif isinstance(wrong := verdict(error, self._topic), SetupWrong):
+            self.trouble = wrong
         return True
 
     def _beyond(self, partition: int) -> str:
@@ -247,7 +237,7 @@ class OrderConsumer:
 
     def read_topic_id(self) -> str:
         """The topic's id, which changes when a topic is made anew; raises `Away` or `SetupWrong`."""
-        return topic_id_of(self._admin, self._topic)
+        return self._view.look().topic_id
 
     # -- flow --
 
@@ -307,19 +297,3 @@ def record_of(message: Message) -> Record:
 
 def value_bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
-
-
-def topic_id_of(admin: AdminClient, topic: str) -> str:
-    """The id of a topic as text; raises `Away`, or `SetupWrong` with the command that makes the topic."""
-    try:
-        described = admin.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_SECONDS)
-        return str(described[topic].result(REQUEST_SECONDS + 1).topic_id)
-    except KafkaException as error:
-        if error.args[0].code() in SETUP_ERRORS:
-            raise SetupWrong(
-                f"Kafka has no topic {topic} for us ({error.args[0].name()}); "
-                f"make it: kafka-topics.sh --create --topic {topic} --partitions 4 --bootstrap-server …"
-            ) from error
-        raise Away(f"Kafka cannot be reached ({error.args[0].name()})") from error
-    except TimeoutError as error:
-        raise Away("Kafka did not answer in time") from error

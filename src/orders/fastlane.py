@@ -28,6 +28,7 @@ HEAD_SECONDS = 10.0
 BODY_SECONDS = 60.0
 """How long a request may take from its first byte to its last."""
 
+VERSIONS = ("1.1", "1.0")
 NOTED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[^\]@/]+\])(?::[0-9]*)?")
 """Host of RFC 9110, 7.2: a name, an IPv4 address or an IPv6 one in brackets, and a port; no userinfo, no path."""
@@ -114,6 +115,14 @@ class FastLane(HttpToolsProtocol):
                 self._refuse(*self._refusal)
         self._arm()
 
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio reads what uvicorn leaves None
+        """Whoever sends no more may still read: what it asked for completely is answered before the end."""
+        if self._in_request or not self._busy():
+            return False
+        self._deaf = self._last = True
+        self.cycle.keep_alive = False
+        return True
+
     def _arm(self) -> None:
         if self._in_request:
             if self._deadline is None:
@@ -180,6 +189,9 @@ class FastLane(HttpToolsProtocol):
         if self._chunk_bytes > MAX_HEAD or len(self.headers) > MAX_FIELDS:
             self._check_size()
         version = self.parser.get_http_version()
+        if version not in VERSIONS:
+            self._refusal = (505, "HTTP version not supported")
+            raise Refused
         if self._hosts != 1 or not self._host_valid:
             self._check_host(version)
         if not (self._plain and version == "1.1" and self.url.startswith(PREFIX) and self._find()):

@@ -70,10 +70,11 @@ class Ingest(Struct, frozen=True):
 class Keeper(Struct, frozen=True):
     """What the keeper posts to the board as `keeper`."""
 
-    state: Literal["restoring", "ready"]
+    state: Literal["waiting", "restoring", "ready"]
     at: float
     restored: int = 0
     total: int = 0
+    reason: str = ""
 
 
 Board = Mapping[str, bytes]
@@ -162,8 +163,9 @@ def restore(board: Board, now: float) -> Restore:
     keeper = _read(_keeper, board.get("keeper", b""), now)
     if keeper is None:
         return Restore(ok=False, reason="no keeper is running")
-    ok = keeper.state == "ready"
-    return Restore(ok=ok, reason="" if ok else "memory is being restored", done=keeper.restored, total=keeper.total)
+    reasons = {"ready": "", "restoring": "memory is being restored", "waiting": f"the keeper waits: {keeper.reason}"}
+    reason = reasons[keeper.state]
+    return Restore(ok=not reason, reason=reason, done=keeper.restored, total=keeper.total)
 
 
 def _read(decode: Callable[[bytes], Any], text: bytes, now: float) -> Any:

@@ -43,12 +43,14 @@ def bind(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family)
     except OSError as error:
-        raise StartError(f"HTTP cannot use {host}:{port} ({error.strerror}): choose --http-port") from None
+        why = os.strerror(error.errno) if error.errno > 0 else error.strerror  # the resolver's numbers are negative
+        raise StartError(f"HTTP cannot use {host}:{port} ({why}): choose another with --http-port") from None
 
 
-def url(http: socket.socket) -> str:
-    """Where the socket answers."""
-    host, port, *_ = http.getsockname()
+def url_of(http: socket.socket) -> str:
+    """Where the socket answers, seen from this machine."""
+    address, port, *_ = http.getsockname()
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - names them, binds nothing
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -85,9 +85,9 @@ def verdict(error: Error) -> OrdersError:
         text = str(error)
         if SETUP_AT_CONNECT.search(text):
             return SetupWrong(f"PostgreSQL refused the connection: {text.strip().splitlines()[-1]}")
-        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-            return Away("PostgreSQL cannot be reached")
-        return Rejected(f"the PostgreSQL driver refused a value ({type(error).__name__})")
+        if isinstance(error, psycopg.DataError | psycopg.ProgrammingError | psycopg.NotSupportedError):
+            return Rejected(f"the PostgreSQL driver refused a value ({type(error).__name__})")
+        return Away("PostgreSQL cannot be reached")
     what = f"SQLSTATE {state}, {type(error).__name__}"
     if state.startswith(AWAY):
         return Away(f"PostgreSQL is away or busy ({what})")

@@ -75,6 +75,7 @@ class OrderProducer:
             "message.max.bytes": MAX_MESSAGE_BYTES,
             "queue.buffering.max.kbytes": QUEUE_KILOBYTES,
             "reconnect.backoff.max.ms": 1000,
+            "topic.metadata.propagation.max.ms": 1000,  # a topic that is unknown for so long does not exist
         }
         self.topic = topic
         self._lock = threading.Lock()
@@ -84,7 +85,7 @@ class OrderProducer:
         self._current()
         self._poller.start()
 
-    def produce(self, key: bytes, value: bytes | None, headers: Headers, on_delivery: Report) -> None:
+    def produce(self, key: bytes | None, value: bytes | None, headers: Headers, on_delivery: Report) -> None:
         """Hands a record over; `on_delivery` is called once, from another thread, with its place or why not.
 
         A `value` of None deletes. Raises `Away` or `SetupWrong` if the record cannot even be queued.
@@ -101,7 +102,7 @@ class OrderProducer:
         except KafkaException as error:
             raise self._failed(error.args[0]) from None
 
-    def send(self, records: Iterable[tuple[bytes, bytes | None]], progress: Callable[[int], None]) -> int:
+    def send(self, records: Iterable[tuple[bytes | None, bytes | None]], progress: Callable[[int], None]) -> int:
         """Produces all records (key, value) and waits for their acknowledgements; returns how many.
 
         `progress` is told, from another thread, how many more were acknowledged. Raises the first failure.

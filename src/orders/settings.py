@@ -84,9 +84,9 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "run": tuple(name for name in Settings.__struct_fields__ if name != "memory_path"),
     "serve": (*_ADDRESSES, *_SERVE, *_LOGS),
     "ingest": (*_ADDRESSES, *_INGEST, *_LOGS),
-    "keep": (*_ADDRESSES, "memory_path", *_LOGS),
+    "keep": (*_ADDRESSES, "memory_path", "memory_bytes", *_LOGS),
     "send": ("data_dir", "kafka_bootstrap", "kafka_topic"),
-    "get": ("data_dir",),
+    "get": ("data_dir", "http_host", "http_port"),
     "status": ("data_dir",),
     "dead-letters list": ("data_dir", "postgres_dsn"),
 }

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
+
+from orders.errors import UsageError
+from orders.settings import Settings, option
 
 FILE = "state.json"
 SAME_SECONDS = 2.0
@@ -23,12 +27,13 @@ class Process(Struct, frozen=True):
 
 
 class State(Struct, frozen=True):
-    """A running system. The connection string holds no password."""
+    """A running system. The connection string holds no password; an embedded PostgreSQL's is in a file."""
 
     processes: tuple[Process, ...] = ()
     http_url: str = ""
     kafka_bootstrap: str = ""
     postgres_dsn: str = ""
+    postgres_password_file: str = ""
     memory_path: str = ""
 
 
@@ -72,3 +77,27 @@ def process_of(kind: str, pid: int) -> Process:
     with suppress(psutil.Error):
         return Process(kind, pid, psutil.Process(pid).create_time())
     return Process(kind, pid, 0.0)
+
+
+def completed(settings: Settings, *needed: str) -> Settings:
+    """Settings with the addresses in `needed` that were not given taken from the system that runs.
+
+    Raises `UsageError` when nothing runs there.
+    """
+    missing = [name for name in needed if not getattr(settings, name)]
+    if not missing:
+        return settings
+    found = load(settings.data)
+    if not alive(found.processes):
+        asked = " and ".join(map(option, missing))
+        raise UsageError(f"nothing runs in {settings.data}: start it with `orders run`, or give {asked}")
+    return replace(settings, **{name: address(found, name) for name in missing})
+
+
+def address(found: State, name: str) -> str:
+    """One address of a running system; the embedded PostgreSQL's password comes from its file."""
+    if name == "postgres_dsn" and found.postgres_password_file:
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - only where PostgreSQL is asked
+
+        return make_conninfo(found.postgres_dsn, password=Path(found.postgres_password_file).read_text().strip())
+    return str(getattr(found, name))

@@ -1,10 +1,22 @@
-"""What `orders run` says on the terminal: a line per step with the time it took, a bar for the download."""
+"""What is said on the terminal while something goes on: lines with their time, bars with rate and remaining time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
 
 from orders.stopping import Stop
 from orders.timing import Clock, monotonic
@@ -48,3 +60,33 @@ class Steps:
         columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self._console, disable=not self._console.is_terminal) as progress:
             yield Bar(progress, progress.add_task("", total=total), self._stop)
+
+
+class Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        """The column's text."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed else "")
+
+
+class CountingBar:
+    """Counts what is done on standard error, if that is a terminal: of `total`, where it is known."""
+
+    def __init__(self, total: int | None) -> None:
+        console = Console(stderr=True)
+        columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._progress.add_task("", total=total)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def advance(self, count: int) -> None:
+        """`count` more are done."""
+        self._progress.advance(self._task, count)

@@ -73,11 +73,12 @@ class Store:
     def _connected(self) -> Iterator[Connection]:
         if self._connection is None:
             self._connection = self._connect()
+        connection = self._connection
         try:
             with translated():
-                yield self._connection
+                yield connection
         except BaseException:
-            if self._connection.closed or self._connection.broken:
+            if connection.closed or connection.broken:
                 self.close()
             raise
 

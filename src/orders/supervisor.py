@@ -1,26 +1,24 @@
 """`orders run`: the whole system, started from the bottom up, kept running, and stopped from the top down."""
 
-import http.client
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from importlib.resources import files
-from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from typing import Protocol, TypeVar
 
 import msgspec
 import psutil
-import structlog
+from msgspec.structs import replace
 
-from orders import state
+from orders import logs, state
 from orders.children import Child, Embedded, stop_all, wait_until_up
+from orders.client import ask_ready
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
 from orders.errors import Away, StartError
 from orders.memory import Memory
 from orders.migrations import migrate
-from orders.place import bind, claimed, memory_directory, url
+from orders.place import bind, claimed, memory_directory, url_of
 from orders.settings import Settings, environment, without_password
 from orders.state import Process, State, process_of
 from orders.steps import Steps
@@ -28,24 +26,221 @@ from orders.stopping import Stop, Stopped
 from orders.timing import backoff, monotonic
 from orders.topic import TopicView, create_topic
 
-log = structlog.get_logger()
+T = TypeVar("T")
 
 TEND_SECONDS = 0.2
 AWAY_SECONDS = 30.0
 """How long a given PostgreSQL or Kafka may be away at the start."""
 READY_SECONDS = 30.0
 """How long the start waits for /readyz; after that it says what is missing and goes on."""
-SHARES = {"serve": 0.3, "ingest": 0.55, "keep": 0.6, "kafka": 0.75, "postgres": 0.85}
+SHARES = {"serve": 0.3, "ingest": 0.5, "keep": 0.55, "kafka": 0.75, "postgres": 0.85}
 """By which part of the time for stopping each kind is ended, if need be by force."""
 
 
 def run(settings: Settings) -> None:
     """Runs the system until a signal asks it to stop, then ends by that signal. Raises `OrdersError`."""
+    logs.configure("run", settings.log_level, settings.log_format)
     stop = Stop()
     stop.listen()
-    try:
-        with ExitStack() as stack:
-            supervise(settings, stop, Steps(stop), stack)
-    except Stopped:
-        pass
+    with suppress(Stopped), ExitStack() as held:
+        System(settings, stop, Steps(stop), held).run()
     stop.obey()
+
+
+class Kept(Protocol):
+    """What is kept running."""
+
+    @property
+    def process(self) -> Process | None: ...
+    def tend(self) -> bool: ...
+
+
+class System:
+    """PostgreSQL, Kafka and our processes. What `held` holds is let go in the opposite order."""
+
+    def __init__(self, settings: Settings, stop: Stop, steps: Steps, held: ExitStack) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._steps = steps
+        self._held = held
+        self._services: list[Embedded] = []
+        self._children: list[Child] = []
+        self._embedded: frozenset[str] = frozenset()
+        """Settings that came from embedded services."""
+        self._url = ""
+
+    def run(self) -> None:
+        data = self._settings.data
+        self._held.enter_context(claimed(data))
+        self._end_leftovers()
+        http = self._held.enter_context(bind(self._settings.http_host, self._settings.http_port))
+        self._url = url_of(http)
+        self._held.callback(state.forget, data)
+        self._held.callback(self._stop_all)
+        self._start_services()
+        self._prepare_postgres()
+        self._prepare_topic()
+        self._make_memory()
+        self._start_children(http.fileno())
+        self._wait_until_ready()
+        self._say_where()
+        self._tend()
+
+    # -- the start, in order --
+
+    def _end_leftovers(self) -> None:
+        """Ends what a killed supervisor left; an embedded service ends its own."""
+        left = [each for each in state.load(self._settings.data).processes if each.kind not in ("kafka", "postgres")]
+        found = [psutil.Process(each.pid) for each in state.alive(left)]
+        if found:
+            self._steps.step(f"ending {len(found)} processes that an earlier start left")
+        for process in found:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()  # nothing is lost: ingest's state is PostgreSQL's
+        psutil.wait_procs(found, timeout=5)
+
+    def _start_services(self) -> None:
+        """PostgreSQL and Kafka at the same time, except those whose address is given."""
+        data = self._settings.data
+        addresses: dict[str, Callable[[], str]] = {}
+        if not self._settings.postgres_dsn:
+            postgres = PostgresService(data / "postgres")
+            self._services.append(Embedded("postgres", "PostgreSQL", postgres, self._steps))
+            addresses["postgres_dsn"] = lambda: postgres.dsn
+        if not self._settings.kafka_bootstrap:
+            kafka = KafkaService(data / "kafka")
+            self._services.append(Embedded("kafka", "Kafka", kafka, self._steps))
+            addresses["kafka_bootstrap"] = lambda: kafka.bootstrap
+        wait_until_up(self._services, self._stop, lambda service: self._steps.step(f"{service.name} answers"))
+        self._settings = replace(self._settings, **{name: known() for name, known in addresses.items()})
+        self._embedded = frozenset(addresses)
+
+    def _prepare_postgres(self) -> None:
+        applied = self._retried(lambda: migrate(self._settings.postgres_dsn))
+        self._steps.step(f"schema: applied {', '.join(applied)}" if applied else "schema: up to date")
+
+    def _prepare_topic(self) -> None:
+        """Makes the topic in the embedded Kafka; elsewhere it must be there, and open to us."""
+        bootstrap, topic, partitions = (
+            self._settings.kafka_bootstrap,
+            self._settings.kafka_topic,
+            self._settings.kafka_partitions,
+        )
+        if "kafka_bootstrap" in self._embedded:
+            made = self._retried(lambda: create_topic(bootstrap, topic, partitions))
+            self._steps.step(f"topic {topic}: made with {partitions} partitions" if made else f"topic {topic}: there")
+        else:
+            view = self._retried(TopicView(bootstrap, topic).look)
+            self._steps.step(f"topic {topic}: there with {len(view.ends)} partitions")
+
+    def _make_memory(self) -> None:
+        budget = self._settings.memory_bytes
+        directory = self._held.enter_context(memory_directory(self._settings.data, 2 * budget))
+        path = directory / "memory"
+        Memory.create(path, budget).close()
+        self._settings = replace(self._settings, memory_path=str(path))
+        self._steps.step(f"memory: {budget // 2**20} MB in {directory}")
+
+    def _start_children(self, http: int) -> None:
+        alive, self._life = os.pipe()  # our end is never closed: it ends with us, however we go, and they with it
+        variables = os.environ | environment(self._settings)
+        parent = ("--parent-fd", str(alive))
+        self._children = [
+            Child("keep", parent, variables, [alive]),
+            *(
+                Child("ingest", (*parent, "--number", str(number)), variables, [alive])
+                for number in range(self._settings.ingest_processes)
+            ),
+            *(
+                Child("serve", (*parent, "--socket-fd", str(http)), variables, [alive, http])
+                for _ in range(self._settings.http_workers)
+            ),
+        ]
+        for child in self._children:
+            child.start()
+            self._stop.check()
+        self._save_state()
+        self._steps.step(f"{', '.join(child.kind for child in self._children)}: started")
+
+    def _wait_until_ready(self) -> None:
+        until, ready = monotonic() + READY_SECONDS, ask_ready(self._url)
+        while not (ready and ready.ready) and monotonic() < until:
+            self._tend_once()
+            ready = ask_ready(self._url)
+        if ready and ready.ready:
+            return self._steps.step("ready")
+        return self._steps.step(f"not ready yet: {ready.missing if ready else 'HTTP does not answer'}")
+
+    def _say_where(self) -> None:
+        original = files("orders").joinpath("original.json").read_text("utf-8")
+        uid = msgspec.json.decode(original)["order_uid"]
+        for line in (
+            "",
+            f"HTTP        {self._url}",
+            f"Kafka       {self._settings.kafka_bootstrap}  (topic {self._settings.kafka_topic})",
+            f"PostgreSQL  {without_password(self._settings.postgres_dsn)}",
+            "",
+            "Store an order and get it back, in a second terminal (Ctrl-C here stops everything):",
+            "",
+            f"curl -i {self._url}/orders -H 'Content-Type: application/json' -d '{original.strip()}'",
+            f"curl -i {self._url}/orders/{uid}",
+        ):
+            self._steps.say(line)
+
+    # -- the life --
+
+    @property
+    def _kept(self) -> Sequence[Kept]:
+        return [*self._services, *self._children]
+
+    def _tend(self) -> None:
+        while True:
+            self._tend_once()
+
+    def _tend_once(self) -> None:
+        """Starts again what ended; raises `Stopped` when it is time to stop."""
+        if sum(each.tend() for each in self._kept):
+            self._save_state()
+        self._stop.wait(TEND_SECONDS)
+        self._stop.check()
+
+    def _save_state(self) -> None:
+        data, settings = self._settings.data, self._settings
+        running = [each.process for each in self._kept]
+        password = data / "postgres" / "password" if "postgres_dsn" in self._embedded else ""
+        state.save(
+            data,
+            State(
+                (process_of("run", os.getpid()), *(each for each in running if each)),
+                self._url,
+                settings.kafka_bootstrap,
+                without_password(settings.postgres_dsn),
+                str(password),
+                settings.memory_path,
+            ),
+        )
+
+    def _retried(self, action: Callable[[], T]) -> T:
+        """Tries again while PostgreSQL or Kafka is away, for a while. Raises `StartError`, `SetupWrong`."""
+        until, waits = monotonic() + AWAY_SECONDS, backoff()
+        while True:
+            try:
+                return action()
+            except Away as error:
+                if monotonic() > until:
+                    raise StartError(f"{error}; is its address right?") from None
+                self._stop.wait(next(waits))
+                self._stop.check()
+
+    # -- the end, in order --
+
+    def _stop_all(self) -> None:
+        """HTTP, ingest, keeper, Kafka, PostgreSQL; each has its part of the time."""
+        self._stop.begin()
+        if self._children or self._services:
+            self._steps.step("stopping")
+        for kind in ("serve", "ingest", "keep"):
+            stop_all([each for each in self._children if each.kind == kind], self._stop.left(SHARES[kind]))
+        for service in sorted(self._services, key=lambda each: each.kind):
+            service.stop(self._stop.left(SHARES[service.kind]))
+        self._steps.step("stopped")

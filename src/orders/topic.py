@@ -5,14 +5,15 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from confluent_kafka import KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # public, not exported
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined] # public, not exported
 
 from orders.errors import Away, OrdersError
 from orders.producer import verdict
 from orders.timing import Clock
 
 REQUEST_SECONDS = 2.0
+CREATE_SECONDS = 15.0
 REFRESH_SECONDS = 5.0
 """How old the topic's identity may be before it is asked for again."""
 
@@ -29,10 +30,12 @@ class TopicView:
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.topic = topic
-        self._admin = AdminClient(
-            {"bootstrap.servers": bootstrap, "client.id": "orders", "reconnect.backoff.max.ms": 1000},
-            logger=logging.getLogger("librdkafka"),
-        )
+        config: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": bootstrap,
+            "client.id": "orders",
+            "reconnect.backoff.max.ms": 1000,
+        }
+        self._admin = AdminClient(config, logger=logging.getLogger("librdkafka"))
 
     def look(self) -> View:
         """Identity and ends. Raises `Away` or `SetupWrong`, within about two requests' time."""
@@ -54,6 +57,21 @@ class TopicView:
         asked = {TopicPartition(self.topic, partition): end for partition in partitions}
         answers = self._admin.list_offsets(asked, request_timeout=REQUEST_SECONDS)
         return {place.partition: answer.result(REQUEST_SECONDS + 1).offset for place, answer in answers.items()}
+
+
+def create_topic(bootstrap: str, topic: str, partitions: int) -> bool:
+    """Makes a topic of one replica; False where it exists already. Raises `Away` or `SetupWrong`."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, "client.id": "orders", "log_level": 3})
+    made = admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=CREATE_SECONDS)
+    try:
+        made[topic].result(CREATE_SECONDS)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        raise verdict(error.args[0], topic) from None
+    except TimeoutError:
+        raise Away("Kafka does not answer") from None
+    return True
 
 
 class TopicWatch:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from orders.errors import Away, OrdersError
@@ -11,6 +12,8 @@ from orders.timing import Clock
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+MOST_KEYS = 100
+"""Most keys of one question: its answer is read in one go, and the loop answers nobody meanwhile."""
 SHORTEST_PAUSE = 0.005
 LONGEST_PAUSE = 0.25
 
@@ -55,7 +58,7 @@ class Joiner(Generic[K, V]):
 
     async def _send(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting, {}
+            batch = {key: self._waiting.pop(key) for key in list(islice(self._waiting, MOST_KEYS))}
             try:
                 found = await self._fetch(list(batch))
             except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it

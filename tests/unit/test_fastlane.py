@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,6 +72,39 @@ def conversations(draw: st.DrawFn) -> list[bytes]:
 def test_any_conversation(chunks: Sequence[bytes]) -> None:
     """Any sequence of requests in any pieces is answered alike by both lanes."""
     assert talk(FAST, *chunks) == talk(SLOW, *chunks)
+
+
+@given(st.lists(st.one_of(st.binary(max_size=20), st.sampled_from([*SMALL, b"\r\n", b"GET ", b" HTTP/1.1\r\n"]))))
+def test_any_bytes(chunks: Sequence[bytes]) -> None:
+    """Whatever bytes come, nothing fails inside, and what goes out are answers."""
+    for lane in (FAST, SLOW):
+        written, _, _ = talk(lane, *(chunk for chunk in chunks if chunk))
+        assert not written or written.startswith(b"HTTP/1.1 ")
+        assert b" 500 " not in written
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        (HIT, [200]),
+        (get(b"/orders/stored") + HIT + post(b"{"), [200, 200, 400]),
+        (HIT[:-1], []),
+        (post(b"{}")[:-1], []),
+    ],
+)
+def test_a_client_that_sends_no_more(sent: bytes, statuses: list[int]) -> None:
+    """A client may close its sending side and read on: all complete requests are answered, then it is closed."""
+
+    async def scenario() -> bytes:
+        line = Line(FAST, APP)
+        await line.feed(sent)
+        line.wire.end()
+        written = await line.settle()
+        assert line.wire.is_closing()
+        return written
+
+    written = asyncio.run(scenario())
+    assert [int(code) for code in re.findall(rb"HTTP/1.1 (\d+) ", written)] == statuses
 
 
 def test_a_client_that_does_not_read() -> None:
@@ -199,6 +233,7 @@ PARAMETERS: dict[Any, list[str]] = {
     httptools_impl.HttpToolsProtocol.connection_made: ["self", "transport"],
     httptools_impl.HttpToolsProtocol.connection_lost: ["self", "exc"],
     httptools_impl.HttpToolsProtocol.data_received: ["self", "data"],
+    httptools_impl.HttpToolsProtocol.eof_received: ["self"],
     httptools_impl.HttpToolsProtocol.on_message_begin: ["self"],
     httptools_impl.HttpToolsProtocol.on_url: ["self", "url"],
     httptools_impl.HttpToolsProtocol.on_header: ["self", "name", "value"],

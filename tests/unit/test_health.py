@@ -21,7 +21,7 @@ def ingest(*partitions: int, state: str = "running", reason: str = "", at: float
 
 
 def keeper(state: str = "ready", at: float = NOW) -> bytes:
-    return json.dumps({"state": state, "restored": 3, "total": 9, "at": at}).encode()
+    return json.dumps({"state": state, "restored": 3, "total": 9, "reason": "r", "at": at}).encode()
 
 
 BOARD = {"ingest:0": ingest(0), "ingest:1": ingest(1), "keeper": keeper()}
@@ -74,6 +74,7 @@ def test_ready() -> None:
             "an ingest is paused: x",
         ),
         ({"board": BOARD | {"keeper": keeper("restoring")}}, "restore", "memory is being restored"),
+        ({"board": BOARD | {"keeper": keeper("waiting")}}, "restore", "the keeper waits: r"),
         ({"board": Away("memory")}, "restore", "no keeper is running"),
     ],
 )

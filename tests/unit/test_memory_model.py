@@ -25,6 +25,7 @@ DOCUMENT_BYTES = int(2.2 * mmap.PAGESIZE)
 BUDGET = 9 * mmap.PAGESIZE
 """Room for two documents of three pages each and a page of either tree: a third one drives out the first."""
 
+either = st.integers(0, 1)
 any_of_them = st.integers(0, 5)
 
 
@@ -87,11 +88,12 @@ class MemoryModel(RuleBasedStateMachine):
         self.versions = count(1)
         self.writers = count(1)
         self.postgres = {order_uid: next(self.versions) for order_uid in self.uids}
-        self.ingests: list[Transaction] = []
+        self.ingests: list[Transaction | None] = [None, None]
         self.reads: list[Read] = []
-        self.keepers: list[Restore] = []
+        self.keepers: list[Restore | None] = [None, None]
         self.unheard: dict[str, int] = {}
         self.seen: dict[str, int] = {}
+        self.emptyings = 3
 
     def teardown(self) -> None:
         self.memory.close()
@@ -99,57 +101,46 @@ class MemoryModel(RuleBasedStateMachine):
 
     # -- ingests --
 
-    @precondition(lambda self: len(self.ingests) < 2)
-    @rule(which=any_of_them, deletes=st.booleans())
-    def begin(self, which: int, deletes: bool) -> None:
-        """An ingest has written its batch and marks the order in it, if that is known: COMMIT comes next."""
-        order_uid = pick(self.uids, which)
+    @rule(which=either, of=any_of_them, deletes=st.booleans(), fate=st.sampled_from(("goes on", "goes on", "dies", "rolls back")))
+    def ingest(self, which: int, of: int, deletes: bool, fate: str) -> None:
+        """One of two ingests takes its next step: mark, COMMIT, settle; or rolls back; or is killed where it stands.
+
+        A reply to COMMIT that is lost looks like a kill between COMMIT and settle.
+        """
+        work = self.ingests[which]
+        if work is None:
+            self.ingests[which] = self.mark(pick(self.uids, of), deletes=deletes)
+        elif work.version is not None:
+            self.ingests[which] = None
+            if fate != "dies":
+                self.settle(work)
+        elif fate == "goes on" and self.may_commit(work):
+            work.as_of = self.now
+            work.version = self.change(work.order_uid, deletes=work.deletes)
+        else:
+            self.ingests[which] = None
+            if fate != "dies":
+                self.memory.unmark([work.order_uid], work.writer)
+
+    def mark(self, order_uid: str, *, deletes: bool) -> Transaction:
+        """An order that is not known needs no mark, and cannot be deleted."""
         known = order_uid in self.postgres
         work = Transaction(order_uid, next(self.writers), self.now, known=known, deletes=known and deletes)
         if known:
             self.memory.mark([order_uid], work.writer)
-        self.ingests.append(work)
+        return work
 
-    @precondition(lambda self: self.committable())
-    @rule(which=any_of_them, dies=st.booleans())
-    def commit(self, which: int, dies: bool) -> None:
-        """COMMIT; the ingest may be killed before it hears of it, or its reply be lost."""
-        work = pick(self.committable(), which)
-        work.as_of = self.now
-        work.version = self.change(work.order_uid, deletes=work.deletes)
-        if dies:
-            self.ingests.remove(work)
-
-    def committable(self) -> list[Transaction]:
+    def may_commit(self, work: Transaction) -> bool:
         """No mark is older than 30 s, and nobody else inserted the same order."""
-        return [
-            work
-            for work in self.ingests
-            if work.version is None
-            and self.now - work.marked_at <= 30
-            and (work.known or work.order_uid not in self.postgres)
-        ]
+        return self.now - work.marked_at <= 30 and (work.known or work.order_uid not in self.postgres)
 
-    @precondition(lambda self: any(work.version is not None for work in self.ingests))
-    @rule(which=any_of_them)
-    def settle(self, which: int) -> None:
-        work = pick([work for work in self.ingests if work.version is not None], which)
+    def settle(self, work: Transaction) -> None:
         assert work.version is not None
         document = None if work.deletes else body(work.order_uid, work.version)
         if work.known:
             self.memory.settle([Change(work.order_uid, work.version, document)], work.writer, work.as_of)
         elif document is not None:
             self.memory.put([Put(work.order_uid, work.version, document)], work.as_of)
-        self.ingests.remove(work)
-
-    @precondition(lambda self: any(work.version is None for work in self.ingests))
-    @rule(which=any_of_them, dies=st.booleans())
-    def roll_back(self, which: int, dies: bool) -> None:
-        """PostgreSQL refused the transaction, or the ingest was killed before COMMIT and leaves its marks."""
-        work = pick([work for work in self.ingests if work.version is None], which)
-        if not dies:
-            self.memory.unmark([work.order_uid], work.writer)
-        self.ingests.remove(work)
 
     def change(self, order_uid: str, *, deletes: bool) -> int:
         version = next(self.versions)
@@ -177,50 +168,40 @@ class MemoryModel(RuleBasedStateMachine):
 
     # -- keepers --
 
-    @precondition(lambda self: len(self.keepers) < 2)
-    @rule()
-    def begin_restore(self) -> None:
-        """A keeper begins, also where another one was stopped: that one goes on with its old snapshot."""
-        self.keepers.append(Restore(self.memory.begin_restore(), dict(self.postgres)))
+    @rule(which=either, dies=st.booleans())
+    def keep(self, which: int, dies: bool) -> None:
+        """A keeper takes its next step: snapshot, put a part, end; or is killed. Two: an old one was only stopped."""
+        keeper = self.keepers[which]
+        if keeper is None:
+            self.keepers[which] = Restore(self.memory.begin_restore(), dict(self.postgres))
+        elif not keeper.snapshot or dies:
+            self.keepers[which] = None
+            if not dies:
+                self.memory.end_restore(keeper.token)
+        else:
+            order_uid, version = keeper.snapshot.popitem()
+            if not self.memory.restore([Put(order_uid, version, body(order_uid, version))], keeper.token):
+                self.keepers[which] = None
 
-    @precondition(lambda self: self.keepers)
-    @rule(which=any_of_them)
-    def restore(self, which: int) -> None:
-        """A keeper puts a part of its snapshot; then the restore comes to its end."""
-        keeper = pick(self.keepers, which)
-        if not keeper.snapshot:
-            self.memory.end_restore(keeper.token)
-            self.keepers.remove(keeper)
-            return
-        order_uid, version = keeper.snapshot.popitem()
-        if not self.memory.restore([Put(order_uid, version, body(order_uid, version))], keeper.token):
-            self.keepers.remove(keeper)
-
-    @precondition(lambda self: self.keepers)
-    @rule(which=any_of_them)
-    def crash_keeper(self, which: int) -> None:
-        self.keepers.remove(pick(self.keepers, which))
-
+    @precondition(lambda self: self.emptyings)
     @rule()
     def empty(self) -> None:
         """Also what a keeper does when its connection was lost, and notices with it."""
+        self.emptyings -= 1
         self.memory.empty()
         self.unheard.clear()
 
     # -- another machine --
 
-    @precondition(lambda self: self.postgres)
     @rule(which=any_of_them, deletes=st.booleans())
-    def change_elsewhere(self, which: int, deletes: bool) -> None:
-        """Another machine commits: until its notice is heard, this one may serve what it had."""
-        order_uid = pick(sorted(self.postgres), which)
-        self.unheard[order_uid] = self.change(order_uid, deletes=deletes)
-
-    @precondition(lambda self: self.unheard)
-    @rule()
-    def hear(self) -> None:
-        self.memory.raise_floors(list(self.unheard.items()))
-        self.unheard.clear()
+    def elsewhere(self, which: int, deletes: bool) -> None:
+        """Another machine commits, and later is heard of: in between this one may serve what it had."""
+        if self.unheard:
+            self.memory.raise_floors(list(self.unheard.items()))
+            self.unheard.clear()
+        elif self.postgres:
+            order_uid = pick(sorted(self.postgres), which)
+            self.unheard[order_uid] = self.change(order_uid, deletes=deletes)
 
     # -- time --
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orders.errors import Away
 from orders.timing import monotonic
-from orders.waiting import LONGEST_PAUSE, SHORTEST_PAUSE, Joiner, Outcomes, Place, Told, in_time
+from orders.waiting import LONGEST_PAUSE, MOST_KEYS, SHORTEST_PAUSE, Joiner, Outcomes, Place, Told, in_time
 
 CREATED = Told("created", "a", "", "")
 
@@ -56,6 +56,24 @@ def test_what_is_asked_meanwhile_goes_with_the_next_question() -> None:
         assert questions.asked == [["a", "b"], ["a", "c"]]
         await questions.answer({"a": 2, "c": 3})
         assert await asyncio.gather(*first, *later) == [1, None, 1, 2, 3]
+
+    asyncio.run(scenario())
+
+
+def test_a_question_is_bounded() -> None:
+    """Many keys are asked for in several questions, the first come first."""
+
+    async def scenario() -> None:
+        asked: list[int] = []
+
+        async def fetch(keys: list[int]) -> dict[int, int]:
+            asked.append(len(keys))
+            return {key: -key for key in keys}
+
+        joiner = Joiner(fetch)
+        count = 2 * MOST_KEYS + 1
+        assert await asyncio.gather(*(joiner.get(n) for n in range(count))) == [-n for n in range(count)]
+        assert asked == [MOST_KEYS, MOST_KEYS, 1]
 
     asyncio.run(scenario())
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from orders.errors import StartError
 
 REACH = 'test -r "$0" && test -x "$0" && test -w "$1" && exec "$0" --version'
-PROBE_SECONDS = 20
+RUN_SECONDS = 120
 
 
 class Account(NamedTuple):
@@ -31,7 +31,7 @@ class Account(NamedTuple):
             capture_output=True,
             text=True,
             check=False,
-            timeout=PROBE_SECONDS,
+            timeout=RUN_SECONDS,
             **user,
         )
 
@@ -53,7 +53,6 @@ def choose(program: Path, directory: Path) -> Account:
     if os.geteuid() != 0:
         return Account(os.geteuid(), -1)
     for account in _candidates():
-        account.own(directory)
         if _reaches(account, program, directory):
             return account
     raise StartError(
@@ -65,14 +64,16 @@ def choose(program: Path, directory: Path) -> Account:
 def _candidates() -> list[Account]:
     """Least rights first: `nobody`; nobody who may enter root's directories; root under another name."""
     nobody = pwd.getpwnam("nobody").pw_uid
-    enters = ("setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups")
-    rights = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--")
+    enters = ("setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", "--pdeathsig=INT")
+    # Without the secure bit access(2), by which initdb looks for its programs, does without the right.
+    rights = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup", "--")
     renamed = ("unshare", "--user", f"--map-user={nobody}", f"--map-group={nobody}", "--")
     return [Account(nobody, nobody), Account(nobody, -1, (*enters, *rights)), Account(0, -1, renamed)]
 
 
 def _reaches(account: Account, program: Path, directory: Path) -> bool:
     try:
+        account.own(directory)
         return account.run(["/bin/sh", "-c", REACH, program, directory], {}).returncode == 0
     except (OSError, subprocess.SubprocessError):
         return False

@@ -1,5 +1,6 @@
 """An embedded Apache Kafka: one broker that is its own controller, on the Java runtime of a wheel."""
 
+import os
 import signal
 import subprocess
 import uuid
@@ -11,12 +12,14 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from orders.embedded import Progress, Silent, jars, ports
-from orders.embedded.process import Kind, Launch, Process, own_directory
+from orders.embedded import Progress, jars, ports
+from orders.embedded.process import Kind, Launch
+from orders.embedded.service import Service
 from orders.errors import StartError
 
 KIND = Kind("Kafka", stop=signal.SIGTERM, grace=6)
-READY_SECONDS = 90.0
+READY_SECONDS = 300.0
+"""A service that was killed reads its log first; one that cannot start ends long before."""
 FORMAT_SECONDS = 60.0
 JVM = (
     "-Xms64m",
@@ -48,7 +51,6 @@ PROPERTIES = {
     # A killed broker may come back at once: the controller waits for the end of its old session.
     "broker.session.timeout.ms": "2000",
     "broker.heartbeat.interval.ms": "500",
-    "group.coordinator.rebalance.protocols": "classic,consumer",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
     "group.consumer.min.session.timeout.ms": "1000",
@@ -58,53 +60,37 @@ PROPERTIES = {
     # The default of 128 MB would be taken from the heap at once.
     "log.cleaner.dedupe.buffer.size": str(8 * 2**20),
 }
+ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
+"""Else Java cannot open a path that is not ASCII."""
 LOGGING = """\
-appender.file.type = File
+shutdownHook = disable
+appender.file.type = RollingFile
 appender.file.name = file
-appender.file.fileName = {file}
-appender.file.append = false
+appender.file.fileName = service.log
+appender.file.filePattern = service.log.%i
 appender.file.layout.type = PatternLayout
-appender.file.layout.pattern = %d{{ISO8601}} %p %c{{1}}: %m%n
+appender.file.layout.pattern = %d{ISO8601} %p %c{1}: %m%n
+appender.file.policy.type = SizeBasedTriggeringPolicy
+appender.file.policy.size = 10MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 1
 rootLogger.level = WARN
 rootLogger.appenderRef.file.ref = file
 """
 
 
-class KafkaService:
+class KafkaService(Service):
     """Apache Kafka on free loopback ports; data under `directory`. It makes no topics by itself."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory.absolute()
+        super().__init__(KIND, directory)
         self._properties = self._directory / "server.properties"
-        self._process = Process(KIND, self._directory)
         self._port = 0
 
     @property
     def bootstrap(self) -> str:
         """host:port of the broker; known after `start`."""
         return f"{ports.LOOPBACK}:{self._port}"
-
-    @property
-    def pid(self) -> int | None:
-        """The broker's process id, None when it does not run."""
-        return self._process.pid
-
-    def running(self) -> bool:
-        """Whether it runs; False after it ended by itself."""
-        return self._process.running()
-
-    def start(self, report: Progress | None = None) -> None:
-        """Starts it, fetches its jars and formats its storage first where that was not done; raises `StartError`."""
-        report = report or Silent()
-        own_directory(self._directory)
-        left = self._process.end_leftover()
-        if left:
-            report.step(f"ended a Kafka that an earlier start left (process {left})")
-        try:
-            self._start(report)
-        except BaseException:
-            self.stop()
-            raise
 
     def _start(self, report: Progress) -> None:
         java = self._java(jars.provide(jars.pinned(), jars.local_repository(), report))
@@ -115,13 +101,9 @@ class KafkaService:
         report.step("starting Kafka")
         self._process.start(lambda: self._launch(java), self._answers, READY_SECONDS)
 
-    def stop(self) -> None:
-        """Ends it and waits for its end; harmless when it does not run."""
-        self._process.stop()
-
     def _java(self, class_path: Sequence[Path]) -> list[str | Path]:
         logging = self._directory / "log4j2.properties"
-        logging.write_text(LOGGING.format(file=self._directory / "broker.log"))
+        logging.write_text(LOGGING)
         return [
             java_program(),
             *JVM,
@@ -136,15 +118,17 @@ class KafkaService:
         properties = PROPERTIES | {
             "listeners": f"CLIENT://{ports.LOOPBACK}:{client},CONTROLLER://{ports.LOOPBACK}:{controller}",
             "controller.quorum.voters": f"1@{ports.LOOPBACK}:{controller}",
-            "log.dirs": str(self._directory / "data"),
+            "log.dirs": "data",  # under the directory it runs in
         }
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
 
     def _format(self, java: Sequence[str | Path]) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        with self._process.log.open("ab") as log:
+        with self._process.output.open("ab") as log:
             done = subprocess.run(
-                [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", self._properties],
+                [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", self._properties],
+                cwd=self._directory,
+                env=os.environ | ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -152,11 +136,11 @@ class KafkaService:
                 timeout=FORMAT_SECONDS,
             )
         if done.returncode:
-            raise StartError(f"Kafka's storage could not be formatted; see {self._process.log}")
+            raise StartError(f"Kafka's storage could not be formatted: {self._process.last_words()}")
 
     def _launch(self, java: Sequence[str | Path]) -> Launch:
         self._configure()
-        return Launch([*java, "kafka.Kafka", self._properties], -1, {})
+        return Launch([*java, "kafka.Kafka", self._properties], -1, ENVIRONMENT)
 
     def _answers(self) -> bool:
         if not ports.is_open(self._port):

@@ -10,14 +10,16 @@ from urllib.parse import quote
 
 import psycopg
 
-from orders.embedded import Progress, Silent, account, ports
-from orders.embedded.process import Kind, Launch, Process, own_directory
+from orders.embedded import Progress, account, ports
+from orders.embedded.process import Kind, Launch
+from orders.embedded.service import Service
 from orders.errors import StartError
 
 USER = "orders"
 DATABASE = "orders"
 KIND = Kind("PostgreSQL", stop=signal.SIGINT, grace=5)  # SIGINT is its fast shutdown
-READY_SECONDS = 60.0
+READY_SECONDS = 300.0
+"""A service that was killed reads its log first; one that cannot start ends long before."""
 ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC"}
 CLUSTER = ("--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-instructions")
 OPTIONS = {
@@ -28,24 +30,23 @@ OPTIONS = {
     "wal_compression": "on",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "log_min_messages": "warning",
+    "log_checkpoints": "off",
     # No values of rows in the log: they are personal data.
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
 }
 
 
-class PostgresService:
+class PostgresService(Service):
     """PostgreSQL on a free loopback port, its superuser `orders` by password; data under `directory`.
 
     `options` are settings of `postgresql.conf` that replace ours.
     """
 
     def __init__(self, directory: Path, options: Mapping[str, str] | None = None) -> None:
-        self._directory = directory.absolute()
+        super().__init__(KIND, directory)
         self._data = self._directory / "data"
         self._options = {**OPTIONS, **(options or {})}
-        self._process = Process(KIND, self._directory)
         self._account = account.Account(-1, -1)
         self._port = 0
         self._password = ""
@@ -57,29 +58,7 @@ class PostgresService:
 
     def dsn_of(self, database: str) -> str:
         """Connection URL of another database."""
-        return f"postgresql://{USER}:{quote(self._password)}@{ports.LOOPBACK}:{self._port}/{database}"
-
-    @property
-    def pid(self) -> int | None:
-        """The postmaster's process id, None when it does not run."""
-        return self._process.pid
-
-    def running(self) -> bool:
-        """Whether it runs; False after it ended by itself."""
-        return self._process.running()
-
-    def start(self, report: Progress | None = None) -> None:
-        """Starts it, and makes the cluster first where there is none; raises `StartError`."""
-        report = report or Silent()
-        own_directory(self._directory)
-        left = self._process.end_leftover()
-        if left:
-            report.step(f"ended a PostgreSQL that an earlier start left (process {left})")
-        try:
-            self._start(report)
-        except BaseException:
-            self.stop()
-            raise
+        return f"postgresql://{USER}:{quote(self._password)}@{ports.LOOPBACK}:{self._port}/{database}?sslmode=disable"
 
     def _start(self, report: Progress) -> None:
         binaries = wheel_binaries()
@@ -93,10 +72,6 @@ class PostgresService:
         report.step("starting PostgreSQL")
         self._process.start(lambda: self._launch(binaries / "postgres"), self._answers, READY_SECONDS)
         self._make_database()
-
-    def stop(self) -> None:
-        """Ends it and waits for its end; harmless when it does not run."""
-        self._process.stop()
 
     def _launch(self, program: Path) -> Launch:
         (self._port,) = ports.remembered(self._directory / "port", 1)
@@ -133,9 +108,12 @@ class PostgresService:
         return True
 
     def _make_database(self) -> None:
-        with psycopg.connect(self.dsn_of("postgres"), autocommit=True) as connection:
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
-                connection.execute(f"CREATE DATABASE {DATABASE}")
+        try:
+            with psycopg.connect(self.dsn_of("postgres"), autocommit=True) as connection:
+                if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+                    connection.execute(f"CREATE DATABASE {DATABASE}")
+        except psycopg.Error as error:
+            raise StartError(f"PostgreSQL has no database {DATABASE} and cannot make it: {error}") from error
 
 
 def wheel_binaries() -> Path:

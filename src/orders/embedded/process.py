@@ -1,11 +1,13 @@
 """A service's process: started under a guard, recognised when an earlier start left it, ended within a bounded time."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +16,12 @@ import psutil
 from orders.embedded import guard
 from orders.errors import StartError
 
-LOG_MOST = 10 * 2**20
-"""Bytes of a log above which the next start begins a new one."""
 POLL = 0.05
+SLACK = 2.0
+"""Seconds that a guard may take longer than its service."""
 TRIES = 3
+ERROR = re.compile(r"\b(FATAL|ERROR|PANIC|Exception|Error)\b")
+LONGEST = 400
 
 
 class Kind(NamedTuple):
@@ -45,7 +49,9 @@ class Process:
         self._pids = directory / "pids"
         self._guard: subprocess.Popen[bytes] | None = None
         self._hold: int | None = None
-        self.log = directory / "log"
+        self.output = directory / "output.log"
+        self.log = directory / "service.log"
+        """Where the service may write what belongs to no output; both begin anew at a start, `.old` is the last."""
 
     @property
     def pid(self) -> int | None:
@@ -63,6 +69,9 @@ class Process:
         A service that ends at once is started again, as its port may have been taken, or what a killed one left be
         still ending. Raises `StartError` with the last line of its log.
         """
+        for log in (self.output, self.log):
+            if log.exists():
+                log.replace(log.with_suffix(".old"))
         for attempt in range(TRIES):
             time.sleep(attempt)
             self._begin(make())
@@ -71,27 +80,27 @@ class Process:
             if self.running():
                 break
         self.stop()
-        raise StartError(f"{self._kind.name} does not start: {self._last_words()} (log: {self.log})")
+        raise StartError(f"{self._kind.name} does not start: {self.last_words()} (see {self._directory}/*.log)")
 
     def _begin(self, launch: Launch) -> None:
         self.stop()
-        if self.log.exists() and self.log.stat().st_size > LOG_MOST:
-            self.log.unlink()
         pipe, self._hold = os.pipe()
-        script = [sys.executable, "-I", "-S", guard.__file__]
         numbers = [pipe, int(self._kind.stop), self._kind.grace, launch.uid]
-        with self.log.open("ab") as log:
-            self._guard = subprocess.Popen(
-                [*script, *map(str, numbers), self._pids, "--", *launch.command],
-                cwd=self._directory,
-                env=os.environ | launch.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[pipe],
-                start_new_session=True,
-            )
-        os.close(pipe)
+        arguments = [*map(str, numbers), self._pids, "--", *launch.command]
+        try:
+            with self.output.open("ab") as log:
+                self._guard = subprocess.Popen(
+                    [sys.executable, "-I", "-S", guard.__file__, *arguments],
+                    cwd=self._directory,
+                    env=os.environ | launch.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[pipe],
+                    start_new_session=True,
+                )
+        finally:
+            os.close(pipe)
 
     def _wait(self, ready: Callable[[], bool], seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -101,42 +110,41 @@ class Process:
             time.sleep(POLL)
         return False
 
-    def _last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        told = [line for line in lines if "FATAL" in line or "ERROR" in line] or lines
-        return told[-1].strip()[:300] if told else "it says nothing"
+    def last_words(self) -> str:
+        """The last error in the logs, with the line after it, where Java says what happened; else the last line."""
+        logs = [log.read_text(errors="replace").splitlines() for log in (self.output, self.log) if log.exists()]
+        lines = [line.strip() for log in logs for line in log] or ["it says nothing"]
+        errors = [number for number, line in enumerate(lines) if ERROR.search(line)]
+        told = lines[errors[-1] : errors[-1] + 2] if errors else lines[-1:]
+        return " / ".join(told)[:LONGEST]
 
     def stop(self) -> None:
-        """Ends the service, if it runs, and waits for its end."""
+        """Ends the service that was started here, and waits for its end."""
         if self._hold is not None:
             os.close(self._hold)
             self._hold = None
         if self._guard is not None:
-            try:
-                self._guard.wait(self._kind.grace + 2)
-            except subprocess.TimeoutExpired:
-                self._kill(self._found())
-                self._guard.wait()
+            self._wait_for_guard(self._guard)
             self._guard = None
+            self.end_leftover()
+
+    def _wait_for_guard(self, running: subprocess.Popen[bytes]) -> None:
+        try:
+            running.wait(self._kind.grace + SLACK)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
 
     def end_leftover(self) -> int | None:
         """Ends what an earlier start left running here; the process id that it had."""
         found = self._found()
         pid = found[-1].pid if found else None
-        if found:
-            found[-1].send_signal(self._kind.stop)
-            _, alive = psutil.wait_procs(found, self._kind.grace)
-            self._kill(alive)
+        for action in (self._kind.stop, signal.SIGKILL):
+            for process in found:
+                _send(process, action)
+            found = _wait_for_end(found, self._kind.grace)
         self._pids.unlink(missing_ok=True)
         return pid
-
-    def _kill(self, processes: Sequence[psutil.Process]) -> None:
-        for process in processes:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs(processes, self._kind.grace)
 
     def _found(self) -> list[psutil.Process]:
         """The guard and the service, those that run; a number alone may be another's by now."""
@@ -153,14 +161,30 @@ class Process:
             return False
 
 
-def own_directory(directory: Path) -> None:
-    """Makes a directory that nobody else may enter: orders are personal data."""
-    directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o700)
-
-
 def _process(pid: int) -> psutil.Process | None:
     try:
         return psutil.Process(pid)
     except psutil.Error:
         return None
+
+
+def _send(process: psutil.Process, action: signal.Signals) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(action)
+
+
+def _wait_for_end(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that are still there after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while processes := [process for process in processes if _is_alive(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(POLL)
+    return processes
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    # A container's first process may never ask for the ends of those that it adopts.
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False

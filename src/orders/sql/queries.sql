@@ -118,3 +118,10 @@ from orders where order_uid = any(%(uids)s)
 select o.topic_id, o.partition, o."offset", o.outcome, o.order_uid, coalesce(o.reason, ''), coalesce(o.path, '')
 from unnest(%(topic_ids)s::text[], %(partitions)s::int[], %(offsets)s::bigint[]) as place (topic_id, partition, "offset")
 join outcomes o using (topic_id, partition, "offset")
+
+---- commands ----
+
+-- name: newest_dead_letters
+-- Where refused messages stood, their keys, and what is wrong; never their content.
+select id, topic, partition, "offset", record_time, at, key, reason, path
+from dead_letters order by id desc limit %(limit)s

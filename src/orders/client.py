@@ -1,0 +1,262 @@
+"""What the commands ask of a running system: over HTTP, Kafka and PostgreSQL, wherever it says it is."""
+
+import http.client
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import IO
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from orders import state
+from orders.errors import StartError
+from orders.settings import Settings
+
+ANSWER_SECONDS = 10.0
+DELIVERY_SECONDS = 60.0
+"""How long a record of `send` may wait for its acknowledgement."""
+KEY_MOST = 200
+"""Characters of a dead letter's key that are shown."""
+
+
+class Part(Struct, frozen=True):
+    """A part of /readyz; `messages` belongs to lag, `done` and `total` to restore."""
+
+    ok: bool = False
+    reason: str = ""
+    messages: int | None = None
+    done: int = 0
+    total: int = 0
+
+
+class Ready(Struct, frozen=True):
+    """What /readyz says."""
+
+    ready: bool = False
+    parts: dict[str, Part] = {}
+
+    @property
+    def missing(self) -> str:
+        """The reasons why it is not ready."""
+        return "; ".join(f"{name}: {part.reason}" for name, part in self.parts.items() if not part.ok)
+
+
+def fetch(url: str, path: str, seconds: float = ANSWER_SECONDS) -> tuple[int, bytes]:
+    """Status and body of a GET. Raises `StartError` when nobody answers. Proxies are not asked: it is our own."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=seconds)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException):
+        raise StartError(f"nothing answers at {url}: start it with `orders run`") from None
+    finally:
+        connection.close()
+
+
+def ask_ready(url: str) -> Ready | None:
+    """What /readyz says; None while nobody answers."""
+    with suppress(StartError, msgspec.MsgspecError):
+        return msgspec.json.decode(fetch(url, "/readyz", 3.0)[1], type=Ready)
+    return None
+
+
+# ---- get ----
+
+
+def get(settings: Settings, uid: str, view: str | None) -> bytes:
+    """The served document of an order. Raises `StartError` when there is none."""
+    url = state.load(settings.data).http_url or f"http://{settings.http_host}:{settings.http_port}"
+    query = "?" + urlencode({"view": view}) if view else ""
+    status, body = fetch(url, f"/orders/{quote(uid, safe='')}{query}")
+    if status == http.client.NOT_FOUND:
+        raise StartError(f"there is no order {uid}")
+    if status != http.client.OK:
+        raise StartError(f"{url} answered {status}: {body[:200].decode(errors='replace')}")
+    return body
+
+
+def indented(document: bytes) -> bytes:
+    """JSON for the eye."""
+    return msgspec.json.format(document, indent=2)
+
+
+# ---- send ----
+
+
+class Keyed(Struct, frozen=True):
+    """What is read of a line before it is sent."""
+
+    order_uid: str
+
+
+def records(lines: IO[bytes]) -> Iterator[tuple[bytes | None, bytes]]:
+    """Key and value of every line that is not empty: the line as it is, keyed by its order_uid if it has one."""
+    decode = msgspec.json.Decoder(Keyed).decode
+    for line in lines:
+        if value := line.strip():
+            key = None
+            with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
+                key = decode(value).order_uid.encode() or None
+            yield key, value
+
+
+def send(settings: Settings, lines: IO[bytes]) -> tuple[int, int]:
+    """Produces every line and waits until the brokers have all; how many, and how many of them without a key.
+
+    Raises `Away` or `SetupWrong`.
+    """
+    from orders.producer import OrderProducer  # noqa: PLC0415 - Kafka's client, for this command alone
+    from orders.steps import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
+
+    settings = state.completed(settings, "kafka_bootstrap")
+    producer = OrderProducer(settings.kafka_bootstrap, settings.kafka_topic, DELIVERY_SECONDS)
+    keyless = 0
+
+    def counted() -> Iterator[tuple[bytes | None, bytes]]:
+        nonlocal keyless
+        for key, value in records(lines):
+            keyless += key is None
+            yield key, value
+
+    try:
+        with CountingBar(count_lines(lines)) as bar:
+            return producer.send(counted(), bar.advance), keyless
+    finally:
+        producer.close()
+
+
+def count_lines(lines: IO[bytes]) -> int | None:
+    """How many lines there are, where that can be told without losing them."""
+    if not lines.seekable():
+        return None
+    count = sum(1 for line in lines if line.strip())
+    lines.seek(0)
+    return count
+
+
+# ---- status ----
+
+
+class RunningProcess(Struct, frozen=True):
+    kind: str
+    pid: int
+
+
+class Http(Struct, frozen=True):
+    url: str
+
+
+class Kafka(Struct, frozen=True):
+    bootstrap: str
+
+
+class Postgres(Struct, frozen=True):
+    dsn: str
+
+
+class Restore(Struct, frozen=True):
+    ok: bool
+    done: int
+    total: int
+
+
+class Status(Struct, frozen=True):
+    """What `orders status --json` writes; `lag` is in messages, null while nobody can tell."""
+
+    processes: list[RunningProcess]
+    http: Http
+    kafka: Kafka
+    postgres: Postgres
+    ready: bool
+    reason: str
+    lag: int | None
+    restore: Restore
+
+
+def status(settings: Settings) -> Status:
+    """What runs now, by the state of the data directory and by /readyz."""
+    found = state.load(settings.data)
+    running = state.alive(found.processes)
+    ready = (ask_ready(found.http_url) if running else None) or Ready(
+        parts={"http": Part(reason="nothing answers" if running else "nothing runs")}
+    )
+    restore = ready.parts.get("restore", Part())
+    return Status(
+        [RunningProcess(each.kind, each.pid) for each in running],
+        Http(found.http_url),
+        Kafka(found.kafka_bootstrap),
+        Postgres(found.postgres_dsn),
+        ready.ready,
+        ready.missing,
+        ready.parts.get("lag", Part()).messages,
+        Restore(restore.ok, restore.done, restore.total),
+    )
+
+
+def status_text(found: Status) -> str:
+    """The status for a person, a line each."""
+    lines = [
+        ("ready", "yes" if found.ready else f"no ({found.reason})"),
+        ("HTTP", found.http.url),
+        ("Kafka", found.kafka.bootstrap),
+        ("PostgreSQL", found.postgres.dsn),
+        ("lag", "unknown" if found.lag is None else f"{found.lag} messages"),
+        ("restore", f"{found.restore.done} of {found.restore.total} orders"),
+        *((process.kind, f"process {process.pid}") for process in found.processes),
+    ]
+    return "\n".join(f"{name:<12}{text}" for name, text in lines if text)
+
+
+# ---- dead letters ----
+
+
+class DeadLetter(Struct, frozen=True):
+    """A refused message but for its content; `time` is the record's, `at` when it was refused."""
+
+    id: int
+    topic: str
+    partition: int
+    offset: int
+    time: datetime | None
+    at: datetime
+    key: str | None
+    reason: str
+    path: str
+
+
+def dead_letters(settings: Settings, limit: int) -> list[DeadLetter]:
+    """The newest dead letters, newest first. Raises `Away` or `SetupWrong`."""
+    from orders.postgres import connect, queries, translated  # noqa: PLC0415 - PostgreSQL, for this command alone
+
+    settings = state.completed(settings, "postgres_dsn")
+    with connect(settings.postgres_dsn, "dead-letters") as connection, translated():
+        rows = connection.execute(queries["newest_dead_letters"], {"limit": limit}).fetchall()
+    return [
+        DeadLetter(number, topic, partition, offset, time, at, shown(key), reason, path)
+        for number, topic, partition, offset, time, at, key, reason, path in rows
+    ]
+
+
+def shown(key: bytes | None) -> str | None:
+    """A key as text, cut, with nothing that moves a terminal's cursor."""
+    if key is None:
+        return None
+    text = key.decode(errors="backslashreplace")[:KEY_MOST]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def dead_letter_text(letter: DeadLetter) -> str:
+    """A dead letter for a person, on one line."""
+    return (
+        f"{letter.at:%Y-%m-%d %H:%M:%S}  {letter.topic}[{letter.partition}]@{letter.offset}  "
+        f"key {letter.key or '-'}  {letter.path or '-'}: {letter.reason}"
+    )
+
+
+def as_json(value: Struct) -> str:
+    """One line of JSON."""
+    return msgspec.json.encode(value).decode()
