@@ -61,7 +61,7 @@ class TopicView:
 
 def create_topic(bootstrap: str, topic: str, partitions: int) -> bool:
     """Makes a topic of one replica; False where it exists already. Raises `Away` or `SetupWrong`."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "client.id": "orders", "log_level": 3})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "client.id": "orders", "log_level": 0})
     made = admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=CREATE_SECONDS)
     try:
         made[topic].result(CREATE_SECONDS)

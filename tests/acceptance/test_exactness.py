@@ -29,20 +29,18 @@ VICTIMS = ["ingest 0", "ingest 1", "keep", "serve"]
 
 
 class Background:
-    """Repeats something in a thread until told to stop; its first error is raised at the end."""
+    """Repeats something in a thread, `every` so many seconds, until told to stop; raises its error at the end."""
 
-    def __init__(self, step: Callable[[], None]) -> None:
-        self._step = step
+    def __init__(self, step: Callable[[], None], every: float) -> None:
+        self._step, self._every = step, every
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
-        self.rounds = 0
 
     def _run(self) -> None:
         try:
-            while not self._stop.is_set():
+            while not self._stop.wait(self._every):
                 self._step()
-                self.rounds += 1
         except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
             self._error = error
 
@@ -127,9 +125,9 @@ def test_after_kills_at_seeded_moments_all_is_as_the_topic_says(system: System) 
     watcher, poster = Watcher(system, traffic, 7), Poster(system, traffic)
     try:
         with (
-            Background(lambda: traffic.send(60)),
-            Background(poster.step),
-            Background(watcher.step),
+            Background(lambda: traffic.send(30), every=0.05),
+            Background(poster.step, every=0.03),
+            Background(watcher.step, every=0.01),
         ):
             for seed in range(MOMENTS):
                 kill_at(system, seed)
