@@ -8,6 +8,14 @@ from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
 from support.services import FAST, MakeTopic, Topics, fresh_database, open_folder
 
+hypothesis.settings.register_profile(
+    "tests",
+    deadline=None,  # the machine may be busy, and what is slow is the services
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    database=None,  # nothing is left behind
+)
+hypothesis.settings.load_profile("tests")
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresService]:

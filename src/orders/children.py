@@ -173,7 +173,7 @@ class Embedded:
 
     def stop(self, seconds: float) -> None:
         """Stops it, also in the middle of a start; kills it after `seconds`."""
-        ending = threading.Thread(target=self._service.stop, name=f"stop {self.kind}", daemon=True)
+        ending = threading.Thread(target=self._end, name=f"stop {self.kind}", daemon=True)
         ending.start()
         ending.join(seconds)
         if ending.is_alive() and (pid := self._service.pid):
@@ -181,6 +181,12 @@ class Embedded:
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
             ending.join(KILLED_SECONDS)
+
+    def _end(self) -> None:
+        self._service.stop()
+        while self._starting and self._starting.is_alive():  # a start may try once more before it gives up
+            self._starting.join(0.1)
+            self._service.stop()
 
 
 def wait_until_up(services: Sequence[Embedded], stop: Stop, told: Callable[[Embedded], None]) -> None:

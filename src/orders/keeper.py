@@ -57,6 +57,7 @@ class Keeper:
         self._clock = clock
         self._identity: str | None = None
         """Which database memory was true to, and how far, when it was last heard of."""
+        self._restored = 0
         self._pruned_at = 0.0
         self._beat_at = 0.0
 
@@ -70,7 +71,7 @@ class Keeper:
                     waits = backoff()
             except OrdersError as error:
                 log.warning("keeper_waits", reason=str(error))
-                self._post("waiting", reason=str(error))
+                self._post("waiting", self._restored, reason=str(error))
                 self._idle(next(waits))
 
     def _idle(self, seconds: float) -> None:
@@ -98,7 +99,7 @@ class Keeper:
         if now - self._beat_at >= HEARTBEAT_SECONDS:
             self._identity = self._read_identity(connection)
             self._beat_at = now
-            self._post("ready")
+            self._post("ready", self._restored)
         if now - self._pruned_at >= PRUNE_SECONDS:
             connection.execute(queries["prune_outcomes"])
             self._pruned_at = now
@@ -136,7 +137,8 @@ class Keeper:
             return
         self._memory.end_restore(token)
         log.info("restore_done", orders=restored, seconds=round(self._clock() - started, 2))
-        self._post("ready", restored, restored)
+        self._restored = restored
+        self._post("ready", restored)
 
     def _fill(self, listening: Connection, reading: Connection, token: float) -> int | None:
         """How many orders were read; None where memory was emptied meanwhile, or the process is to stop."""
@@ -166,7 +168,8 @@ class Keeper:
         found = reading.execute(queries["newest_id"], {"newer": count}).fetchone()
         return found[0] + 1 if found else 0
 
-    def _post(self, state: str, restored: int = 0, total: int = 0, reason: str = "") -> None:
+    def _post(self, state: str, restored: int, total: int | None = None, reason: str = "") -> None:
+        total = restored if total is None else total
         notice = {"state": state, "restored": restored, "total": total, "reason": reason, "at": self._clock()}
         self._memory.post("keeper", json.dumps(notice).encode())
 

@@ -1,4 +1,4 @@
-"""The embedded services as every test gets them."""
+"""What the fixtures give every test."""
 
 import psycopg
 from confluent_kafka.admin import AdminClient

@@ -1,97 +1,121 @@
-"""The service's own processes on real services, started one by one, so that a test can kill each."""
+"""`orders run` as a process of its own, and what there is to see of it from outside."""
 
+import http.client
+import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-import httpx
+import psutil
 
-from orders.memory import Memory
-from orders.migrations import migrate
-from orders.settings import Settings, environment
 from support.waiting import wait_for
 
-KILLABLE = Path(__file__).with_name("killable.py")
+START_SECONDS = 60.0
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def orders(
+    data: Path, *arguments: str, given: bytes | None = None, **variables: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs one command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "orders", *arguments],
+        env=environment(data, variables),
+        input=given,
+        capture_output=True,
+        check=False,
+        timeout=START_SECONDS,
+    )
+
+
+def environment(data: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ORDERS_")}
+    return clean | {"ORDERS_DATA_DIR": str(data), "ORDERS_HTTP_PORT": "0", "PYTHONPATH": str(ROOT / "src")} | variables
+
+
+def left_of(data: Path) -> list[psutil.Process]:
+    """Every process that belongs to a data directory: it is named in its environment or its command."""
+    return [process for process in psutil.process_iter() if process.pid != os.getpid() and mentions(process, str(data))]
+
+
+def mentions(process: psutil.Process, text: str) -> bool:
+    with suppress(psutil.Error, OSError):
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return any(text in word for word in (*process.cmdline(), *process.environ().values()))
+    return False
 
 
 class System:
-    """One machine: keeper, `ingests` killable ingests, one HTTP worker; restarted by the test, not by themselves."""
+    """A system that was started with `orders run`."""
 
-    def __init__(self, folder: Path, dsn: str, bootstrap: str, topic: str, ingests: int = 2) -> None:
-        self.folder = folder
-        self.settings = Settings(
-            data_dir=str(folder),
-            http_port=free_port(),
-            kafka_bootstrap=bootstrap,
-            kafka_topic=topic,
-            kafka_group=f"group-{topic}",
-            postgres_dsn=dsn,
-            memory_path=str(folder / "memory"),
-            memory_bytes=16 * 2**20,
-            log_level="error",
-        )
-        self._kinds = ["keep", "serve", *(f"ingest {n}" for n in range(ingests))]
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+    def __init__(self, data: Path, arguments: Sequence[str] = (), **variables: str) -> None:
+        self.data = data
+        self.output = data.parent / f"{data.name}.out"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "orders", "run", *arguments],
+                env=environment(data, variables),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def wait_until_started(self) -> None:
+        wait_for(lambda: "\ncurl -i " in self.said or self.process.poll(), "the start", START_SECONDS)
+        assert self.process.poll() is None, self.said
+
+    def status(self) -> Any:
+        return json.loads(orders(self.data, "status", "--json").stdout)
+
+    def pids(self, kind: str) -> list[int]:
+        return [process["pid"] for process in self.status()["processes"] if process["kind"] == kind]
+
+    def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
+        """Status and decoded body."""
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=10)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.settings.http_port}"
+        return str(json.loads((self.data / "state.json").read_bytes())["http_url"])
 
-    def begin(self) -> None:
-        """Starts everything and waits until it is ready; `end` is called whatever comes of it."""
-        migrate(self.settings.postgres_dsn)
-        Memory.create(Path(self.settings.memory_path), self.settings.memory_bytes).close()
-        for kind in self._kinds:
-            self.start(kind)
-        wait_for(self.is_ready, "the system is ready", 60)
+    def stop(self, number: int = signal.SIGTERM) -> float:
+        """Asks it to stop; how many seconds it took."""
+        asked = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(20)
+        return time.monotonic() - asked
 
-    def end(self) -> None:
-        for process in self._running.values():
-            process.terminate()
-        for process in self._running.values():
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
+
+@contextmanager
+def running(data: Path, arguments: Sequence[str] = (), **variables: str) -> Iterator[System]:
+    """A started system; whatever is left of it in the end is killed."""
+    system = System(data, arguments, **variables)
+    try:
+        system.wait_until_started()
+        yield system
+        if system.process.poll() is None:
+            system.stop()
+    finally:
+        for process in [psutil.Process(system.process.pid)] * (system.process.poll() is None) + left_of(data):
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
-                process.wait()
-
-    def start(self, kind: str) -> None:
-        variables = os.environ | environment(self.settings)
-        self._running[kind] = subprocess.Popen(self._command(kind), env=variables, stdin=subprocess.DEVNULL)
-
-    def _command(self, kind: str) -> Sequence[str]:
-        if kind.startswith("ingest"):
-            number = kind.split()[1]
-            return [sys.executable, str(KILLABLE), number, str(self.order(kind))]
-        return [sys.executable, "-m", "orders", kind]
-
-    def order(self, kind: str) -> Path:
-        """The file that tells an ingest where to die."""
-        return self.folder / f"die-{kind.replace(' ', '-')}"
-
-    def kill(self, kind: str) -> None:
-        """Ends a process with SIGKILL, now."""
-        self._running[kind].send_signal(signal.SIGKILL)
-
-    def await_end(self, kind: str, seconds: float) -> bool:
-        """Whether the process ended within `seconds`."""
-        with suppress(subprocess.TimeoutExpired):
-            self._running[kind].wait(seconds)
-        return self._running[kind].poll() is not None
-
-    def is_ready(self) -> bool:
-        for kind, process in self._running.items():
-            assert process.poll() is None, f"{kind} ended with status {process.returncode}"
-        with suppress(httpx.TransportError):
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
-        return False
+        system.process.wait()

@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from orders import marks
 from orders.marks import Floor, View
@@ -25,8 +25,10 @@ DOCUMENT_BYTES = int(2.2 * mmap.PAGESIZE)
 BUDGET = 9 * mmap.PAGESIZE
 """Room for two documents of three pages each and a page of either tree: a third one drives out the first."""
 
-either = st.integers(0, 1)
-any_of_them = st.integers(0, 5)
+STEPS = ["ingest"] * 6 + ["read"] * 2 + ["put"] * 2 + ["keep"] * 2 + ["wait"] * 2 + ["elsewhere", "empty"]
+WAITS = (0.001, 10.0, 29.9, 31.0, 61.0)
+Twist = Literal["none", "delete", "kill", "roll back"]
+TWISTS: list[Twist] = ["none", "none", "none", "delete", "delete", "kill", "roll back"]
 
 
 def body(order_uid: str, version: int) -> bytes:
@@ -93,34 +95,38 @@ class MemoryModel(RuleBasedStateMachine):
         self.keepers: list[Restore | None] = [None, None]
         self.unheard: dict[str, int] = {}
         self.seen: dict[str, int] = {}
-        self.emptyings = 3
 
     def teardown(self) -> None:
         self.memory.close()
         shutil.rmtree(self.folder)
 
+    @rule(step=st.sampled_from(STEPS), which=st.integers(0, 5), twist=st.sampled_from(TWISTS))
+    def step(self, step: str, which: int, twist: Twist) -> None:
+        """One rule with weights, not one rule each: Hypothesis would switch most of them off in most runs."""
+        getattr(self, step)(which, twist)
+
     # -- ingests --
 
-    @rule(which=either, of=any_of_them, deletes=st.booleans(), fate=st.sampled_from(("goes on", "goes on", "dies", "rolls back")))
-    def ingest(self, which: int, of: int, deletes: bool, fate: str) -> None:
+    def ingest(self, which: int, twist: Twist) -> None:
         """One of two ingests takes its next step: mark, COMMIT, settle; or rolls back; or is killed where it stands.
 
         A reply to COMMIT that is lost looks like a kill between COMMIT and settle.
         """
-        work = self.ingests[which]
+        number = which % 2
+        work = self.ingests[number]
         if work is None:
-            self.ingests[which] = self.mark(pick(self.uids, of), deletes=deletes)
+            self.ingests[number] = self.mark(pick(self.uids, which), deletes=twist == "delete")
         elif work.version is not None:
-            self.ingests[which] = None
-            if fate != "dies":
+            self.ingests[number] = None
+            if twist != "kill":
                 self.settle(work)
-        elif fate == "goes on" and self.may_commit(work):
+        elif twist in ("kill", "roll back") or not self.may_commit(work):
+            self.ingests[number] = None
+            if twist != "kill":
+                self.memory.unmark([work.order_uid], work.writer)
+        else:
             work.as_of = self.now
             work.version = self.change(work.order_uid, deletes=work.deletes)
-        else:
-            self.ingests[which] = None
-            if fate != "dies":
-                self.memory.unmark([work.order_uid], work.writer)
 
     def mark(self, order_uid: str, *, deletes: bool) -> Transaction:
         """An order that is not known needs no mark, and cannot be deleted."""
@@ -152,63 +158,55 @@ class MemoryModel(RuleBasedStateMachine):
 
     # -- read-throughs --
 
-    @precondition(lambda self: self.postgres)
-    @rule(which=any_of_them)
-    def read(self, which: int) -> None:
+    def read(self, which: int, _twist: Twist) -> None:
         """A GET is answered from PostgreSQL; its put may come much later."""
-        order_uid, version = pick(sorted(self.postgres.items()), which)
-        self.reads.append(Read(Put(order_uid, version, body(order_uid, version)), self.now))
+        if self.postgres:
+            order_uid, version = pick(sorted(self.postgres.items()), which)
+            self.reads.append(Read(Put(order_uid, version, body(order_uid, version)), self.now))
 
-    @precondition(lambda self: self.reads)
-    @rule(which=any_of_them)
-    def put(self, which: int) -> None:
-        read = pick(self.reads, which)
-        self.reads.remove(read)
-        self.memory.put([read.put], read.as_of)
+    def put(self, which: int, _twist: Twist) -> None:
+        if self.reads:
+            read = self.reads.pop(which % len(self.reads))
+            self.memory.put([read.put], read.as_of)
 
     # -- keepers --
 
-    @rule(which=either, dies=st.booleans())
-    def keep(self, which: int, dies: bool) -> None:
+    def keep(self, which: int, twist: Twist) -> None:
         """A keeper takes its next step: snapshot, put a part, end; or is killed. Two: an old one was only stopped."""
-        keeper = self.keepers[which]
+        number = which % 2
+        keeper = self.keepers[number]
         if keeper is None:
-            self.keepers[which] = Restore(self.memory.begin_restore(), dict(self.postgres))
-        elif not keeper.snapshot or dies:
-            self.keepers[which] = None
-            if not dies:
+            self.keepers[number] = Restore(self.memory.begin_restore(), dict(self.postgres))
+        elif not keeper.snapshot or twist == "kill":
+            self.keepers[number] = None
+            if twist != "kill":
                 self.memory.end_restore(keeper.token)
         else:
             order_uid, version = keeper.snapshot.popitem()
             if not self.memory.restore([Put(order_uid, version, body(order_uid, version))], keeper.token):
-                self.keepers[which] = None
+                self.keepers[number] = None
 
-    @precondition(lambda self: self.emptyings)
-    @rule()
-    def empty(self) -> None:
+    def empty(self, _which: int, _twist: Twist) -> None:
         """Also what a keeper does when its connection was lost, and notices with it."""
-        self.emptyings -= 1
         self.memory.empty()
         self.unheard.clear()
 
     # -- another machine --
 
-    @rule(which=any_of_them, deletes=st.booleans())
-    def elsewhere(self, which: int, deletes: bool) -> None:
+    def elsewhere(self, which: int, twist: Twist) -> None:
         """Another machine commits, and later is heard of: in between this one may serve what it had."""
         if self.unheard:
             self.memory.raise_floors(list(self.unheard.items()))
             self.unheard.clear()
         elif self.postgres:
             order_uid = pick(sorted(self.postgres), which)
-            self.unheard[order_uid] = self.change(order_uid, deletes=deletes)
+            self.unheard[order_uid] = self.change(order_uid, deletes=twist == "delete")
 
     # -- time --
 
-    @rule(seconds=st.sampled_from((0.001, 10.0, 29.9, 31.0, 61.0)), sweeps=st.booleans())
-    def wait(self, seconds: float, sweeps: bool) -> None:
-        self.now += seconds
-        if sweeps:
+    def wait(self, which: int, _twist: Twist) -> None:
+        self.now += pick(WAITS, which)
+        if which % 2:
             self.memory.sweep()
 
     # -- what must hold --

@@ -29,6 +29,8 @@ JVM = (
     "-XX:+ExitOnOutOfMemoryError",
     "-XX:-UsePerfData",
     "-Djava.awt.headless=true",
+    "--sun-misc-unsafe-memory-access=allow",
+    "--enable-native-access=ALL-UNNAMED",
     "-Dlog4j2.StatusLogger.level=OFF",
 )
 PROPERTIES = {

@@ -1,0 +1,101 @@
+"""The embedded PostgreSQL: its data through every kind of end, and who may come in."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from orders.embedded.postgres import PostgresService
+from orders.errors import StartError
+from support.services import FAST, open_folder
+from support.standin import Lines, started_by_another
+from support.waiting import wait_for
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with open_folder() as folder:
+        yield folder / "postgres"
+
+
+@pytest.fixture
+def service(directory: Path) -> Iterator[PostgresService]:
+    postgres = PostgresService(directory, FAST)
+    yield postgres
+    postgres.stop()
+
+
+def note(dsn: str) -> int:
+    """Adds a row, and gives the number of rows that are there now."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS notes (at timestamptz)")
+        connection.execute("INSERT INTO notes VALUES (now())")
+        row = connection.execute("SELECT count(*) FROM notes").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_data_and_address_live_through_a_stop_and_a_kill(service: PostgresService, directory: Path) -> None:
+    """Stopped and started, killed with -9 and started, left running and started by another: all rows are there."""
+    service.start()
+    dsn, first = service.dsn, note(service.dsn)
+    service.stop()
+    service.start()
+    second = note(dsn)
+    assert service.pid is not None
+    os.kill(service.pid, signal.SIGKILL)
+    wait_for(lambda: not service.running(), "its end")
+    assert (directory / "data" / "postmaster.pid").exists()
+    service.start()
+    third = note(dsn)
+    other, lines = PostgresService(directory, FAST), Lines()
+    other.start(lines)
+    assert (first, second, third, note(other.dsn)) == (1, 2, 3, 4)
+    assert lines.told[0].startswith("ended a PostgreSQL that an earlier start left")
+    other.stop()
+
+
+def test_it_ends_with_the_process_that_started_it(directory: Path, service: PostgresService) -> None:
+    """A supervisor killed with -9 leaves no PostgreSQL, and the next start finds the data whole."""
+    with started_by_another("postgres", directory) as (starter, pid):
+        starter.kill()
+        wait_for(lambda: not psutil.pid_exists(pid), "the end of PostgreSQL")
+    service.start()
+    assert note(service.dsn) == 1
+
+
+def test_nobody_comes_in_without_the_password(postgres: PostgresService) -> None:
+    for wrong in ("", "postgres"):
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(postgres.dsn, password=wrong)
+
+
+def test_the_password_can_be_read_by_nobody_else(service: PostgresService, directory: Path) -> None:
+    service.start()
+    assert (directory / "password").stat().st_mode & 0o077 == 0
+
+
+def test_the_log_holds_no_values(service: PostgresService, directory: Path) -> None:
+    """PostgreSQL's errors repeat rows and statements; ours keeps them out of its log, for they are personal data."""
+    service.start()
+    with psycopg.connect(service.dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE people (name text PRIMARY KEY, age int CHECK (age > 0))")
+        for statement in ("INSERT INTO people VALUES ('Secret', -1)", "INSERT INTO people VALUES ('Secret', 'Secret')"):
+            with pytest.raises(psycopg.Error):
+                connection.execute(statement)
+        with pytest.raises(psycopg.Error), connection.cursor().copy("COPY people FROM STDIN") as copy:
+            copy.write(b"Secret\t-5\n")
+    assert "check constraint" in (directory / "output.log").read_text()
+    assert "Secret: " not in (directory / "output.log").read_text()
+    assert "'Secret'" not in (directory / "output.log").read_text()
+
+
+def test_what_is_no_cluster_is_one_sentence(service: PostgresService, directory: Path) -> None:
+    (directory / "data").mkdir(parents=True)
+    with pytest.raises(StartError, match="PostgreSQL does not start: .*data"):
+        service.start()
+    assert not service.running()

@@ -1,0 +1,18 @@
+"""Starts an embedded service and waits to be killed: `starter.py postgres|kafka|stand-in DIRECTORY`."""
+
+import sys
+from pathlib import Path
+from threading import Event
+
+from orders.embedded.kafka import KafkaService
+from orders.embedded.postgres import PostgresService
+from orders.embedded.service import Service
+from support.standin import StandIn
+
+SERVICES: dict[str, type[Service]] = {"postgres": PostgresService, "kafka": KafkaService, "stand-in": StandIn}
+
+if __name__ == "__main__":
+    service = SERVICES[sys.argv[1]](Path(sys.argv[2]))
+    service.start()
+    print(service.pid, flush=True)  # noqa: T201 - what the test reads
+    Event().wait()
