@@ -96,6 +96,6 @@ def test_the_log_holds_no_values(service: PostgresService, directory: Path) -> N
 
 def test_what_is_no_cluster_is_one_sentence(service: PostgresService, directory: Path) -> None:
     (directory / "data").mkdir(parents=True)
-    with pytest.raises(StartError, match="PostgreSQL does not start: .*data"):
+    with pytest.raises(StartError, match=r"PostgreSQL does not start: .*data"):
         service.start()
     assert not service.running()

@@ -29,7 +29,7 @@ class StandIn(Service):
         report.step("starting the stand-in")
         up = self._directory / "up"
         up.unlink(missing_ok=True)
-        command = [sys.executable, "-S", "-c", self._code, self._directory]
+        command: list[str | Path] = [sys.executable, "-S", "-c", self._code, self._directory]
         self._process.start(lambda: Launch(command, -1, {}), up.exists, 30)
 
 

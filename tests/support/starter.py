@@ -1,6 +1,7 @@
 """Starts an embedded service and waits to be killed: `starter.py postgres|kafka|stand-in DIRECTORY`."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
@@ -9,7 +10,11 @@ from orders.embedded.postgres import PostgresService
 from orders.embedded.service import Service
 from support.standin import StandIn
 
-SERVICES: dict[str, type[Service]] = {"postgres": PostgresService, "kafka": KafkaService, "stand-in": StandIn}
+SERVICES: dict[str, Callable[[Path], Service]] = {
+    "postgres": PostgresService,
+    "kafka": KafkaService,
+    "stand-in": StandIn,
+}
 
 if __name__ == "__main__":
     service = SERVICES[sys.argv[1]](Path(sys.argv[2]))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from orders.embedded import Download, Progress
 from orders.errors import StartError
@@ -50,10 +50,9 @@ class Jar(NamedTuple):
             return False
 
 
-class Fetch(Protocol):
-    """Fetches a jar to `folder / jar.path`, telling `advance` of each chunk's bytes; raises OSError, RuntimeError."""
-
-    def __call__(self, jar: Jar, folder: Path, advance: Callable[[int], None]) -> None: ...
+Advance = Callable[[int], None]
+Fetch = Callable[[Jar, Path, Advance], None]
+"""Fetches a jar to `folder / jar.path`, telling `advance` of each chunk's bytes; raises OSError or RuntimeError."""
 
 
 def parse(text: str) -> list[Jar]:
@@ -109,7 +108,7 @@ def _fetch_all(jars: Sequence[Jar], repository: Path, progress: Progress, fetch:
 
 
 @contextmanager
-def _one_at_a_time(download: Download) -> Iterator[Callable[[int], None]]:
+def _one_at_a_time(download: Download) -> Iterator[Advance]:
     """Its `advance` for many threads; after the end it stops them at their next chunk."""
     lock = Lock()
     over = False
@@ -135,7 +134,7 @@ def _in_parallel(work: Callable[[Jar], None], jars: Iterable[Jar]) -> None:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _fetch_one(jar: Jar, folder: Path, repository: Path, fetch: Fetch, advance: Callable[[int], None]) -> None:
+def _fetch_one(jar: Jar, folder: Path, repository: Path, fetch: Fetch, advance: Advance) -> None:
     fetched = folder / jar.path
     for _ in range(TRIES):
         fetched.unlink(missing_ok=True)
@@ -156,9 +155,9 @@ def from_maven() -> Fetch:
         raise StartError("jgo is missing, which fetches Kafka's jars: pip install 'orders[embedded]'") from None
     mirrors = GlobalSettings.load().repositories
 
-    def fetch(jar: Jar, folder: Path, advance: Callable[[int], None]) -> None:
+    def fetch(jar: Jar, folder: Path, advance: Advance) -> None:
         @contextmanager
-        def counted(_name: str, _size: int) -> Iterator[Callable[[int], None]]:
+        def counted(_name: str, _size: int) -> Iterator[Advance]:
             yield advance
 
         context = MavenContext(PythonResolver(progress_callback=counted), repo_cache=folder)

@@ -113,7 +113,7 @@ def test_without_a_network_the_sentence_says_what_to_do(tmp_path: Path) -> None:
 def test_a_start_that_is_interrupted_leaves_no_half_jar(tmp_path: Path) -> None:
     class Interrupted(Silent):
         def advance(self, count: int) -> None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(count)
 
     with pytest.raises(KeyboardInterrupt):
         provide(JARS, tmp_path, Interrupted(), Maven().fetch)
