@@ -13,6 +13,7 @@ from msgspec import Meta
 from orders import __version__
 from orders.errors import OrdersError, UsageError
 from orders.settings import OPTIONS, Settings, load, option, variable
+from orders.state import joined
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -107,7 +108,7 @@ def serve(socket_fd: int | None, parent_fd: int | None, **given: Any) -> None:
     """
     from orders import service
 
-    service.serve(load(os.environ, given), socket_fd, parent_fd)
+    service.serve(joined(os.environ, given), socket_fd, parent_fd)
 
 
 @cli.command(epilog="Example: orders ingest --number 1")
@@ -121,7 +122,7 @@ def ingest(number: int, parent_fd: int | None, **given: Any) -> None:
     """
     from orders import service
 
-    service.ingest(load(os.environ, given), number, parent_fd)
+    service.ingest(joined(os.environ, given), number, parent_fd)
 
 
 @cli.command(epilog="Example: orders keep --memory-path /dev/shm/orders/memory")
@@ -134,7 +135,7 @@ def keep(parent_fd: int | None, **given: Any) -> None:
     """
     from orders import service
 
-    service.keep(load(os.environ, given), parent_fd)
+    service.keep(joined(os.environ, given), parent_fd)
 
 
 @cli.command(epilog="Example: orders sample 1000 --seed 7 > orders.ndjson")
@@ -159,7 +160,7 @@ def send(file: IO[bytes], **given: Any) -> None:
     """
     from orders import client
 
-    sent, keyless = client.send(load(os.environ, given), file)
+    sent, keyless = client.send(joined(os.environ, given), file)
     click.echo(f"{sent} sent" + (f", {keyless} of them without an order_uid" if keyless else ""), err=True)
 
 
@@ -174,7 +175,7 @@ def get(uid: str, view: str | None, **given: Any) -> None:
     """
     from orders import client
 
-    document = client.get(load(os.environ, given), uid, view)
+    document = client.get(joined(os.environ, given), uid, view)
     sys.stdout.buffer.write(client.indented(document) if sys.stdout.isatty() else document)
     sys.stdout.buffer.write(b"\n" if sys.stdout.isatty() else b"")
 
@@ -186,7 +187,7 @@ def status(*, as_json: bool, **given: Any) -> None:
     """Show what runs: processes, addresses, lag, restore. Exit status 1 if nothing does."""
     from orders import client
 
-    found = client.status(load(os.environ, given))
+    found = client.status(joined(os.environ, given))
     click.echo(client.as_json(found) if as_json else client.status_text(found))
     if not found.processes:
         sys.exit(1)
@@ -205,6 +206,6 @@ def list_dead_letters(*, limit: int, as_json: bool, **given: Any) -> None:
     """Show the newest dead letters: where they stood, their key, what is wrong and where. Never their content."""
     from orders import client
 
-    letters = client.dead_letters(load(os.environ, given), limit)
+    letters = client.dead_letters(joined(os.environ, given), limit)
     for letter in letters:
         click.echo(client.as_json(letter) if as_json else client.dead_letter_text(letter))

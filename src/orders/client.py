@@ -112,7 +112,7 @@ def send(settings: Settings, lines: IO[bytes]) -> tuple[int, int]:
     from orders.producer import OrderProducer  # noqa: PLC0415 - Kafka's client, for this command alone
     from orders.steps import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
 
-    settings = state.completed(settings, "kafka_bootstrap")
+    state.require(settings, "kafka_bootstrap")
     producer = OrderProducer(settings.kafka_bootstrap, settings.kafka_topic, DELIVERY_SECONDS)
     keyless = 0
 
@@ -188,8 +188,8 @@ def status(settings: Settings) -> Status:
     return Status(
         [RunningProcess(each.kind, each.pid) for each in running],
         Http(found.http_url),
-        Kafka(found.kafka_bootstrap),
-        Postgres(found.postgres_dsn),
+        Kafka(found.settings.get("kafka_bootstrap", "")),
+        Postgres(found.settings.get("postgres_dsn", "")),
         ready.ready,
         ready.missing,
         ready.parts.get("lag", Part()).messages,
@@ -232,7 +232,7 @@ def dead_letters(settings: Settings, limit: int) -> list[DeadLetter]:
     """The newest dead letters, newest first. Raises `Away` or `SetupWrong`."""
     from orders.postgres import connect, queries, translated  # noqa: PLC0415 - PostgreSQL, for this command alone
 
-    settings = state.completed(settings, "postgres_dsn")
+    state.require(settings, "postgres_dsn")
     with connect(settings.postgres_dsn, "dead-letters") as connection, translated():
         rows = connection.execute(queries["newest_dead_letters"], {"limit": limit}).fetchall()
     return [

@@ -11,7 +11,7 @@ from orders import logs
 from orders.memory import Memory
 from orders.place import bind
 from orders.settings import Settings
-from orders.state import completed
+from orders.state import require
 from orders.stopping import Stop, end_with
 
 
@@ -19,7 +19,7 @@ def serve(settings: Settings, socket_fd: int | None, parent_fd: int | None) -> N
     """Answers HTTP on the socket that is handed over, or on one of its own. Raises `OrdersError`."""
     from orders.serve import serve as serve_http
 
-    settings = begin("serve", settings, parent_fd)
+    begin("serve", settings, parent_fd)
     given = bind(settings.http_host, settings.http_port) if socket_fd is None else socket.socket(fileno=socket_fd)
     with given:
         serve_http(settings, [given])
@@ -29,7 +29,7 @@ def ingest(settings: Settings, number: int, parent_fd: int | None) -> None:
     """Takes orders from Kafka into PostgreSQL and memory. Raises `OrdersError`."""
     from orders.pipeline import ingest as take
 
-    settings = begin(f"ingest:{number}", settings, parent_fd)
+    begin(f"ingest:{number}", settings, parent_fd)
     until_stopped(lambda stop: take(settings, number, stop))
 
 
@@ -37,17 +37,17 @@ def keep(settings: Settings, parent_fd: int | None) -> None:
     """Keeps memory true, and makes its file where there is none. Raises `OrdersError`."""
     from orders.keeper import keep as keep_memory
 
-    settings = begin("keep", settings, parent_fd)
+    begin("keep", settings, parent_fd)
     if not Path(settings.memory_path).exists():
         Memory.create(Path(settings.memory_path), settings.memory_bytes).close()
     until_stopped(lambda stop: keep_memory(settings, stop))
 
 
-def begin(process: str, settings: Settings, parent_fd: int | None) -> Settings:
-    """Ties this process to its parent, sets up its logs, and finds the addresses that were not given."""
+def begin(process: str, settings: Settings, parent_fd: int | None) -> None:
+    """Ties this process to its parent and sets up its logs. Raises `UsageError` when an address is missing."""
     end_with(parent_fd)
     logs.configure(process, settings.log_level, settings.log_format)
-    return completed(settings, "postgres_dsn", "kafka_bootstrap", "memory_path")
+    require(settings, "postgres_dsn", "kafka_bootstrap", "memory_path")
 
 
 def until_stopped(work: Callable[[Stop], None]) -> None:

@@ -1,7 +1,7 @@
 """Every setting, in one table: name, type and limits, default, help.
 
 The command line's options, the `ORDERS_…` variables and `--help` are made from it. Order of precedence:
-option, environment, default.
+option, environment, the system that runs (for commands that join one), default.
 """
 
 import re
@@ -103,8 +103,12 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def load(environment: Mapping[str, str], options: Mapping[str, Any] | None = None) -> Settings:
-    """Settings from options and environment.
+def load(
+    environment: Mapping[str, str],
+    options: Mapping[str, Any] | None = None,
+    running: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Settings from options, environment, and those of a system that runs.
 
     An empty variable counts as unset. Raises `UsageError` that names where the value came from and what it may be.
     """
@@ -112,7 +116,7 @@ def load(environment: Mapping[str, str], options: Mapping[str, Any] | None = Non
     values: dict[str, Any] = {n: environment[variable(n)] for n in names if environment.get(variable(n))}
     given = {n: v for n, v in (options or {}).items() if v is not None}
     try:
-        return msgspec.convert(values | given, Settings, strict=False)
+        return msgspec.convert({**(running or {}), **values, **given}, Settings, strict=False)
     except msgspec.ValidationError as error:
         why, _, path = str(error).partition(" - at `$.")
         name = path.rstrip("`")

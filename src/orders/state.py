@@ -2,16 +2,17 @@
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
+from orders import settings
 from orders.errors import UsageError
-from orders.settings import Settings, option
+from orders.settings import Settings
 
 FILE = "state.json"
 SAME_SECONDS = 2.0
@@ -27,14 +28,12 @@ class Process(Struct, frozen=True):
 
 
 class State(Struct, frozen=True):
-    """A running system. The connection string holds no password; an embedded PostgreSQL's is in a file."""
+    """A running system. No password is in its settings; an embedded PostgreSQL's is in a file."""
 
     processes: tuple[Process, ...] = ()
     http_url: str = ""
-    kafka_bootstrap: str = ""
-    postgres_dsn: str = ""
+    settings: dict[str, Any] = {}
     postgres_password_file: str = ""
-    memory_path: str = ""
 
 
 def save(data: Path, state: State) -> None:
@@ -79,25 +78,28 @@ def process_of(kind: str, pid: int) -> Process:
     return Process(kind, pid, 0.0)
 
 
-def completed(settings: Settings, *needed: str) -> Settings:
-    """Settings with the addresses in `needed` that were not given taken from the system that runs.
-
-    Raises `UsageError` when nothing runs there.
-    """
-    missing = [name for name in needed if not getattr(settings, name)]
-    if not missing:
-        return settings
-    found = load(settings.data)
+def joined(environment: Mapping[str, str], options: Mapping[str, Any]) -> Settings:
+    """Settings of a command that joins a running system: what is not given is as it has it. Raises `UsageError`."""
+    alone = settings.load(environment, options)
+    found = load(alone.data)
     if not alive(found.processes):
-        asked = " and ".join(map(option, missing))
-        raise UsageError(f"nothing runs in {settings.data}: start it with `orders run`, or give {asked}")
-    return replace(settings, **{name: address(found, name) for name in missing})
+        return alone
+    return settings.load(environment, options, found.settings | with_password(found))
 
 
-def address(found: State, name: str) -> str:
-    """One address of a running system; the embedded PostgreSQL's password comes from its file."""
-    if name == "postgres_dsn" and found.postgres_password_file:
-        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - only where PostgreSQL is asked
+def with_password(found: State) -> dict[str, str]:
+    """How to reach an embedded PostgreSQL."""
+    if not found.postgres_password_file:
+        return {}
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - only where PostgreSQL is asked
 
-        return make_conninfo(found.postgres_dsn, password=Path(found.postgres_password_file).read_text().strip())
-    return str(getattr(found, name))
+    password = Path(found.postgres_password_file).read_text().strip()
+    return {"postgres_dsn": make_conninfo(found.settings["postgres_dsn"], password=password)}
+
+
+def require(given: Settings, *names: str) -> None:
+    """Raises `UsageError` when settings are missing: they were not given, and nothing runs that has them."""
+    missing = [name for name in names if not getattr(given, name)]
+    if missing:
+        asked = " and ".join(map(settings.option, missing))
+        raise UsageError(f"nothing runs in {given.data}: start it with `orders run`, or give {asked}")

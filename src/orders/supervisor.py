@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 import psutil
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from orders import logs, state
 from orders.children import Child, Embedded, stop_all, wait_until_up
@@ -208,17 +208,9 @@ class System:
         data, settings = self._settings.data, self._settings
         running = [each.process for each in self._kept]
         password = data / "postgres" / "password" if "postgres_dsn" in self._embedded else ""
-        state.save(
-            data,
-            State(
-                (process_of("run", os.getpid()), *(each for each in running if each)),
-                self._url,
-                settings.kafka_bootstrap,
-                without_password(settings.postgres_dsn),
-                str(password),
-                settings.memory_path,
-            ),
-        )
+        shown = replace(settings, postgres_dsn=without_password(settings.postgres_dsn))
+        processes = (process_of("run", os.getpid()), *(each for each in running if each))
+        state.save(data, State(processes, self._url, asdict(shown), str(password)))
 
     def _retried(self, action: Callable[[], T]) -> T:
         """Tries again while PostgreSQL or Kafka is away, for a while. Raises `StartError`, `SetupWrong`."""

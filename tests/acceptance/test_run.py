@@ -6,7 +6,7 @@ import shlex
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,20 +22,32 @@ ORIGINAL = Path(__file__).resolve().parents[2] / "src" / "orders" / "original.js
 UID = "b563feg7bdg3286ttjr67siej"
 
 
-@pytest.fixture(scope="module")
-def addresses(postgres: PostgresService, kafka: KafkaService) -> Iterator[list[str]]:
+@contextmanager
+def addresses_of(postgres: PostgresService, kafka: KafkaService) -> Iterator[list[str]]:
     """Options that name the session's services, an empty database and an empty topic."""
     topics = Topics(kafka.bootstrap)
     with fresh_database(postgres) as dsn:
-        options = ["--postgres-dsn", dsn, "--kafka-bootstrap", kafka.bootstrap, "--kafka-topic", topics.make()]
-        yield [*options, "--kafka-group", options[-1]]
+        topic = topics.make()
+        named = {"postgres-dsn": dsn, "kafka-bootstrap": kafka.bootstrap, "kafka-topic": topic, "kafka-group": topic}
+        yield [word for name, value in named.items() for word in (f"--{name}", value)]
     topics.delete()
 
 
+@pytest.fixture
+def addresses(postgres: PostgresService, kafka: KafkaService) -> Iterator[list[str]]:
+    """Options for a system of the test's own."""
+    with addresses_of(postgres, kafka) as options:
+        yield options
+
+
 @pytest.fixture(scope="module")
-def system(addresses: list[str]) -> Iterator[System]:
+def system(postgres: PostgresService, kafka: KafkaService) -> Iterator[System]:
     """A system on the session's services, shared by the tests that leave it running."""
-    with open_folder() as folder, running(folder / "data", addresses) as system:
+    with (
+        addresses_of(postgres, kafka) as options,
+        open_folder() as folder,
+        running(folder / "data", options) as system,
+    ):
         yield system
 
 
@@ -120,7 +132,7 @@ def test_commands_find_the_running_system(system: System) -> None:
     assert json.loads(orders(system.data, "get", uid).stdout)["order"] | {"id": 0} == json.loads(good[-1]) | {"id": 0}
     assert b"OrderID" in orders(system.data, "get", uid, "--view", "original").stdout
 
-    letters = orders(system.data, "dead-letters", "list", "--json", "--limit", "1", **variables_of(system))
+    letters = orders(system.data, "dead-letters", "list", "--json", "--limit", "1", *dsn_of(system))
     assert json.loads(letters.stdout)["reason"] == "Invalid JSON"
     assert b"Testov" not in letters.stdout
 
@@ -131,11 +143,12 @@ def test_commands_find_the_running_system(system: System) -> None:
     assert status["restore"]["ok"]
 
 
-def variables_of(system: System) -> dict[str, str]:
+def dsn_of(system: System) -> list[str]:
     """The password of a given PostgreSQL is known to who gave it; the state does not hold it."""
     options = system.process.args
     assert isinstance(options, list)
-    return {"ORDERS_POSTGRES_DSN": str(options[options.index("--postgres-dsn") + 1])}
+    at = options.index("--postgres-dsn")
+    return [str(option) for option in options[at : at + 2]]
 
 
 def test_a_second_run_in_the_same_directory_names_the_first(system: System) -> None:

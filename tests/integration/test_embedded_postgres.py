@@ -9,6 +9,7 @@ import psutil
 import psycopg
 import pytest
 
+from orders.embedded import account
 from orders.embedded.postgres import PostgresService
 from orders.errors import StartError
 from support.services import FAST, open_folder
@@ -99,3 +100,24 @@ def test_what_is_no_cluster_is_one_sentence(service: PostgresService, directory:
     with pytest.raises(StartError, match=r"PostgreSQL does not start: .*data"):
         service.start()
     assert not service.running()
+
+
+@pytest.mark.system
+@pytest.mark.skipif("os.getuid() != 0 or sys.platform != 'linux'", reason="about root's ways on Linux")
+def test_root_may_keep_it_where_nobody_else_may_go(
+    service: PostgresService, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a directory like root's home it runs in one of two other ways, and each goes on with the other's data."""
+    directory.parent.chmod(0o700)
+    service.start()
+    assert note(service.dsn) == 1
+    service.stop()
+    _, enters, renamed = account._candidates()
+    for number, way in enumerate((renamed, enters), 2):
+        monkeypatch.setattr(account, "_candidates", lambda way=way: [way])
+        try:
+            service.start()
+        except StartError:
+            pytest.skip(f"{way.prefix[0]} is missing or forbidden here")
+        assert note(service.dsn) == number
+        service.stop()

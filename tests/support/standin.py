@@ -47,10 +47,9 @@ class Lines(Silent):
 def started_by_another(kind: str, directory: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A process that has started a service, and the service's process id; both are gone in the end."""
     script = Path(__file__).with_name("starter.py")
-    path = os.pathsep.join(str(script.parents[n] / folder) for n, folder in ((1, ""), (2, "src")))
     with subprocess.Popen(
         [sys.executable, script, kind, directory],
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,11 @@ START_SECONDS = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def orders(
-    data: Path, *arguments: str, given: bytes | None = None, **variables: str
-) -> subprocess.CompletedProcess[bytes]:
+def orders(data: Path, *arguments: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     """Runs one command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "orders", *arguments],
-        env=environment(data, variables),
+        env=environment(data),
         input=given,
         capture_output=True,
         check=False,
@@ -35,9 +33,9 @@ def orders(
     )
 
 
-def environment(data: Path, variables: Mapping[str, str]) -> dict[str, str]:
+def environment(data: Path) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ORDERS_")}
-    return clean | {"ORDERS_DATA_DIR": str(data), "ORDERS_HTTP_PORT": "0", "PYTHONPATH": str(ROOT / "src")} | variables
+    return clean | {"ORDERS_DATA_DIR": str(data), "ORDERS_HTTP_PORT": "0", "PYTHONPATH": str(ROOT / "src")}
 
 
 def left_of(data: Path) -> list[psutil.Process]:
@@ -56,13 +54,13 @@ def mentions(process: psutil.Process, text: str) -> bool:
 class System:
     """A system that was started with `orders run`."""
 
-    def __init__(self, data: Path, arguments: Sequence[str] = (), **variables: str) -> None:
+    def __init__(self, data: Path, arguments: Sequence[str] = ()) -> None:
         self.data = data
         self.output = data.parent / f"{data.name}.out"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "orders", "run", *arguments],
-                env=environment(data, variables),
+                env=environment(data),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -106,16 +104,17 @@ class System:
 
 
 @contextmanager
-def running(data: Path, arguments: Sequence[str] = (), **variables: str) -> Iterator[System]:
+def running(data: Path, arguments: Sequence[str] = ()) -> Iterator[System]:
     """A started system; whatever is left of it in the end is killed."""
-    system = System(data, arguments, **variables)
+    system = System(data, arguments)
     try:
         system.wait_until_started()
         yield system
         if system.process.poll() is None:
             system.stop()
     finally:
-        for process in [psutil.Process(system.process.pid)] * (system.process.poll() is None) + left_of(data):
+        system.process.kill()
+        system.process.wait()
+        for process in left_of(data):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        system.process.wait()
