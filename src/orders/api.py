@@ -36,6 +36,8 @@ log = structlog.get_logger()
 View = Literal["standard", "original"]
 
 UID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+"""A Host that may stand in HTML and in a shell command as it is."""
 JSON = "application/json"
 RETRY = {"retry-after": "1"}
 KEEP_ALIVE_SECONDS = 75
@@ -183,12 +185,15 @@ def page() -> tuple[bytes, Mapping[str, str]]:
 
 
 PAGE, PAGE_FIELDS = page()
+EXAMPLE_HOST = b"127.0.0.1:8080"
 
 
 @route("/", http_method=["GET", "HEAD"])
-async def get_page() -> Answer:
-    """What this is."""
-    return Answer(PAGE, status_code=200, headers=PAGE_FIELDS, media_type="text/html")
+async def get_page(request: AnyRequest) -> Answer:
+    """What this is, with commands for the address that it was asked at."""
+    host = request.headers.get("host", "")
+    html = PAGE.replace(EXAMPLE_HOST, host.encode()) if PLAIN_HOST.fullmatch(host) else PAGE
+    return Answer(html, status_code=200, headers=PAGE_FIELDS, media_type="text/html")
 
 
 # ---- errors ----

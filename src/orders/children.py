@@ -5,14 +5,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
 import structlog
 
-from orders.embedded import Progress
+from orders.embedded import Download, Progress
 from orders.state import Process, process_of
-from orders.stopping import Stop
+from orders.stopping import Stop, Stopped
 from orders.timing import Clock, backoff, monotonic
 
 log = structlog.get_logger()
@@ -123,16 +123,32 @@ class Service(Protocol):
 
 
 class Embedded:
-    """An embedded service whose starts go on in a thread, so that the supervisor goes on listening."""
+    """An embedded service whose starts go on in a thread, so that the supervisor goes on listening.
 
-    def __init__(self, kind: str, name: str, service: Service, report: Progress, clock: Clock = monotonic) -> None:
+    It stands between the service and who is told of its progress: there a start is given up when it is to stop.
+    """
+
+    def __init__(
+        self, kind: str, name: str, service: Service, report: Progress, stop: Stop, clock: Clock = monotonic
+    ) -> None:
         self.kind = kind
         self.name = name
         self._service = service
         self._report = report
+        self._stop = stop
         self._restarts = Restarts(clock)
         self._starting: threading.Thread | None = None
         self._failure: BaseException | None = None
+
+    def step(self, text: str) -> None:
+        """A step of a start; raises `Stopped` instead when it is to stop."""
+        if self._stop.begun:
+            raise Stopped
+        self._report.step(text)
+
+    def download(self, total: int) -> AbstractContextManager[Download]:
+        """A download of a start."""
+        return self._report.download(total)
 
     @property
     def process(self) -> Process | None:
@@ -148,7 +164,7 @@ class Embedded:
 
     def _start(self) -> None:
         try:
-            self._service.start(self._report)
+            self._service.start(self)
         except Exception as error:  # noqa: BLE001 - it is raised again, in the thread that asks
             self._failure = error
 

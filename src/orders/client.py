@@ -15,6 +15,7 @@ from orders.errors import StartError
 from orders.settings import Settings
 
 ANSWER_SECONDS = 10.0
+READY_SECONDS = 5.0
 DELIVERY_SECONDS = 60.0
 """How long a record of `send` may wait for its acknowledgement."""
 KEY_MOST = 200
@@ -57,11 +58,11 @@ def fetch(url: str, path: str, seconds: float = ANSWER_SECONDS) -> tuple[int, by
         connection.close()
 
 
-def ask_ready(url: str) -> Ready | None:
-    """What /readyz says; None while nobody answers."""
+def ask_ready(url: str) -> Ready:
+    """What /readyz says, also when nobody answers."""
     with suppress(StartError, msgspec.MsgspecError):
-        return msgspec.json.decode(fetch(url, "/readyz", 3.0)[1], type=Ready)
-    return None
+        return msgspec.json.decode(fetch(url, "/readyz", READY_SECONDS)[1], type=Ready)
+    return Ready(parts={"http": Part(reason="nothing answers")})
 
 
 # ---- get ----
@@ -181,9 +182,7 @@ def status(settings: Settings) -> Status:
     """What runs now, by the state of the data directory and by /readyz."""
     found = state.load(settings.data)
     running = state.alive(found.processes)
-    ready = (ask_ready(found.http_url) if running else None) or Ready(
-        parts={"http": Part(reason="nothing answers" if running else "nothing runs")}
-    )
+    ready = ask_ready(found.http_url) if running else Ready(parts={"http": Part(reason="nothing runs")})
     restore = ready.parts.get("restore", Part())
     return Status(
         [RunningProcess(each.kind, each.pid) for each in running],

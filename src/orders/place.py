@@ -43,7 +43,8 @@ def bind(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno > 0 else error.strerror  # the resolver's numbers are negative
+        resolved = not isinstance(error, socket.gaierror)
+        why = os.strerror(error.errno or 0) if resolved else error.strerror  # the plain words, not Python's addition
         raise StartError(f"HTTP cannot use {host}:{port} ({why}): choose another with --http-port") from None
 
 

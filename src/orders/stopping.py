@@ -50,6 +50,11 @@ class Stop:
         if self._since is None:
             self._since = self._clock()
 
+    @property
+    def begun(self) -> bool:
+        """Whether stopping is under way, for whatever reason."""
+        return self._since is not None
+
     def wait(self, seconds: float) -> bool:
         """Waits for a signal, for `seconds` at most; True when one came."""
         if not self():

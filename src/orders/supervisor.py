@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from importlib.resources import files
+from threading import Thread
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -12,7 +13,7 @@ from msgspec.structs import asdict, replace
 
 from orders import logs, state
 from orders.children import Child, Embedded, stop_all, wait_until_up
-from orders.client import ask_ready
+from orders.client import Ready, ask_ready
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
 from orders.errors import Away, StartError
@@ -105,11 +106,11 @@ class System:
         addresses: dict[str, Callable[[], str]] = {}
         if not self._settings.postgres_dsn:
             postgres = PostgresService(data / "postgres")
-            self._services.append(Embedded("postgres", "PostgreSQL", postgres, self._steps))
+            self._services.append(Embedded("postgres", "PostgreSQL", postgres, self._steps, self._stop))
             addresses["postgres_dsn"] = lambda: postgres.dsn
         if not self._settings.kafka_bootstrap:
             kafka = KafkaService(data / "kafka")
-            self._services.append(Embedded("kafka", "Kafka", kafka, self._steps))
+            self._services.append(Embedded("kafka", "Kafka", kafka, self._steps, self._stop))
             addresses["kafka_bootstrap"] = lambda: kafka.bootstrap
         wait_until_up(self._services, self._stop, lambda service: self._steps.step(f"{service.name} answers"))
         self._settings = replace(self._settings, **{name: known() for name, known in addresses.items()})
@@ -163,13 +164,20 @@ class System:
         self._steps.step(f"{', '.join(child.kind for child in self._children)}: started")
 
     def _wait_until_ready(self) -> None:
-        until, ready = monotonic() + READY_SECONDS, ask_ready(self._url)
-        while not (ready and ready.ready) and monotonic() < until:
+        until, ready = monotonic() + READY_SECONDS, self._ask_ready()
+        while not ready.ready and monotonic() < until:
+            ready = self._ask_ready()
+        self._steps.step("ready" if ready.ready else f"not ready yet: {ready.missing}")
+
+    def _ask_ready(self) -> Ready:
+        """Asks in a thread, and tends meanwhile."""
+        answers: list[Ready] = []
+        asking = Thread(target=lambda: answers.append(ask_ready(self._url)), name="ready", daemon=True)
+        asking.start()
+        self._tend_once()
+        while asking.is_alive():
             self._tend_once()
-            ready = ask_ready(self._url)
-        if ready and ready.ready:
-            return self._steps.step("ready")
-        return self._steps.step(f"not ready yet: {ready.missing if ready else 'HTTP does not answer'}")
+        return answers[0]
 
     def _say_where(self) -> None:
         original = files("orders").joinpath("original.json").read_text("utf-8")

@@ -81,7 +81,7 @@ def test_an_order_outlives_a_killed_supervisor_and_a_second_start_serves_it() ->
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_each_signal_stops_everything_in_time(addresses: list[str], number: int) -> None:
     with open_folder() as folder, running(folder / "data", addresses) as system:
-        memory = Path(json.loads((system.data / "state.json").read_bytes())["memory_path"])
+        memory = Path(json.loads((system.data / "state.json").read_bytes())["settings"]["memory_path"])
         assert memory.exists()
         assert system.stop(number) < 10
         assert system.process.returncode == -number

@@ -15,6 +15,7 @@ from orders.embedded.service import Service
 KIND = Kind("stand-in", stop=signal.SIGTERM, grace=1)
 PATIENT = "import pathlib, signal, sys; pathlib.Path(sys.argv[1], 'up').touch(); signal.pause()"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + PATIENT.replace("pause()", "pause();" * 9)
+NEVER_READY = "import signal; signal.pause()"
 HOPELESS = "raise SystemExit('FATAL: there is no hope')"
 
 

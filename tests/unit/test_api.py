@@ -234,7 +234,7 @@ def test_health() -> None:
 
 def test_page(plain: TestClient[Any]) -> None:
     """One file without anything from elsewhere, under a policy that allows its own style only."""
-    got = plain.get("/")
+    got = plain.get("/", headers={"host": "127.0.0.1:8080"})
     assert (got.status_code, got.content) == (200, PAGE)
     assert got.headers["content-type"] == "text/html; charset=utf-8"
     assert got.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
@@ -243,3 +243,17 @@ def test_page(plain: TestClient[Any]) -> None:
     }
     for link in (b"/livez", b"/readyz", b"/orders/"):
         assert link in PAGE
+
+
+@pytest.mark.parametrize("host", ["localhost", "orders.example:443", "10.0.0.7:9000", "[::1]:8080"])
+def test_page_at_another_address(plain: TestClient[Any], host: str) -> None:
+    """The commands of the page go where the page came from."""
+    got = plain.get("/", headers={"host": host})
+    assert got.text.count(f" http://{host}/orders") == 2
+    assert "127.0.0.1" not in got.text
+
+
+@pytest.mark.parametrize("host", ["", "a;id", "$(id)", "a&b", "a'", "user@a"])
+def test_page_without_a_plain_host(plain: TestClient[Any], host: str) -> None:
+    """What could be read as HTML or as shell does not come into the page."""
+    assert plain.get("/", headers={"host": host}).content == PAGE

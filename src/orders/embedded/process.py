@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Event, Lock
 from typing import NamedTuple
 
 import psutil
@@ -49,6 +50,8 @@ class Process:
         self._pids = directory / "pids"
         self._guard: subprocess.Popen[bytes] | None = None
         self._hold: int | None = None
+        self._given_up = Event()
+        self._ending = Lock()
         self.output = directory / "output.log"
         self.log = directory / "service.log"
         """Where the service may write what belongs to no output; both begin anew at a start, `.old` is the last."""
@@ -61,7 +64,8 @@ class Process:
 
     def running(self) -> bool:
         """Whether the service that was started here runs."""
-        return self._guard is not None and self._guard.poll() is None
+        running = self._guard
+        return running is not None and running.poll() is None
 
     def start(self, make: Callable[[], Launch], ready: Callable[[], bool], seconds: float) -> None:
         """Starts what `make` gives and waits until it is `ready`.
@@ -72,8 +76,10 @@ class Process:
         for log in (self.output, self.log):
             if log.exists():
                 log.replace(log.with_suffix(".old"))
+        self._given_up.clear()
         for attempt in range(TRIES):
-            time.sleep(attempt)
+            if self._given_up.wait(attempt):
+                break
             self._begin(make())
             if self._wait(ready, seconds):
                 return
@@ -83,7 +89,7 @@ class Process:
         raise StartError(f"{self._kind.name} does not start: {self.last_words()} (see {self._directory}/*.log)")
 
     def _begin(self, launch: Launch) -> None:
-        self.stop()
+        self._end()
         pipe, self._hold = os.pipe()
         numbers = [pipe, int(self._kind.stop), self._kind.grace, launch.uid]
         arguments = [*map(str, numbers), self._pids, "--", *launch.command]
@@ -107,7 +113,8 @@ class Process:
         while self.running() and time.monotonic() < deadline:
             if ready():
                 return True
-            time.sleep(POLL)
+            if self._given_up.wait(POLL):
+                break
         return False
 
     def last_words(self) -> str:
@@ -119,14 +126,19 @@ class Process:
         return " / ".join(told)[:LONGEST]
 
     def stop(self) -> None:
-        """Ends the service that was started here, and waits for its end."""
-        if self._hold is not None:
-            os.close(self._hold)
-            self._hold = None
-        if self._guard is not None:
-            self._wait_for_guard(self._guard)
-            self._guard = None
-            self.end_leftover()
+        """Ends the service that was started here, and waits for its end; a start in another thread is given up."""
+        self._given_up.set()
+        self._end()
+
+    def _end(self) -> None:
+        with self._ending:  # two threads must not close one descriptor: by the second time it may be another's
+            if self._hold is not None:
+                os.close(self._hold)
+                self._hold = None
+            if self._guard is not None:
+                self._wait_for_guard(self._guard)
+                self._guard = None
+                self.end_leftover()
 
     def _wait_for_guard(self, running: subprocess.Popen[bytes]) -> None:
         try:

@@ -3,13 +3,14 @@
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
 from orders.errors import StartError
-from support.standin import HOPELESS, KIND, STUBBORN, Lines, StandIn, started_by_another
+from support.standin import HOPELESS, KIND, NEVER_READY, STUBBORN, Lines, StandIn, started_by_another
 from support.waiting import wait_for
 
 
@@ -123,6 +124,19 @@ def test_what_cannot_start_is_tried_again_and_its_last_words_are_told(tmp_path: 
     with pytest.raises(StartError, match="stand-in does not start: FATAL: there is no hope"):
         service.start()
     assert (tmp_path / "output.log").read_text().count("no hope") == 3
+    assert not service.running()
+
+
+def test_a_start_is_given_up_when_another_thread_stops_it(tmp_path: Path) -> None:
+    """A service that is never ready ends at once, not at the deadline of its start."""
+    service = StandIn(tmp_path, NEVER_READY)
+    with ThreadPoolExecutor(1) as pool:
+        start = pool.submit(service.start)
+        pid = wait_for(lambda: service.pid, "a process")
+        service.stop()
+        with pytest.raises(StartError):
+            start.result(10)
+    assert gone(pid)
     assert not service.running()
 
 

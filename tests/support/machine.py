@@ -1,0 +1,97 @@
+"""The service's own processes on real services, started one by one, so that a test can kill each."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+
+from orders.memory import Memory
+from orders.migrations import migrate
+from orders.settings import Settings, environment
+from support.waiting import wait_for
+
+KILLABLE = Path(__file__).with_name("killable.py")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+class Machine:
+    """One machine: keeper, `ingests` killable ingests, one HTTP worker; restarted by the test, not by themselves."""
+
+    def __init__(self, folder: Path, dsn: str, bootstrap: str, topic: str, ingests: int = 2) -> None:
+        self.folder = folder
+        self.settings = Settings(
+            data_dir=str(folder),
+            http_port=free_port(),
+            kafka_bootstrap=bootstrap,
+            kafka_topic=topic,
+            kafka_group=f"group-{topic}",
+            postgres_dsn=dsn,
+            memory_path=str(folder / "memory"),
+            memory_bytes=16 * 2**20,
+            log_level="error",
+        )
+        self._kinds = ["keep", "serve", *(f"ingest {n}" for n in range(ingests))]
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.http_port}"
+
+    def begin(self) -> None:
+        """Starts everything and waits until it is ready; `end` is called whatever comes of it."""
+        migrate(self.settings.postgres_dsn)
+        Memory.create(Path(self.settings.memory_path), self.settings.memory_bytes).close()
+        for kind in self._kinds:
+            self.start(kind)
+        wait_for(self.is_ready, "the system is ready", 60)
+
+    def end(self) -> None:
+        for process in self._running.values():
+            process.terminate()
+        for process in self._running.values():
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def start(self, kind: str) -> None:
+        variables = os.environ | environment(self.settings)
+        self._running[kind] = subprocess.Popen(self._command(kind), env=variables, stdin=subprocess.DEVNULL)
+
+    def _command(self, kind: str) -> Sequence[str]:
+        if kind.startswith("ingest"):
+            number = kind.split()[1]
+            return [sys.executable, str(KILLABLE), number, str(self.order(kind))]
+        return [sys.executable, "-m", "orders", kind]
+
+    def order(self, kind: str) -> Path:
+        """The file that tells an ingest where to die."""
+        return self.folder / f"die-{kind.replace(' ', '-')}"
+
+    def kill(self, kind: str) -> None:
+        """Ends a process with SIGKILL, now."""
+        self._running[kind].send_signal(signal.SIGKILL)
+
+    def await_end(self, kind: str, seconds: float) -> bool:
+        """Whether the process ended within `seconds`."""
+        with suppress(subprocess.TimeoutExpired):
+            self._running[kind].wait(seconds)
+        return self._running[kind].poll() is not None
+
+    def is_ready(self) -> bool:
+        for kind, process in self._running.items():
+            assert process.poll() is None, f"{kind} ended with status {process.returncode}"
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        return False
