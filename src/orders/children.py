@@ -25,7 +25,7 @@ KILLED_SECONDS = 1.0
 class Restarts:
     """When what ended is started again: later and later while it ends soon after each start."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock = monotonic) -> None:
         self._clock = clock
         self._waits = backoff()
         self._started_at = clock()
@@ -56,13 +56,12 @@ class Child:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         inherited: Sequence[int],
-        clock: Clock = monotonic,
     ) -> None:
         self.kind = kind
         self._command = [sys.executable, "-m", "orders", kind, *arguments]
         self._environment = environment
         self._inherited = inherited
-        self._restarts = Restarts(clock)
+        self._restarts = Restarts()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -128,15 +127,13 @@ class Embedded:
     It stands between the service and who is told of its progress: there a start is given up when it is to stop.
     """
 
-    def __init__(
-        self, kind: str, name: str, service: Service, report: Progress, stop: Stop, clock: Clock = monotonic
-    ) -> None:
+    def __init__(self, kind: str, name: str, service: Service, report: Progress, stop: Stop) -> None:
         self.kind = kind
         self.name = name
         self._service = service
         self._report = report
         self._stop = stop
-        self._restarts = Restarts(clock)
+        self._restarts = Restarts()
         self._starting: threading.Thread | None = None
         self._failure: BaseException | None = None
 

@@ -83,6 +83,7 @@ class Memory:
     def open(cls, path: Path, clock: Clock = monotonic) -> Self:
         """Opens what `create` made, once per process. Raises `StartError`."""
         try:
+            path.stat()  # LMDB would make a file that is not there
             env = _environment(path, 0)
             return cls(env, Trees.open(env, create=False), clock)
         except FAILED as error:
@@ -255,7 +256,6 @@ def _environment(path: Path, map_size: int) -> lmdb.Environment:
         str(path),
         map_size=map_size,
         subdir=False,
-        create=map_size > 0,
         mode=0o600,
         max_dbs=len(Trees._fields),
         max_readers=MAX_READERS,

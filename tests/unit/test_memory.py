@@ -1,0 +1,363 @@
+"""Shared memory on one process and a clock of the test's own: what it keeps, refuses, drops, and how it fails."""
+
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import lmdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orders import memory
+from orders.errors import Away, StartError
+from orders.memory import Change, Memory, Put
+
+MIB = 2**20
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def shared(tmp_path: Path, clock: Clock) -> Iterator[Memory]:
+    made = Memory.create(tmp_path / "memory", 4 * MIB, clock)
+    clock.now += 1
+    yield made
+    made.close()
+
+
+def put(shared: Memory, order_uid: str, version: int, document: bytes = b"{}", as_of: float = 1001.0) -> bool:
+    return shared.put([Put(order_uid, version, document)], as_of) == 1
+
+
+# -- what it keeps --
+
+
+def test_what_was_put_is_served(shared: Memory) -> None:
+    assert put(shared, "a", 1, b'{"order":{}}')
+    assert shared.get(b"a") == b'{"order":{}}'
+
+
+def test_what_was_not_put_is_a_miss(shared: Memory) -> None:
+    """Also where one uid begins like another, or is nothing that LMDB takes for a key."""
+    put(shared, "abc", 1)
+    assert [shared.get(uid) for uid in (b"ab", b"abcd", b"", b"x" * 5000)] == [None] * 4
+
+
+def test_an_entry_of_another_order_is_not_served(shared: Memory) -> None:
+    """Should a number ever lead to another order's entry, its uid tells."""
+    put(shared, "a", 1)
+    with shared._env.begin(write=True) as txn:
+        number = txn.get(b"a", b"", shared._numbers)
+        txn.put(b"b", number, db=shared._numbers)
+        txn.put(b"aa", number, db=shared._numbers)
+    assert [shared.get(uid) for uid in (b"b", b"aa")] == [None, None]
+
+
+def test_a_newer_version_takes_the_place_of_an_older_one(shared: Memory) -> None:
+    assert [put(shared, "a", version, b"%d" % version) for version in (2, 1, 2, 3)] == [True, False, False, True]
+    assert (shared.get(b"a"), shared.stats().documents) == (b"3", 1)
+
+
+def test_a_document_that_would_drive_out_too_much_is_not_kept(shared: Memory) -> None:
+    assert not put(shared, "a", 1, b"x" * (MIB + 1))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    batches=st.lists(
+        st.lists(st.tuples(st.integers(0, 300), st.integers(100, 100_000)), min_size=1, max_size=20), max_size=12
+    )
+)
+def test_the_newest_documents_stay_within_the_budget(
+    batches: list[list[tuple[int, int]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """After any puts the pages in use keep the budget, and what is there are the newest, without a gap."""
+    shared = Memory.create(tmp_path_factory.mktemp("budget") / "memory", MIB, lambda: 1001.0)
+    puts = [Put(f"order-{n}", 0, b"x" * size) for batch in batches for n, size in batch]
+    newest: dict[str, int] = {}
+    version = 0
+    for batch in batches:
+        numbered = []
+        for put in puts[version : version + len(batch)]:
+            version += 1
+            numbered.append(put._replace(version=version))
+            newest.pop(put.order_uid, None)
+            newest[put.order_uid] = len(put.document)
+        assert shared.put(numbered, 1002.0) == len(numbered)
+        assert shared.stats().used <= MIB
+    there = [uid for uid in newest if shared.get(uid.encode()) is not None]
+    assert there == list(newest)[len(newest) - len(there) :]
+    assert len(there) == len(newest) or sum(newest[uid] for uid in there) > MIB // 3
+    shared.close()
+
+
+# -- the file --
+
+
+def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "memory"
+    Memory.create(path, MIB).close()
+    modes = [stat.S_IMODE(p.stat().st_mode) for p in (path.parent, path, path.with_name("memory-lock"))]
+    assert modes == [0o700, 0o600, 0o600]
+
+
+def test_open_finds_what_create_made(tmp_path: Path) -> None:
+    """Budget, identity and documents are in the file."""
+    made = Memory.create(tmp_path / "memory", 20 * MIB, lambda: 1.0)
+    made.put([Put("a", 1, b"{}")], 2.0)
+    identity = made.identity
+    made.close()
+    opened = Memory.open(tmp_path / "memory")
+    assert (opened.get(b"a"), opened.stats().budget, opened.identity) == (b"{}", 20 * MIB, identity)
+    assert opened._env.info()["map_size"] == 40 * MIB
+    opened.close()
+
+
+def test_a_memory_is_made_once_and_opened_only_where_one_is(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="cannot be opened"):
+        Memory.open(tmp_path / "memory")
+    Memory.create(tmp_path / "memory", MIB).close()
+    with pytest.raises(StartError, match="cannot be made"):
+        Memory.create(tmp_path / "memory", MIB)
+
+
+# -- marks, floors, time --
+
+
+def test_a_change_of_a_known_order_goes_mark_commit_settle(shared: Memory, clock: Clock) -> None:
+    """From the mark until settle nothing is served or put; afterwards the new bytes are."""
+    put(shared, "a", 1)
+    shared.mark(["a"], 7)
+    assert (shared.get(b"a"), put(shared, "a", 1)) == (None, False)
+    shared.settle([Change("a", 2, b"new")], 7, clock.now)
+    assert (shared.get(b"a"), put(shared, "a", 1)) == (b"new", False)
+
+
+def test_after_a_rollback_the_order_may_be_put_again(shared: Memory) -> None:
+    shared.mark(["a"], 7)
+    shared.unmark(["a"], 7)
+    assert put(shared, "a", 1)
+    assert shared.stats().floors == 0
+
+
+def test_a_mark_of_a_dead_ingest_expires_though_others_work_on(shared: Memory, clock: Clock) -> None:
+    """At most a minute of reads from PostgreSQL, however often the order is changed meanwhile."""
+    shared.mark(["a"], 7)
+    for _ in range(4):
+        clock.now += 20
+        shared.mark(["a"], 8)
+        shared.settle([Change("a", 1, b"{}")], 8, clock.now)
+    assert shared.get(b"a") is not None
+
+
+def test_what_is_put_after_30_seconds_is_refused(shared: Memory, clock: Clock) -> None:
+    clock.now = 1031.0
+    assert [put(shared, "a", 1, as_of=as_of) for as_of in (1001.0, 1001.1)] == [False, True]
+
+
+def test_time_is_looked_at_inside_the_write_transaction(shared: Memory, clock: Clock) -> None:
+    """A put that had to wait for the writer lock for too long is refused."""
+    started = threading.Event()
+
+    def late() -> None:
+        started.set()
+        put(shared, "a", 1, as_of=1001.0)
+
+    thread = threading.Thread(target=late)
+    with shared._env.begin(write=True):
+        thread.start()
+        started.wait()
+        clock.now += 31
+    thread.join()
+    assert shared.get(b"a") is None
+
+
+def test_other_machines_changes_drop_older_entries_only(shared: Memory) -> None:
+    put(shared, "a", 1)
+    put(shared, "b", 2)
+    shared.raise_floors([("a", 2), ("b", 2)])
+    assert (shared.get(b"a"), shared.get(b"b")) == (None, b"{}")
+    assert [put(shared, "a", 1), put(shared, "a", 2)] == [False, True]
+
+
+def test_sweep_drops_what_expired_and_only_that(shared: Memory, clock: Clock) -> None:
+    shared.raise_floors([("a", 2)])
+    shared.mark(["b"], 7)
+    clock.now += 40
+    shared.raise_floors([("c", 2)])
+    clock.now += 21
+    shared.sweep()
+    assert shared.stats().floors == 1
+
+
+def test_too_many_floors_empty_memory_and_ask_for_a_restore(shared: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOST_FLOORS", 2)
+    shared.end_restore(shared.begin_restore())
+    shared.raise_floors([(uid, 1) for uid in "ab"])
+    shared.sweep()
+    assert not shared.restore_wanted()
+    shared.mark(["c"], 7)
+    shared.sweep()
+    assert shared.restore_wanted()
+    assert shared.stats().floors == 1  # the mark: an ingest is at work
+
+
+# -- restore --
+
+
+def test_a_restore_puts_what_it_read_long_ago(shared: Memory, clock: Clock) -> None:
+    """And no mark or floor expires while it goes on."""
+    token = shared.begin_restore()
+    shared.mark(["b"], 7)
+    shared.raise_floors([("c", 5)])
+    clock.now += 1000
+    shared.sweep()
+    assert shared.restore([Put(uid, 1, b"{}") for uid in "abc"], token)
+    assert [shared.get(uid) is not None for uid in (b"a", b"b", b"c")] == [True, False, False]
+
+
+def test_an_emptying_ends_a_restore(shared: Memory) -> None:
+    """Also at the same reading of the clock; the old keeper can neither put nor say that it is done."""
+    token = shared.begin_restore()
+    shared.empty()
+    assert not shared.restore([Put("a", 1, b"{}")], token)
+    shared.end_restore(token)
+    assert (shared.get(b"a"), shared.restore_wanted()) == (None, True)
+
+
+def test_a_restore_is_wanted_until_one_came_to_its_end(shared: Memory) -> None:
+    wanted = [shared.restore_wanted()]
+    token = shared.begin_restore()
+    wanted.append(shared.restore_wanted())
+    shared.end_restore(token)
+    wanted.append(shared.restore_wanted())
+    shared.empty()
+    wanted.append(shared.restore_wanted())
+    assert wanted == [True, True, False, True]
+
+
+# -- failures --
+
+
+def pinned(shared: Memory) -> "lmdb.Transaction[bytes]":
+    """A reader that stands still, so that the pages of all later changes stay in use until the map is full."""
+    reader = shared._env.begin()
+    chunk = [Put(f"order-{n}", 0, b"x" * 50_000) for n in range(20)]
+    version = 1
+    while shared.put([p._replace(version=version) for p in chunk], 1001.0):
+        version += 1
+    return reader
+
+
+def test_a_full_map_drops_puts_and_heals_with_room(shared: Memory, clock: Clock) -> None:
+    reader = pinned(shared)
+    assert not put(shared, "a", 1, b"x" * 500_000)
+    shared.settle([Change("a", 1, b"x" * 500_000)], 7, clock.now)
+    assert shared.restore([Put("b", 1, b"x" * 500_000)], 1000.0)
+    assert shared.get(b"a") is None
+    reader.abort()
+    assert put(shared, "c", 1, b"x" * 500_000)
+
+
+def test_where_marks_cannot_be_kept_ingest_hears_of_it(shared: Memory) -> None:
+    """Marks that do not fit, even into an emptied memory, are `Away`: no COMMIT may follow."""
+    reader = pinned(shared)
+    many = [f"{n:0100}" for n in range(50_000)]
+    with pytest.raises(Away, match="shared memory"):
+        shared.mark(many, 7)
+    reader.abort()
+    shared.mark(many[:1000], 7)
+
+
+class Failing:
+    """A `_write` that fails so many times."""
+
+    def __init__(self, shared: Memory, times: int) -> None:
+        self.write = shared._write
+        self.times = times
+
+    def __call__(self, change: object) -> object:
+        if self.times:
+            self.times -= 1
+            raise lmdb.MapFullError("full")
+        return self.write(change)  # type: ignore[arg-type]
+
+
+def test_a_mark_that_fails_empties_memory_and_is_tried_once_more(
+    shared: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(shared, "other", 1)
+    monkeypatch.setattr(shared, "_write", Failing(shared, 1))
+    shared.mark(["a"], 7)
+    assert (shared.get(b"other"), put(shared, "a", 1, as_of=1002.0)) == (None, False)
+
+
+def test_a_failing_file_is_away_for_whoever_relies_on_it(shared: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing at all for puts and notices."""
+    monkeypatch.setattr(shared, "_write", Failing(shared, 100))
+    for change in (shared.empty, shared.begin_restore, lambda: shared.raise_floors([("a", 1)])):
+        with pytest.raises(Away, match="shared memory"):
+            change()
+    assert not put(shared, "a", 1)
+    shared.unmark(["a"], 7)
+    shared.settle([Change("a", 1, b"{}")], 7, 1001.0)
+    shared.post("keeper", b"{}")
+    assert shared.board() == {}
+
+
+def test_settle_without_room_for_the_bytes_still_raises_the_floor(
+    shared: Memory, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared.mark(["a"], 7)
+    monkeypatch.setattr(shared, "_write", Failing(shared, 1))
+    shared.settle([Change("a", 2, b"{}")], 7, clock.now)
+    assert shared.get(b"a") is None
+    assert [put(shared, "a", 1), put(shared, "a", 2)] == [False, True]
+
+
+def test_appending_out_of_order_is_a_drop(shared: Memory) -> None:
+    """LMDB stores nothing then and only says so; the whole put is taken back."""
+    put(shared, "a", 1)
+    with shared._env.begin(write=True) as txn:
+        shared._trees.save(txn, shared._state()._replace(next_number=1))
+    assert not put(shared, "b", 2)
+    assert (shared.get(b"a"), shared.get(b"b")) == (b"{}", None)
+
+
+def test_a_closed_memory_serves_nothing(tmp_path: Path) -> None:
+    shared = Memory.create(tmp_path / "memory", MIB, lambda: 1.0)
+    shared.put([Put("a", 1, b"{}")], 2.0)
+    shared.close()
+    assert shared.get(b"a") is None
+    assert shared.put([Put("a", 2, b"{}")], 2.0) == 0
+
+
+# -- board and figures --
+
+
+def test_the_board_holds_the_last_notice_of_each_name(shared: Memory) -> None:
+    shared.post("ingest:0", b'{"partitions":[0]}')
+    shared.post("keeper", b"{}")
+    shared.post("ingest:0", b'{"partitions":[0,1]}')
+    assert shared.board() == {"ingest:0": b'{"partitions":[0,1]}', "keeper": b"{}"}
+
+
+def test_stats_count_documents_floors_and_pages(shared: Memory) -> None:
+    put(shared, "a", 1, b"x" * 100_000)
+    shared.mark(["b"], 7)
+    documents, floors, used, budget = shared.stats()
+    assert (documents, floors, budget) == (1, 1, 4 * MIB)
+    assert 100_000 < used < 150_000
