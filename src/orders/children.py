@@ -175,13 +175,19 @@ class Embedded:
         return True
 
     def tend(self) -> bool:
-        """Begins another start when the service ended and its time has come; whether it did."""
-        if (self._starting and self._starting.is_alive()) or self._service.running():
-            return False
-        if not self._restarts.due(self.kind, str(self._failure or "by itself")):
+        """Begins another start when the service ended and its time has come; whether one began or is through."""
+        if self._starting:
+            return self._is_through(self._starting)
+        if self._service.running() or not self._restarts.due(self.kind, str(self._failure or "by itself")):
             return False
         self._restarts.started()
         self.start()
+        return True
+
+    def _is_through(self, starting: threading.Thread) -> bool:
+        if starting.is_alive():
+            return False
+        self._starting = None
         return True
 
     def stop(self, seconds: float) -> None:

@@ -154,9 +154,10 @@ def sample(count: int, seed: int) -> None:
 @settings_of("send")
 @click.argument("file", type=click.File("rb"))
 def send(file: IO[bytes], **given: Any) -> None:
-    """Send orders from FILE, one JSON object per line (`-`: from standard input), to Kafka.
+    """Send the orders of a file to Kafka.
 
-    Lines go as they are, keyed by their order_uid where it can be read; what is wrong with one becomes a dead letter.
+    FILE has one JSON object per line; `-` is standard input. Lines go as they are, keyed by their order_uid where it
+    can be read; what is wrong with one becomes a dead letter.
     """
     from orders import client
 

@@ -17,6 +17,8 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from orders.timing import Clock, monotonic
+
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 FRAMES = 8
 
@@ -44,6 +46,23 @@ class Through(logging.Handler):
         structlog.get_logger().log(record.levelno, record.name, text=record.getMessage(), exc_info=record.exc_info)
 
 
+class Sparse(logging.Filter):
+    """Lets one record through in a while: Kafka's client says every second that the brokers are still away."""
+
+    def __init__(self, seconds: float = 30.0, clock: Clock = monotonic) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._clock = clock
+        self._next = clock()
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - whatever it says
+        """Whether it goes through."""
+        if self._clock() < self._next:
+            return False
+        self._next = self._clock() + self._seconds
+        return True
+
+
 def configure(process: str, level: str, form: str, stream: TextIO = sys.stderr) -> None:
     """Sets up the logs of this process; `form` is `console` (in colour on a terminal, see no-color.org) or `json`."""
     structlog.configure(
@@ -59,6 +78,9 @@ def configure(process: str, level: str, form: str, stream: TextIO = sys.stderr) 
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=max(LEVELS[level], logging.WARNING), handlers=[Through()], force=True)
+    kafka = logging.getLogger("librdkafka")
+    kafka.setLevel(logging.ERROR)  # its warnings are of tries that it makes again by itself
+    kafka.filters = [Sparse()]
     logging.captureWarnings(True)
 
 

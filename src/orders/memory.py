@@ -6,7 +6,6 @@ layout in `trees`. PostgreSQL is the truth; so a put that fails is dropped, and 
 """
 
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,7 +18,7 @@ import lmdb
 from orders import marks
 from orders.errors import Away, StartError
 from orders.timing import Clock, monotonic
-from orders.trees import IDENTITY, Change, Put, State, Trees, Work, document_of, size
+from orders.trees import Change, Put, State, Trees, Work, document_of, size
 
 __all__ = ["Change", "Memory", "Put", "Stats"]
 
@@ -58,7 +57,7 @@ class Memory:
         self._trees = trees
         self._clock = clock
         with env.begin() as txn:
-            self.identity = txn.get(IDENTITY, b"", trees.meta).decode()
+            self.identity = trees.identity(txn)
         # What `get` needs, one attribute away.
         self._begin = env.begin
         self._numbers = trees.numbers
@@ -71,13 +70,9 @@ class Memory:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             env = _environment(path, max(2 * budget, LEAST_MAP))
-            trees = Trees.open(env, create=True)
-            with env.begin(write=True) as txn:
-                trees.save(txn, State(budget, emptied_at=clock()))
-                txn.put(IDENTITY, secrets.token_hex(8).encode(), db=trees.meta)
+            return cls(env, Trees.create(env, State(budget, emptied_at=clock())), clock)
         except FAILED as error:
             raise StartError(f"the shared memory {path} cannot be made: {error}") from error
-        return cls(env, trees, clock)
 
     @classmethod
     def open(cls, path: Path, clock: Clock = monotonic) -> Self:
@@ -85,7 +80,7 @@ class Memory:
         try:
             path.stat()  # LMDB would make a file that is not there
             env = _environment(path, 0)
-            return cls(env, Trees.open(env, create=False), clock)
+            return cls(env, Trees.open(env), clock)
         except FAILED as error:
             raise StartError(f"the shared memory {path} cannot be opened: {error}") from error
 

@@ -10,6 +10,7 @@ Appending makes full pages: 1.35 bytes of file for a byte of document, where one
 
 from collections.abc import Callable, Iterable, Iterator
 from math import inf, nextafter
+from secrets import token_hex
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -80,14 +81,27 @@ class Trees(NamedTuple):
     meta: "_Database"
 
     @classmethod
-    def open(cls, env: lmdb.Environment, *, create: bool) -> Self:
-        return cls(*(env.open_db(name.encode(), create=create) for name in cls._fields))
+    def open(cls, env: lmdb.Environment) -> Self:
+        return cls(*(env.open_db(name.encode(), create=False) for name in cls._fields))
+
+    @classmethod
+    def create(cls, env: lmdb.Environment, state: State) -> Self:
+        """In one transaction, so that nobody opens them half made."""
+        with env.begin(write=True) as txn:
+            trees = cls(*(env.open_db(name.encode(), txn) for name in cls._fields))
+            trees.save(txn, state)
+            txn.put(IDENTITY, token_hex(8).encode(), db=trees.meta)
+        return trees
 
     def state(self, txn: "Txn") -> State:
         return State(*_STATE.unpack(txn.get(STATE, b"", self.meta)))
 
     def save(self, txn: "Txn", state: State) -> None:
         txn.put(STATE, _STATE.pack(*state), db=self.meta)
+
+    def identity(self, txn: "Txn") -> str:
+        """Names this memory among those of other machines."""
+        return txn.get(IDENTITY, b"", self.meta).decode()
 
     def used(self, txn: "Txn") -> int:
         """Bytes of the pages that hold documents and their numbers."""

@@ -67,13 +67,13 @@ def shared(tmp_path: Path) -> Iterator[Memory]:
 
 
 @pytest.fixture
-def start(shared: Memory, tmp_path: Path) -> Iterator[Start]:
+def start(shared: Memory) -> Iterator[Start]:
     """Starts a process that opens the same memory and runs a script; all are killed at the end."""
     with ExitStack() as stack:
 
         def started(script: str) -> "subprocess.Popen[str]":
             process = subprocess.Popen(
-                [sys.executable, "-c", PRELUDE + script, str(tmp_path / "memory")],
+                [sys.executable, "-c", PRELUDE + script, shared._env.path()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

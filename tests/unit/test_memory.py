@@ -185,6 +185,21 @@ def test_time_is_looked_at_inside_the_write_transaction(shared: Memory, clock: C
     assert shared.get(b"a") is None
 
 
+def test_one_thread_reads_while_another_puts(shared: Memory) -> None:
+    """What is read is whole, and versions only rise."""
+    versions = range(1, 300)
+    thread = threading.Thread(target=lambda: [put(shared, "a", v, b"%d" % v * 500) for v in versions])
+    thread.start()
+    seen = []
+    while thread.is_alive():
+        if document := shared.get(b"a"):
+            seen.append(document)
+    thread.join()
+    read = [next(v for v in versions if document == b"%d" % v * 500) for document in seen]
+    assert read == sorted(read)
+    assert shared.get(b"a") == b"299" * 500
+
+
 def test_other_machines_changes_drop_older_entries_only(shared: Memory) -> None:
     put(shared, "a", 1)
     put(shared, "b", 2)

@@ -6,6 +6,7 @@ are right, so that an interrupted download, or two at once, leave nothing broken
 
 import hashlib
 import os
+import ssl
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -153,6 +154,10 @@ def from_maven() -> Fetch:
         from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415 - as above
     except ImportError:
         raise StartError("jgo is missing, which fetches Kafka's jars: pip install 'orders[embedded]'") from None
+    # The system's certificates, as pip takes them: behind a company's proxy those that `requests` brings do not do.
+    system = ssl.get_default_verify_paths()
+    if certificates := system.cafile or system.capath:
+        os.environ.setdefault("REQUESTS_CA_BUNDLE", certificates)
     mirrors = GlobalSettings.load().repositories
 
     def fetch(jar: Jar, folder: Path, advance: Advance) -> None:
