@@ -23,10 +23,14 @@ LOG_LINES = 25
 def main(kinds: list[str]) -> None:
     if sys.platform == "linux" and platform.libc_ver()[0] != "glibc":
         raise SystemExit("orders needs a Linux with glibc (Kafka's client has no build for others): not Alpine")
+    if os.pathsep in str(ROOT):
+        raise SystemExit(f"orders cannot live in a directory with {os.pathsep!r} in its name: {ROOT}")
     try:
         bring_in_step(kinds)
     except OSError as error:
         raise SystemExit(f"orders cannot write its Python packages: {error.strerror}: {error.filename}") from None
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"orders could not make {VENV}: {' '.join(error.cmd)} failed") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 

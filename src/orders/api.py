@@ -6,6 +6,7 @@ import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from html import escape
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, cast
 
@@ -176,7 +177,8 @@ async def get_readyz(request: AnyRequest) -> Answer:
 
 def page() -> tuple[bytes, Mapping[str, str]]:
     """The page and a policy that allows its own style and nothing else."""
-    html = files("orders").joinpath("web/index.html").read_bytes()
+    order = escape(files("orders").joinpath("original.json").read_text("utf-8").strip(), quote=False)
+    html = files("orders").joinpath("web/index.html").read_text("utf-8").replace("{{ order }}", order).encode()
     style = re.search(rb"<style>(.*?)</style>", html, re.DOTALL)
     digest = b64encode(hashlib.sha256(style[1] if style else b"").digest()).decode()
     sources = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:"

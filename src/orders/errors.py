@@ -4,6 +4,7 @@ OrdersError
 ├── Away            something is away (PostgreSQL, Kafka, memory): keep everything, try again later
 ├── SetupWrong      the set-up is wrong: stop consuming, say so, go on when mended
 ├── Rejected        PostgreSQL would not take what a transaction holds; trial finds the record to blame
+│   └── Collided    another transaction was at the same order: the same again passes, no record is to blame
 ├── PositionsMoved  the stored positions are not where a batch begins: nothing is written, read again from them
 ├── UsageError      the caller's mistake: one sentence with the next step, exit status 2
 └── StartError      a service could not be started or is not ours: one sentence, exit status 1
@@ -27,6 +28,10 @@ class SetupWrong(OrdersError):
 
 class Rejected(OrdersError):
     """A transaction failed for what it holds: its halves are tried until the record to blame stands alone."""
+
+
+class Collided(Rejected):
+    """Two transactions made the same order at the same time; the one that failed finds it when it tries again."""
 
 
 class PositionsMoved(OrdersError):

@@ -6,16 +6,19 @@ LISTEN needs a direct connection to PostgreSQL; through a transaction pool notic
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import structlog
+from msgspec import Meta, Struct
 from psycopg import IsolationLevel
 
 from orders.errors import OrdersError
 from orders.memory import Memory, Put
-from orders.order import Row, document, text
+from orders.order import Row, Uid, document, text
 from orders.postgres import Connection, connect, queries, translated
 from orders.settings import Settings
 from orders.timing import Clock, backoff, monotonic
@@ -25,6 +28,7 @@ log = structlog.get_logger()
 CHANNEL = "orders_changed"
 LISTEN_SECONDS = 1.0
 PRUNE_SECONDS = 60.0
+PRUNED_AT_ONCE = 10_000
 HEARTBEAT_SECONDS = 5.0
 RESTORE_CHUNK = 500
 SAMPLED = 200
@@ -39,6 +43,18 @@ RESTORE_TYPES = (
     *["int8", "int8"],
 )
 WIDTH = len(Row._fields)
+
+Version = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class Notice(Struct, frozen=True):
+    """What a transaction tells the keepers: who knows already, and the orders that it changed."""
+
+    memory: str
+    changes: list[tuple[Uid, Version]]
+
+
+read_notice = msgspec.json.Decoder(Notice).decode
 
 
 class Keeper:
@@ -56,7 +72,9 @@ class Keeper:
         self._stopping = stopping
         self._clock = clock
         self._identity: str | None = None
-        """Which database memory was true to, and how far, when it was last heard of."""
+        """Which database memory was true to, and how far: all notices up to there were heard."""
+        self._read: str | None = None
+        """The same as last read; its notices may still be on their way."""
         self._restored = 0
         self._pruned_at = 0.0
         self._beat_at = 0.0
@@ -67,8 +85,8 @@ class Keeper:
         while not self._stopping():
             try:
                 with self._connect() as connection, translated():
-                    self._session(connection)
                     waits = backoff()
+                    self._session(connection)
             except OrdersError as error:
                 log.warning("keeper_waits", reason=str(error))
                 self._post("waiting", self._restored, reason=str(error))
@@ -77,7 +95,8 @@ class Keeper:
     def _idle(self, seconds: float) -> None:
         until = self._clock() + seconds
         while not self._stopping() and self._clock() < until:
-            self._look_after()
+            with suppress(OrdersError):
+                self._look_after()
             time.sleep(min(0.2, seconds))
 
     def _session(self, connection: Connection) -> None:
@@ -97,21 +116,30 @@ class Keeper:
         self._look_after()
         now = self._clock()
         if now - self._beat_at >= HEARTBEAT_SECONDS:
-            self._identity = self._read_identity(connection)
+            self._identity, self._read = self._read, self._read_identity(connection)
             self._beat_at = now
             self._post("ready", self._restored)
-        if now - self._pruned_at >= PRUNE_SECONDS:
-            connection.execute(queries["prune_outcomes"])
+        if now - self._pruned_at >= PRUNE_SECONDS and self._prune(connection):
             self._pruned_at = now
+
+    def _prune(self, connection: Connection) -> bool:
+        """Whether all old outcomes are gone; a part at a time, so that nothing waits long."""
+        return connection.execute(queries["prune_outcomes"], {"most": PRUNED_AT_ONCE}).rowcount < PRUNED_AT_ONCE
 
     def _hear(self, connection: Connection, seconds: float) -> None:
         for notice in connection.notifies(timeout=seconds):
             self._take(notice.payload)
 
     def _take(self, payload: str) -> None:
-        notice = json.loads(payload)
-        if notice["memory"] != self._memory.identity:
-            self._memory.raise_floors([(order_uid, version) for order_uid, version in notice["changes"]])
+        try:
+            notice = read_notice(payload)
+        except (msgspec.MsgspecError, RecursionError):
+            # A later release may say it otherwise; what it changed is not known, so nothing of memory is.
+            log.warning("notice_unreadable")
+            return self._memory.empty()
+        if notice.memory != self._memory.identity:
+            self._memory.raise_floors(notice.changes)
+        return None
 
     def _look_after(self) -> None:
         self._memory.clear_dead_readers()
@@ -127,7 +155,7 @@ class Keeper:
         """Empties memory and fills it from one snapshot, oldest order first, while all else goes on."""
         started = self._clock()
         token = self._memory.begin_restore()
-        self._identity = self._read_identity(listening)
+        self._identity = self._read = self._read_identity(listening)
         log.info("restore_begins")
         with self._connect() as reading, translated():
             reading.isolation_level = IsolationLevel.REPEATABLE_READ

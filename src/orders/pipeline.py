@@ -13,7 +13,7 @@ import structlog
 from orders import consumer as kafka
 from orders import decoder, sample
 from orders.batcher import Batcher, halves, with_content
-from orders.errors import Away, OrdersError, PositionsMoved, Rejected, SetupWrong
+from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected, SetupWrong
 from orders.fold import fold, uids_of
 from orders.memory import Change, Memory, Put
 from orders.order import Content, document
@@ -125,6 +125,8 @@ class Writer:
 
     def _blame(self, batch: Batch, topic_id: str, reason: Rejected) -> None:
         """A record failed alone, twice: it is bad if a probe passes, else the set-up is wrong."""
+        if isinstance(reason, Collided):
+            raise Away(str(reason)) from reason
         entry = batch.entries[0]
         if isinstance(entry.content, Invalid):
             raise SetupWrong(f"PostgreSQL does not take a dead letter: {reason}") from reason
@@ -138,6 +140,7 @@ class Writer:
         try:
             with self._store.transaction(topic_id) as transaction, undone():
                 transaction.write(transaction.number(fold([entry], {}, topic_id)))
+                transaction.check()
         except Rejected as error:
             raise SetupWrong(f"PostgreSQL takes no order at all: {error}") from error
 

@@ -11,16 +11,20 @@ from psycopg import IsolationLevel
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import Error
 
-from orders.errors import Away, OrdersError, Rejected, SetupWrong
+from orders.errors import Away, Collided, OrdersError, Rejected, SetupWrong
 
 CONNECT_SECONDS = 5
 NETWORK_SECONDS = 10
 """How long sent bytes may stay unacknowledged, and a silent peer unnoticed."""
 
-AWAY = ("08", "53", "57", "40", "55P03", "58", "25006")
+AWAY = ("08", "53", "57", "40", "55P03", "58", "25")
 """SQLSTATE classes and codes of an outage (PostgreSQL manual, appendix A): nothing is wrong with what was sent."""
-SETUP = ("42", "28", "3D", "3F", "0A")
-"""SQLSTATE classes of a wrong set-up: objects, rights, logins, databases, schemas, features."""
+SETUP = ("42", "28", "3D", "3F", "0A", "26", "XX")
+"""SQLSTATE classes of a wrong set-up: objects, rights, logins, databases, schemas, features, damaged files."""
+NOTICES = "async.c"
+"""PostgreSQL's source file whose errors mean that the queue of notices is full: somebody listens and does not read."""
+UNIQUE_VIOLATION, ORDERS_KEY = "23505", "orders_pkey"
+"""What a transaction meets that did not see an order which another one was just making."""
 SETUP_AT_CONNECT = re.compile(r"authentication failed|does not exist|no pg_hba|permission denied|not permitted")
 """libpq gives no SQLSTATE for a refused connection; a server that speaks another language counts as away."""
 
@@ -38,7 +42,7 @@ queries: Mapping[str, LiteralString] = _load(files("orders").joinpath("sql/queri
 
 
 def conninfo(dsn: str, application: str) -> str:
-    """The connection string with our time-outs, except those that `dsn` sets itself."""
+    """The connection string with our time-outs, except those that `dsn` sets itself; text travels as UTF-8."""
     ours: dict[str, str | int] = {
         "connect_timeout": CONNECT_SECONDS,
         "tcp_user_timeout": NETWORK_SECONDS * 1000,
@@ -52,7 +56,7 @@ def conninfo(dsn: str, application: str) -> str:
     except psycopg.ProgrammingError as error:
         raise SetupWrong("the PostgreSQL connection string cannot be read; see ORDERS_POSTGRES_DSN") from error
     wanted = {name: value for name, value in ours.items() if name not in given}
-    return make_conninfo(dsn, **wanted)
+    return make_conninfo(dsn, **wanted, client_encoding="UTF8")
 
 
 def connect(dsn: str, application: str, *, statement_seconds: float = 30) -> Connection:
@@ -69,6 +73,7 @@ def connect(dsn: str, application: str, *, statement_seconds: float = 30) -> Con
             "lock_timeout": "10s",
             "idle_in_transaction_session_timeout": "10s",
             "timezone": "UTC",  # the first and the last hours that a datetime holds exist in UTC only
+            "plan_cache_mode": "force_custom_plan",  # a plan made on an empty table would scan it when it is full
         }
         for name, limit in limits.items():
             connection.execute("select set_config(%s, %s, false)", (name, limit))
@@ -89,7 +94,9 @@ def verdict(error: Error) -> OrdersError:
             return Rejected(f"the PostgreSQL driver refused a value ({type(error).__name__})")
         return Away("PostgreSQL cannot be reached")
     what = f"SQLSTATE {state}, {type(error).__name__}"
-    if state.startswith(AWAY):
+    if state == UNIQUE_VIOLATION and error.diag.constraint_name == ORDERS_KEY:
+        return Collided(f"another transaction made the same order ({what})")
+    if state.startswith(AWAY) or error.diag.source_file == NOTICES:
         return Away(f"PostgreSQL is away or busy ({what})")
     if state.startswith(SETUP):
         return SetupWrong(f"PostgreSQL's set-up does not fit ({what}): {error.diag.message_primary}")

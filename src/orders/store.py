@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from orders.errors import PositionsMoved
+from orders.errors import Away, PositionsMoved, SetupWrong
 from orders.fold import Created, Decided, Folded, Known, Origin, Replaced
 from orders.order import Row
 from orders.postgres import Connection, queries, translated
@@ -77,9 +77,9 @@ class Store:
         try:
             with translated():
                 yield connection
-        except BaseException:
-            if connection.closed or connection.broken:
-                self.close()
+        except BaseException as error:
+            if connection.closed or isinstance(error, Away | SetupWrong):
+                self.close()  # a new one may lead to a server that took over
             raise
 
     @contextmanager
@@ -122,10 +122,12 @@ class Transaction:
 
     def known(self, uids: Sequence[str]) -> dict[str, Known]:
         """Stored orders among `uids`, locked."""
-        rows = self._connection.execute(queries["known_orders"], {"uids": uids}, binary=True).fetchall()
-        width = len(Row._fields)
-        found = (Known(Row._make(r[:width]), r[width], r[width + 1], Origin(*r[width + 2 :])) for r in rows)
-        return {known.row.order_uid: known for known in found}
+        known: dict[str, Known] = {}
+        while uids:
+            rows = self._connection.execute(queries["known_orders"], {"uids": uids}, binary=True).fetchall()
+            known |= {order_uid: known_of(values) for order_uid, *values in rows if values[0] is not None}
+            uids = [order_uid for order_uid, *values in rows if values[0] is None]
+        return known
 
     def number(self, folded: Folded) -> Plan:
         """Draws the ids and versions that a folded batch needs."""
@@ -183,6 +185,10 @@ class Transaction:
             for d in plan.replies
         ]
 
+    def check(self) -> None:
+        """Checks now what a COMMIT would check: constraints that are deferred."""
+        self._connection.execute("set constraints all immediate")
+
     def advance(self, spans: Mapping[int, Span]) -> None:
         """Moves the partitions to the ends of their spans."""
         with self._connection.cursor() as cursor:
@@ -201,6 +207,11 @@ def undone() -> Iterator[None]:
     """Ends the transaction around it without a commit, and without an error."""
     yield
     raise psycopg.Rollback
+
+
+def known_of(values: Sequence[Any]) -> Known:
+    width = len(Row._fields)
+    return Known(Row._make(values[:width]), values[width], values[width + 1], Origin(*values[width + 2 :]))
 
 
 def above(drawn: int, known: Known | None) -> int:

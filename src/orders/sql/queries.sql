@@ -9,14 +9,21 @@ where topic_id = %(topic_id)s and partition = any(%(partitions)s)
 order by partition for update
 
 -- name: known_orders
--- The rows that a batch meets, locked in the order of their uids.
-select order_uid, track_number, entry, delivery_name, delivery_phone, delivery_zip, delivery_city, delivery_address,
-       delivery_region, delivery_email, payment_transaction, payment_request_id, payment_currency, payment_provider,
-       payment_amount, payment_dt, payment_bank, payment_delivery_cost, payment_goods_total, payment_custom_fee,
-       items::text, locale, internal_signature, customer_id, delivery_service, shardkey, sm_id, date_created,
-       oof_shard, extra::text, id, version, topic_id, partition, "offset"
-from orders where order_uid = any(%(uids)s)
-order by order_uid for update
+-- The rows that a batch meets, locked in the order of their uids. Where another transaction wrote a row anew while
+-- this one waited for its lock, the uid stands alone: the row was seen, is gone, and is to be asked for again.
+with locked as (
+    select order_uid, track_number, entry, delivery_name, delivery_phone, delivery_zip, delivery_city,
+           delivery_address, delivery_region, delivery_email, payment_transaction, payment_request_id,
+           payment_currency, payment_provider, payment_amount, payment_dt, payment_bank, payment_delivery_cost,
+           payment_goods_total, payment_custom_fee, items::text, locale, internal_signature, customer_id,
+           delivery_service, shardkey, sm_id, date_created, oof_shard, extra::text, id, version, topic_id, partition,
+           "offset"
+    from orders where order_uid = any(%(uids)s)
+    order by order_uid for update
+)
+select seen.order_uid, locked.*
+from (select order_uid from orders where order_uid = any(%(uids)s)) as seen
+left join locked on locked.order_uid = seen.order_uid
 
 -- name: draw_ids
 -- Numbers for the new orders of a batch, ascending.
@@ -92,8 +99,11 @@ copy (
 ) to stdout (format binary)
 
 -- name: prune_outcomes
--- Forgets outcomes that nobody waits for any more.
-delete from outcomes where at < now() - interval '10 minutes'
+-- Forgets outcomes that nobody waits for any more, so many at a time.
+delete from outcomes where (topic_id, partition, "offset") in (
+    select topic_id, partition, "offset" from outcomes
+    where at < now() - interval '10 minutes' order by at limit %(most)s for update skip locked
+)
 
 -- name: identity
 -- Which database this is and what it holds: the system, its timeline, the positions.

@@ -1,0 +1,134 @@
+"""Keeping processes running: when they are started again, and that they end when they are asked to, or have to."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from orders.children import STEADY_SECONDS, Child, Embedded, Restarts, stop_all, wait_until_up
+from orders.embedded import Progress, Silent
+from orders.errors import StartError
+from orders.stopping import Stop, Stopped
+from support.waiting import wait_for
+
+
+class Hand:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def waits(restarts: Restarts, clock: Hand) -> float:
+    """Ends it now; how long until it is started again."""
+    ended = clock.now
+    while not restarts.due("kind", "status 1"):
+        clock.now += 0.01
+    restarts.started()
+    return clock.now - ended
+
+
+def test_what_ends_again_and_again_is_started_later_and_later() -> None:
+    clock = Hand()
+    restarts = Restarts(clock)
+    seen = [waits(restarts, clock) for _ in range(10)]
+    assert seen[0] <= 0.11
+    assert 2.5 <= seen[-1] <= 5.01
+    clock.now += STEADY_SECONDS
+    assert waits(restarts, clock) <= 0.11
+
+
+def child(code: str) -> Child:
+    """A child that runs Python code instead of a command of ours."""
+    made = Child("serve", [], dict(os.environ), [])
+    made._command = [sys.executable, "-c", code]
+    made.start()
+    return made
+
+
+def test_a_child_that_ended_is_started_again() -> None:
+    made = child("import threading; threading.Event().wait()")
+    first = made.process
+    assert first
+    assert not made.tend()
+    os.kill(first.pid, signal.SIGKILL)
+    wait_for(made.tend)
+    assert made.process not in (None, first)
+    stop_all([made], 5)
+    assert made.process is None
+
+
+def test_children_of_one_kind_stop_together_and_who_does_not_listen_is_killed() -> None:
+    deaf = "import signal, threading; signal.signal(signal.SIGTERM, signal.SIG_IGN); threading.Event().wait()"
+    children = [child(deaf), child("import threading; threading.Event().wait()")]
+    began = time.monotonic()
+    stop_all(children, 0.2)
+    assert time.monotonic() - began < 5
+    assert [each.process for each in children] == [None, None]
+
+
+class Service:
+    """An embedded service that starts and ends as it is told."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.up = False
+        self.pid: int | None = None
+        self.starts = 0
+
+    def running(self) -> bool:
+        return self.up
+
+    def start(self, report: Progress | None = None) -> None:
+        self.starts += 1
+        assert report
+        report.step("starting")
+        if self.failure:
+            raise self.failure
+        self.up = True
+
+    def stop(self) -> None:
+        self.up = False
+
+
+def embedded(service: Service, stop: Stop) -> Embedded:
+    return Embedded("kafka", "Kafka", service, Silent(), stop)
+
+
+def test_services_start_together_and_each_is_told_when_it_is_up() -> None:
+    services, stop = [Service(), Service()], Stop()
+    told: list[Embedded] = []
+    kept = [embedded(service, stop) for service in services]
+    wait_until_up(kept, stop, told.append)
+    assert all(service.up for service in services)
+    assert set(told) == set(kept)
+
+
+def test_a_service_that_cannot_start_says_why() -> None:
+    with pytest.raises(StartError, match="no jars"):
+        wait_until_up([embedded(Service(StartError("no jars")), Stop())], Stop(), print)
+
+
+def test_a_start_is_given_up_when_everything_stops() -> None:
+    stop = Stop()
+    stop.begin()
+    with pytest.raises(Stopped):
+        wait_until_up([embedded(Service(), stop)], stop, print)
+
+
+def test_a_service_that_ended_is_started_again_also_after_a_start_that_failed() -> None:
+    service, stop = Service(), Stop()
+    kept = embedded(service, stop)
+    wait_until_up([kept], stop, lambda _: None)
+    service.up, service.failure = False, StartError("the port is taken")
+    wait_for(lambda: (kept.tend(), service.starts > 1)[1])
+    service.failure = None
+    wait_for(lambda: (kept.tend(), service.up)[1])
+    assert service.starts >= 3
+    kept.stop(1)
+    assert not service.up

@@ -1,0 +1,86 @@
+"""What the commands read and show: lines to records, keys, health, dead letters."""
+
+import io
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orders import client
+from orders.client import DeadLetter, Part, Ready, records, shown
+from orders.errors import StartError
+from orders.place import bind, url_of
+
+LINES = st.lists(
+    st.one_of(st.binary(max_size=30), st.sampled_from([b'{"order_uid":"a"}', b'{"order_uid":""}', b"[" * 99]))
+)
+
+
+@given(LINES)
+def test_every_line_that_is_not_empty_goes_as_it_is(lines: list[bytes]) -> None:
+    text = b"\n".join(lines)
+    sent = [value for _, value in records(io.BytesIO(text))]
+    assert sent == [line.strip() for line in text.split(b"\n") if line.strip()]
+    assert client.count_lines(io.BytesIO(text)) == len(sent)
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        (b'{"order_uid":"b563","more":[1]}', b"b563"),
+        ('{"order_uid":"юг"}'.encode(), "юг".encode()),
+        (b'{"order_uid":""}', None),
+        (b'{"order_uid":7}', None),
+        (b'{"order_uid":"b563"', None),
+        (b'["order_uid"]', None),
+        (b'{"order_uid":"\xff"}', None),
+        (b'{"x":' + b"[" * 5000, None),
+    ],
+)
+def test_a_line_is_keyed_by_its_order_uid_where_it_has_one(line: bytes, key: bytes | None) -> None:
+    assert list(records(io.BytesIO(line))) == [(key, line)]
+
+
+def test_a_pipe_is_not_counted() -> None:
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    assert client.count_lines(Pipe(b"1\n2\n")) is None
+
+
+@given(st.binary(max_size=400))
+def test_a_key_is_shown_cut_and_without_control_characters(key: bytes) -> None:
+    text = shown(key)
+    assert text is not None
+    assert text.isprintable()
+    assert len(text) < 10 * client.KEY_MOST
+    assert shown(None) is None
+
+
+def test_nobody_who_answers_is_one_sentence_and_no_health() -> None:
+    with bind("127.0.0.1", 0) as listening:
+        url = url_of(listening)
+    with pytest.raises(StartError, match=f"^nothing answers at {url}: start it with `orders run`$"):
+        client.fetch(url, "/livez")
+    assert client.ask_ready(url).missing == "http: nothing answers"
+
+
+def test_what_is_missing_names_each_part_with_its_reason() -> None:
+    parts = {"postgres": Part(ok=True), "lag": Part(reason="too far behind"), "restore": Part(reason="under way")}
+    assert Ready(parts=parts).missing == "lag: too far behind; restore: under way"
+
+
+def test_a_dead_letter_is_one_line() -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    letter = DeadLetter(1, "orders", 2, 30, at, at, None, "Expected `int`, got `str`", "$.sm_id")
+    assert client.dead_letter_text(letter) == (
+        "2026-01-02 03:04:05  orders[2]@30  key -  $.sm_id: Expected `int`, got `str`"
+    )
+    assert json.loads(client.as_json(letter))["offset"] == 30
+
+
+def test_a_document_for_the_eye_is_the_same_json() -> None:
+    assert json.loads(client.indented('{"a":"юг"}'.encode())) == {"a": "юг"}

@@ -1,0 +1,60 @@
+"""The state file: what another command finds of a running system, and what it must not hold."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
+
+from orders import state
+from orders.errors import UsageError
+from orders.settings import Settings
+from orders.state import Process, State, alive, joined, process_of, require
+
+OURS = process_of("run", os.getpid())
+
+
+def test_what_is_saved_is_found_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    saved = State((OURS,), "http://127.0.0.1:1", {"kafka_topic": "orders"}, "")
+    state.save(tmp_path, saved)
+    assert state.load(tmp_path) == saved
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+    assert (tmp_path / "state.json").stat().st_mode & 0o777 == 0o600
+    state.forget(tmp_path)
+    state.forget(tmp_path)
+    assert state.load(tmp_path) == State()
+
+
+@given(st.binary(max_size=60))
+def test_a_state_that_cannot_be_read_counts_as_none(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    folder = tmp_path_factory.mktemp("state")
+    (folder / "state.json").write_bytes(content)
+    assert state.load(folder).processes == ()
+
+
+def test_a_pid_that_belongs_to_another_process_by_now_is_not_alive() -> None:
+    assert alive([OURS]) == [OURS]
+    assert alive([Process("run", os.getpid(), OURS.created - 60)]) == []
+    assert alive([process_of("run", 2**22 + 1)]) == []
+
+
+def test_a_command_that_joins_takes_what_is_not_given_from_the_system(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("se'cret\n")
+    running = {"kafka_topic": "theirs", "http_port": 1, "postgres_dsn": "postgresql://orders@127.0.0.1:5/orders"}
+    state.save(tmp_path, State((OURS,), "", running, str(tmp_path / "password")))
+    settings = joined({"ORDERS_DATA_DIR": str(tmp_path), "ORDERS_HTTP_PORT": "2"}, {})
+    assert (settings.kafka_topic, settings.http_port) == ("theirs", 2)
+    assert conninfo_to_dict(settings.postgres_dsn)["password"] == "se'cret"
+    assert joined({"ORDERS_DATA_DIR": str(tmp_path)}, {"kafka_topic": "ours"}).kafka_topic == "ours"
+
+
+def test_the_settings_of_a_system_that_is_gone_are_not_taken(tmp_path: Path) -> None:
+    state.save(tmp_path, State((Process("run", 2**22 + 1, 0.0),), "", {"kafka_topic": "theirs"}, ""))
+    assert joined({"ORDERS_DATA_DIR": str(tmp_path)}, {}).kafka_topic == "orders"
+
+
+def test_what_is_needed_and_nowhere_to_be_found_is_named() -> None:
+    with pytest.raises(UsageError, match=r"start it with `orders run`, or give --kafka-bootstrap and --memory-path$"):
+        require(Settings(postgres_dsn="x"), "postgres_dsn", "kafka_bootstrap", "memory_path")

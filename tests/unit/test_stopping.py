@@ -1,0 +1,97 @@
+"""Asking a process to stop: signals, shares of the time for it, and the end of a parent."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orders.stopping import SIGNALS, STOP_SECONDS, Stop, Stopped
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Puts back what the process does with signals."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class Hand:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_ends_the_wait_and_every_later_one() -> None:
+    stop = Stop()
+    stop.listen()
+    assert not stop.wait(0)
+    stop.check()
+    signal.raise_signal(signal.SIGTERM)
+    assert stop()
+    assert stop.wait(60)
+    assert stop.wait(60)
+    with pytest.raises(Stopped):
+        stop.check()
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_that_was_ignored_stays_ignored() -> None:
+    # What nohup does with SIGHUP.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = Stop()
+    stop.listen()
+    signal.raise_signal(signal.SIGHUP)
+    assert not stop()
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_second_signal_leaves_no_time() -> None:
+    stop = Stop(Hand())
+    stop.listen()
+    signal.raise_signal(signal.SIGINT)
+    assert stop.left(0.5) == pytest.approx(STOP_SECONDS / 2)
+    signal.raise_signal(signal.SIGINT)
+    assert stop.left(1.0) == 0
+
+
+@given(st.floats(0, 1), st.floats(0, 30))
+def test_what_is_left_runs_from_the_beginning_of_the_stop_and_never_below_zero(share: float, passed: float) -> None:
+    clock = Hand()
+    stop = Stop(clock)
+    stop.begin()
+    clock.now += passed
+    stop.begin()
+    assert stop.left(share) == pytest.approx(max(share * STOP_SECONDS - passed, 0), abs=1e-6)
+    assert stop.begun
+    assert not stop()
+
+
+def test_a_process_ends_with_its_parent() -> None:
+    code = "import sys, threading; from orders.stopping import *; end_with(int(sys.argv[1])); threading.Event().wait()"
+    ours, theirs = os.pipe()
+    with subprocess.Popen([sys.executable, "-c", code, str(ours)], pass_fds=[ours]) as child:
+        os.close(ours)
+        assert child.poll() is None
+        os.close(theirs)
+        assert child.wait(10) == 1
+
+
+def test_a_process_ends_by_the_signal_that_it_obeys() -> None:
+    code = "from orders.stopping import *; s = Stop(); s.listen(); print('!', flush=True); s.wait(60); s.obey()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == -signal.SIGTERM
