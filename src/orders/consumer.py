@@ -5,7 +5,7 @@ Like `producer` and `topic` it knows the Kafka client. All callbacks run inside 
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import structlog
 from confluent_kafka import (
@@ -29,6 +29,15 @@ REQUEST_SECONDS = 5.0
 CONSUME_MOST = 500
 """Most messages taken at once: more gains nothing, and each holds 1.5 KB until it is a record."""
 BEYOND_ERRORS = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001 - as above
+UNREADABLE_ERRORS = (
+    KafkaError._BAD_MSG,  # noqa: SLF001 - as above
+    KafkaError._BAD_COMPRESSION,  # noqa: SLF001 - as above
+    KafkaError._NOT_IMPLEMENTED,  # noqa: SLF001 - as above; a codec that the client lacks
+    KafkaError.INVALID_MSG,
+    KafkaError.MSG_SIZE_TOO_LARGE,
+)
+"""The client skips what these are about, or asks for it for ever."""
+DECIDE = "decide where to go on and set the partition's row in table positions"
 GROUP_PROTOCOLS = {
     "classic": {"partition.assignment.strategy": "cooperative-sticky"},
     "consumer": {"group.remote.assignor": "uniform"},
@@ -52,6 +61,13 @@ class Owner(Protocol):
     def lost(self, partitions: Iterable[int]) -> None: ...
 
 
+class Stop(NamedTuple):
+    """Why a partition is not read on, until its stored position is no longer this one; None: it was not read yet."""
+
+    position: int | None
+    reason: str
+
+
 def consumer_config(
     *, bootstrap: str, group: str, member: str, protocol: str, session_seconds: float, queue_bytes: int
 ) -> dict[str, Any]:
@@ -65,6 +81,7 @@ def consumer_config(
         "auto.offset.reset": "error",  # any other value skips silently where retention has passed us
         "queued.max.messages.kbytes": max(queue_bytes // 1024, 1),
         "queued.min.messages": 10_000,
+        "check.crcs": True,  # else what a disk made of a record is taken for it
         "fetch.message.max.bytes": 2**20,
         "fetch.wait.max.ms": 100,
         "reconnect.backoff.max.ms": 1000,
@@ -92,6 +109,8 @@ class OrderConsumer:
         self._owner = owner
         self._assigned: set[int] = set()
         self._unplaced: set[int] = set()
+        self._placed: set[int] = set()
+        self._stops: dict[int, Stop] = {}
         self._held = False
         self.trouble: OrdersError | None = None
         self.topic_id = ""
@@ -104,29 +123,49 @@ class OrderConsumer:
 
     def poll(self, wait: float) -> list[Record]:
         """Records that are there, after at most `wait` seconds for the first; raises `SetupWrong`."""
+        try:
+            messages = self._take(wait)
+        except KafkaException as error:
+            raise ended(error.args[0]) from None
+        return [record_of(message) for message in messages if not self._failed(message)]
+
+    def _take(self, wait: float) -> list[Message]:
         first = self._consumer.poll(wait)
         if first is None:
             return []
-        messages = [first, *self._consumer.consume(CONSUME_MOST, 0)]
-        return [record_of(message) for message in messages if not self._failed(message)]
+        self._placed.clear()
+        more = self._consumer.consume(CONSUME_MOST, 0)
+        # A partition that went and came back meanwhile begins anew; what was read of it before would leave a gap.
+        return more if first.partition() in self._placed else [first, *more]
 
     def _failed(self, message: Message) -> bool:
         error = message.error()
         if error is None:
             return False
-        if error.fatal():
-            raise KafkaException(error)
+        if error.code() == KafkaError._FATAL:  # noqa: SLF001 - as above; `fatal()` says no, and polling would go on
+            raise ended(error)
+        log.warning("kafka_error", reason=error.name(), partition=message.partition())
         if error.code() in BEYOND_ERRORS:
-            self._unplace([message.partition() or 0], SetupWrong(self._beyond(message.partition() or 0)))
+            self._stop(message.partition() or 0, self._beyond(message.partition() or 0))
+        elif error.code() in UNREADABLE_ERRORS:
+            self._stop(message.partition() or 0, self._unreadable(message, error))
         elif isinstance(wrong := verdict(error, self._topic), SetupWrong):
             self.trouble = wrong
         return True
 
+    def _stop(self, partition: int, reason: str) -> None:
+        self._stops[partition] = Stop(None, reason)
+        self._unplace([partition], SetupWrong(reason))
+
     def _beyond(self, partition: int) -> str:
         return (
-            f"the stored position of {self._topic}/{partition} is outside of what Kafka holds: retention has passed "
-            "it, or the log went back; decide where to go on and set the partition's row in table positions"
+            f"the stored position of {self._topic}/{partition} was outside of what Kafka holds: retention has passed "
+            f"it, or the log went back; {DECIDE}"
         )
+
+    def _unreadable(self, message: Message, error: KafkaError) -> str:
+        place = f"{self._topic}/{message.partition()} at offset {message.offset()}"
+        return f"what Kafka holds in {place} cannot be read ({error.name()}); {DECIDE}"
 
     # -- assignment --
 
@@ -149,6 +188,7 @@ class OrderConsumer:
         log.info("partitions_revoked", partitions=numbers)
 
     def _tell(self, found: Mapping[int, int]) -> None:
+        self._placed.update(found)
         for partition, position in found.items():
             self._owner.placed(partition, position)
         self.mirror(found)
@@ -157,6 +197,8 @@ class OrderConsumer:
         """Tries again to find positions that could not be told; `trouble` says what is in the way."""
         waiting = sorted(self._unplaced)
         found = self._try_positions(waiting) if waiting else {}
+        if len(found) == len(waiting):
+            self.trouble = None
         if self._start(found):
             self._unplaced.difference_update(found)
             self._tell(found)
@@ -198,33 +240,48 @@ class OrderConsumer:
         self.trouble = trouble or self.trouble
 
     def _try_positions(self, partitions: list[int]) -> dict[int, int]:
+        said, found = str(self.trouble), dict[int, int]()
         try:
             found = self._find_positions(partitions)
         except OrdersError as error:
-            log.warning("positions_unknown", partitions=partitions, reason=str(error))
             self.trouble = error
-            return {}
-        self.trouble = None
+        if len(found) < len(partitions) and str(self.trouble) != said:
+            log.warning("positions_unknown", partitions=partitions, reason=str(self.trouble))
         return found
 
     def _find_positions(self, partitions: list[int]) -> dict[int, int]:
-        self.topic_id = self.read_topic_id()
+        topic_id = self.read_topic_id()
+        if topic_id != self.topic_id:
+            self._stops.clear()
+        self.topic_id = topic_id
         stored = self._positions.positions()
         if stored and not any(topic_id == self.topic_id for topic_id, _ in stored):
             raise SetupWrong(
                 f"topic {self._topic} was made anew: PostgreSQL holds positions of an older topic of that name; "
                 "to read the new one from its start, delete the rows of this topic from table positions"
             )
-        return {n: self._checked(n, stored.get((self.topic_id, n))) for n in partitions}
+        places = {n: self._position(n, stored.get((self.topic_id, n))) for n in partitions}
+        reasons = {n: reason for n, position in places.items() if (reason := self._reason(n, position))}
+        for reason in reasons.values():
+            self.trouble = SetupWrong(reason)
+        return {n: position for n, position in places.items() if n not in reasons}
 
-    def _checked(self, partition: int, position: int | None) -> int:
+    def _position(self, partition: int, stored: int | None) -> int:
+        if stored is not None:
+            return stored
+        self._positions.begin(self.topic_id, partition, self._watermarks(partition)[0])
+        return self._positions.positions()[self.topic_id, partition]
+
+    def _reason(self, partition: int, position: int) -> str:
+        """Why a partition cannot go on from here, or "". A log that went back grows again, past the position."""
         low, high = self._watermarks(partition)
-        if position is None:
-            self._positions.begin(self.topic_id, partition, low)
-            position = self._positions.positions()[self.topic_id, partition]
-        if not low <= position <= high:
-            raise SetupWrong(self._beyond(partition))
-        return position
+        stop = self._stops.pop(partition, None)
+        if stop is None or stop.position not in {None, position}:
+            stop = None if low <= position <= high else Stop(position, self._beyond(partition))
+        if stop is None:
+            return ""
+        self._stops[partition] = stop._replace(position=position)
+        return stop.reason
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
         try:
@@ -273,6 +330,11 @@ class OrderConsumer:
 
     def close(self) -> None:
         self._consumer.close()
+
+
+def ended(error: KafkaError) -> SetupWrong:
+    """What a client cannot get over, such as another one with its member id."""
+    return SetupWrong(f"Kafka's client cannot go on: {error.str()}")
 
 
 def record_of(message: Message) -> Record:

@@ -75,22 +75,21 @@ class Keeper:
         """Which database memory was true to, and how far: all notices up to there were heard."""
         self._read: str | None = None
         """The same as last read; its notices may still be on their way."""
+        self._waits = backoff()
         self._restored = 0
         self._pruned_at = 0.0
         self._beat_at = 0.0
 
     def run(self) -> None:
         """Keeps memory until `stopping`; an outage of PostgreSQL is waited out, memory serves on."""
-        waits = backoff()
         while not self._stopping():
             try:
                 with self._connect() as connection, translated():
-                    waits = backoff()
                     self._session(connection)
             except OrdersError as error:
                 log.warning("keeper_waits", reason=str(error))
                 self._post("waiting", self._restored, reason=str(error))
-                self._idle(next(waits))
+                self._idle(next(self._waits))
 
     def _idle(self, seconds: float) -> None:
         until = self._clock() + seconds
@@ -117,7 +116,9 @@ class Keeper:
         now = self._clock()
         if now - self._beat_at >= HEARTBEAT_SECONDS:
             self._identity, self._read = self._read, self._read_identity(connection)
+            connection.execute(queries["free_notices"])
             self._beat_at = now
+            self._waits = backoff()
             self._post("ready", self._restored)
         if now - self._pruned_at >= PRUNE_SECONDS and self._prune(connection):
             self._pruned_at = now
@@ -154,8 +155,8 @@ class Keeper:
     def _restore(self, listening: Connection) -> None:
         """Empties memory and fills it from one snapshot, oldest order first, while all else goes on."""
         started = self._clock()
+        self._identity = self._read = self._read_identity(listening)  # before memory is emptied: never ahead of it
         token = self._memory.begin_restore()
-        self._identity = self._read = self._read_identity(listening)
         log.info("restore_begins")
         with self._connect() as reading, translated():
             reading.isolation_level = IsolationLevel.REPEATABLE_READ

@@ -28,8 +28,9 @@ log = structlog.get_logger()
 POLL_SECONDS = 0.5
 WATCH_SECONDS = 1.0
 CHECK_SECONDS = 5.0
+STATEMENT_SECONDS = 15.0
 MARK_SECONDS = 10.0
-"""How long a mark may be set before COMMIT is sent: a third of what the rule of marks leaves for both."""
+"""How long a mark may be set before COMMIT is sent; with COMMIT's own time-out it stays below `marks.FRESH`."""
 
 
 class SharedMemory(Protocol):
@@ -291,7 +292,9 @@ def ingest(
 ) -> None:
     """Runs ingest process `number` until `stopping`; the composition root of the write path."""
     memory = Memory.open(Path(settings.memory_path))
-    store = Store(lambda: connect(settings.postgres_dsn, "ingest"), settings.kafka_topic)
+    store = Store(
+        lambda: connect(settings.postgres_dsn, "ingest", statement_seconds=STATEMENT_SECONDS), settings.kafka_topic
+    )
     batcher = Batcher(settings.batch_records, settings.batch_bytes, settings.batch_age)
     loop = Ingest(f"ingest:{number}", batcher, Writer(store, memory, at=at), memory)
     config = kafka.consumer_config(

@@ -22,7 +22,7 @@ AWAY = ("08", "53", "57", "40", "55P03", "58", "25")
 SETUP = ("42", "28", "3D", "3F", "0A", "26", "XX")
 """SQLSTATE classes of a wrong set-up: objects, rights, logins, databases, schemas, features, damaged files."""
 NOTICES = "async.c"
-"""PostgreSQL's source file whose errors mean that the queue of notices is full: somebody listens and does not read."""
+"""PostgreSQL's source file whose errors mean a full queue of notices: somebody listens and does not read."""
 UNIQUE_VIOLATION, ORDERS_KEY = "23505", "orders_pkey"
 """What a transaction meets that did not see an order which another one was just making."""
 SETUP_AT_CONNECT = re.compile(r"authentication failed|does not exist|no pg_hba|permission denied|not permitted")
@@ -85,16 +85,20 @@ def verdict(error: Error) -> OrdersError:
 
     Texts hold PostgreSQL's code and the kind of error, never the server's detail: it quotes values.
     """
-    state = error.sqlstate
-    if state is None:
-        text = str(error)
-        if SETUP_AT_CONNECT.search(text):
-            return SetupWrong(f"PostgreSQL refused the connection: {text.strip().splitlines()[-1]}")
-        if isinstance(error, psycopg.DataError | psycopg.ProgrammingError | psycopg.NotSupportedError):
-            return Rejected(f"the PostgreSQL driver refused a value ({type(error).__name__})")
-        return Away("PostgreSQL cannot be reached")
+    if error.sqlstate is not None:
+        return verdict_of_server(error, error.sqlstate)
+    text = str(error)
+    if SETUP_AT_CONNECT.search(text):
+        return SetupWrong(f"PostgreSQL refused the connection: {text.strip().splitlines()[-1]}")
+    if isinstance(error, psycopg.DataError | psycopg.ProgrammingError | psycopg.NotSupportedError):
+        return Rejected(f"the PostgreSQL driver refused a value ({type(error).__name__})")
+    return Away("PostgreSQL cannot be reached")
+
+
+def verdict_of_server(error: Error, state: str) -> OrdersError:
+    """The same where PostgreSQL itself says what it is."""
     what = f"SQLSTATE {state}, {type(error).__name__}"
-    if state == UNIQUE_VIOLATION and error.diag.constraint_name == ORDERS_KEY:
+    if state == UNIQUE_VIOLATION and (error.diag.constraint_name or "").startswith(ORDERS_KEY):
         return Collided(f"another transaction made the same order ({what})")
     if state.startswith(AWAY) or error.diag.source_file == NOTICES:
         return Away(f"PostgreSQL is away or busy ({what})")

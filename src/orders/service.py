@@ -19,7 +19,7 @@ def serve(settings: Settings, socket_fd: int | None, parent_fd: int | None) -> N
     """Answers HTTP on the socket that is handed over, or on one of its own. Raises `OrdersError`."""
     from orders.serve import serve as serve_http
 
-    begin("serve", settings, parent_fd)
+    begin("serve", settings, parent_fd, "postgres_dsn", "kafka_bootstrap", "memory_path")
     given = bind(settings.http_host, settings.http_port) if socket_fd is None else socket.socket(fileno=socket_fd)
     with given:
         serve_http(settings, [given])
@@ -29,7 +29,7 @@ def ingest(settings: Settings, number: int, parent_fd: int | None) -> None:
     """Takes orders from Kafka into PostgreSQL and memory. Raises `OrdersError`."""
     from orders.pipeline import ingest as take
 
-    begin(f"ingest:{number}", settings, parent_fd)
+    begin(f"ingest:{number}", settings, parent_fd, "postgres_dsn", "kafka_bootstrap", "memory_path")
     until_stopped(lambda stop: take(settings, number, stop))
 
 
@@ -37,17 +37,17 @@ def keep(settings: Settings, parent_fd: int | None) -> None:
     """Keeps memory true, and makes its file where there is none. Raises `OrdersError`."""
     from orders.keeper import keep as keep_memory
 
-    begin("keep", settings, parent_fd)
+    begin("keep", settings, parent_fd, "postgres_dsn", "memory_path")
     if not Path(settings.memory_path).exists():
         Memory.create(Path(settings.memory_path), settings.memory_bytes).close()
     until_stopped(lambda stop: keep_memory(settings, stop))
 
 
-def begin(process: str, settings: Settings, parent_fd: int | None) -> None:
-    """Ties this process to its parent and sets up its logs. Raises `UsageError` when an address is missing."""
+def begin(process: str, settings: Settings, parent_fd: int | None, *needed: str) -> None:
+    """Ties this process to its parent and sets up its logs. Raises `UsageError` when a needed setting is missing."""
     end_with(parent_fd)
     logs.configure(process, settings.log_level, settings.log_format)
-    require(settings, "postgres_dsn", "kafka_bootstrap", "memory_path")
+    require(settings, *needed)
 
 
 def until_stopped(work: Callable[[Stop], None]) -> None:

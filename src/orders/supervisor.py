@@ -34,6 +34,7 @@ AWAY_SECONDS = 30.0
 """How long a given PostgreSQL or Kafka may be away at the start."""
 READY_SECONDS = 30.0
 """How long the start waits for /readyz; after that it says what is missing and goes on."""
+LEFT_SECONDS = 5.0
 SHARES = {"serve": 0.3, "ingest": 0.5, "keep": 0.55, "kafka": 0.75, "postgres": 0.85}
 """By which part of the time for stopping each kind is ended, if need be by force."""
 
@@ -76,29 +77,32 @@ class System:
         self._end_leftovers()
         http = self._held.enter_context(bind(self._settings.http_host, self._settings.http_port))
         self._url = url_of(http)
+        self._held.callback(self._steps.step, "stopped")
         self._held.callback(state.forget, data)
-        self._held.callback(self._stop_all)
-        self._start_services()
-        self._prepare_postgres()
-        self._prepare_topic()
-        self._make_memory()
-        self._start_children(http.fileno())
-        self._wait_until_ready()
-        self._say_where()
-        self._tend()
+        try:
+            self._start_services()
+            self._prepare_postgres()
+            self._prepare_topic()
+            self._make_memory()
+            self._start_children(http.fileno())
+            self._wait_until_ready()
+            self._say_where()
+            self._tend()
+        finally:
+            self._stop.begin()
+            self._steps.step("stopping")
 
     # -- the start, in order --
 
     def _end_leftovers(self) -> None:
         """Ends what a killed supervisor left; an embedded service ends its own."""
         left = [each for each in state.load(self._settings.data).processes if each.kind not in ("kafka", "postgres")]
-        found = [psutil.Process(each.pid) for each in state.alive(left)]
-        if found:
-            self._steps.step(f"ending {len(found)} processes that an earlier start left")
-        for process in found:
-            with suppress(psutil.NoSuchProcess):
+        for each in state.alive(left):
+            self._steps.step(f"ending {each.kind} (process {each.pid}), which an earlier start left")
+            with suppress(psutil.Error):
+                process = psutil.Process(each.pid)
                 process.kill()  # nothing is lost: ingest's state is PostgreSQL's
-        psutil.wait_procs(found, timeout=5)
+                process.wait(LEFT_SECONDS)
 
     def _start_services(self) -> None:
         """PostgreSQL and Kafka at the same time, except those whose address is given."""
@@ -112,6 +116,7 @@ class System:
             kafka = KafkaService(data / "kafka")
             self._services.append(Embedded("kafka", "Kafka", kafka, self._steps, self._stop))
             addresses["kafka_bootstrap"] = lambda: kafka.bootstrap
+        self._held.callback(self._stop_services)
         wait_until_up(self._services, self._stop, lambda service: self._steps.step(f"{service.name} answers"))
         self._settings = replace(self._settings, **{name: known() for name, known in addresses.items()})
         self._embedded = frozenset(addresses)
@@ -157,6 +162,7 @@ class System:
                 for _ in range(self._settings.http_workers)
             ),
         ]
+        self._held.callback(self._stop_children)
         for child in self._children:
             child.start()
             self._stop.check()
@@ -234,13 +240,12 @@ class System:
 
     # -- the end, in order --
 
-    def _stop_all(self) -> None:
-        """HTTP, ingest, keeper, Kafka, PostgreSQL; each has its part of the time."""
-        self._stop.begin()
-        if self._children or self._services:
-            self._steps.step("stopping")
+    def _stop_children(self) -> None:
+        """HTTP, ingest, keeper; each has its part of the time."""
         for kind in ("serve", "ingest", "keep"):
             stop_all([each for each in self._children if each.kind == kind], self._stop.left(SHARES[kind]))
+
+    def _stop_services(self) -> None:
+        """Kafka, then PostgreSQL."""
         for service in sorted(self._services, key=lambda each: each.kind):
             service.stop(self._stop.left(SHARES[service.kind]))
-        self._steps.step("stopped")

@@ -1,13 +1,15 @@
 """A consumer on a real Kafka reads from positions of its own, and says why where it cannot."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from orders.consumer import OrderConsumer, consumer_config
+from orders.embedded.kafka import KafkaService
 from orders.errors import Away, SetupWrong
 from orders.record import Record
 from support.services import MakeTopic
@@ -162,6 +164,98 @@ def test_a_position_outside_of_the_log_stops_the_partition_and_says_so(bench: Be
     wait_for(stopped, "trouble", 20)
     assert "outside of what Kafka holds" in str(consumer.trouble)
     assert 0 not in bench.owner.places
+
+
+def test_a_log_that_went_back_stays_stopped_when_it_has_grown_past_the_position_again(bench: Bench) -> None:
+    """What was written there meanwhile would be skipped; the other partition goes on."""
+    bench.produce(5)
+    consumer = bench.consumer()
+    topic_id = consumer.read_topic_id()
+    bench.stored.kept = {(topic_id, 0): 9, (topic_id, 1): 0}
+    stopped(consumer)
+    bench.produce(10)
+    for _ in range(3):
+        consumer.check()
+    assert isinstance(consumer.trouble, SetupWrong)
+    assert bench.owner.places == {1: 0}
+    bench.stored.kept[topic_id, 0] = 5
+    consumer.check()
+    assert [r.offset for r in records(consumer, 10)] == list(range(5, 15))
+    assert consumer.trouble is None
+
+
+def stopped(consumer: OrderConsumer) -> None:
+    def is_stopped() -> bool:
+        consumer.poll(0.1)
+        return isinstance(consumer.trouble, SetupWrong)
+
+    wait_for(is_stopped, "trouble", 20)
+
+
+def test_what_a_disk_damaged_stops_the_partition_and_is_never_taken_for_a_record(
+    bench: Bench, kafka: KafkaService
+) -> None:
+    for value in (b"first", b"second", b"third"):
+        bench.produce(1, value=value)
+    damage(kafka, bench.topic, b"second")
+    consumer = bench.consumer()
+    stopped(consumer)
+    consumer.check()
+    assert "at offset 1 cannot be read" in str(consumer.trouble)
+    assert 0 not in bench.owner.places
+    bench.stored.kept[consumer.topic_id, 0] = 2
+    consumer.check()
+    assert [r.value for r in records(consumer, 1)] == [b"third"]
+
+
+def damage(kafka: KafkaService, topic: str, value: bytes) -> None:
+    (log,) = (kafka._directory / "data" / f"{topic}-0").glob("*.log")
+    log.write_bytes(log.read_bytes().replace(value, value.swapcase()))
+
+
+def test_a_member_that_another_one_replaced_ends_and_says_so(bench: Bench) -> None:
+    """Its polls would bring nothing for ever."""
+    first = bench.consumer()
+    wait_for(lambda: first.poll(0.1) == [] and first.partitions == [0, 1], "assigned", 20)
+    second = bench.consumer()
+
+    def ended() -> bool:
+        second.poll(0.05)
+        try:
+            return first.poll(0.05) != []
+        except SetupWrong as error:
+            return "fenced" in str(error)
+
+    wait_for(ended, "the end", 20)
+
+
+class WentAndCameBack:
+    """The client, whose partition 0 goes and comes back between the first message of a poll and the others."""
+
+    def __init__(self, consumer: OrderConsumer) -> None:
+        self._consumer = consumer
+        self._client: Consumer = consumer._consumer
+        self._done = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def consume(self, count: int, seconds: float) -> list[Message]:
+        if self._done:
+            return self._client.consume(count, seconds)
+        self._done = True
+        partition = [TopicPartition(self._consumer._topic, 0)]
+        self._consumer._on_revoke(self._client, partition)
+        self._consumer._on_assign(self._client, partition)
+        return []
+
+
+def test_what_was_read_before_a_partition_came_back_is_read_again(bench: Bench) -> None:
+    """Else its offset would stand for those before it, which were forgotten when the partition went."""
+    bench.produce(5)
+    consumer = bench.consumer()
+    consumer._consumer = WentAndCameBack(consumer)  # type: ignore[assignment]  # plays a rebalance
+    assert [r.offset for r in records(consumer, 5)] == [0, 1, 2, 3, 4]
 
 
 def test_a_topic_made_anew_stops_consumption_and_says_what_to_do(bench: Bench) -> None:

@@ -1,17 +1,22 @@
 """The keeper restores memory from one snapshot and hears what other machines changed, on a real PostgreSQL."""
 
+import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import ProgramLimitExceeded
 
 from orders import sample
 from orders.decoder import read
+from orders.embedded.postgres import PostgresService
+from orders.errors import Away
 from orders.keeper import Keeper
-from orders.memory import Memory
+from orders.memory import Memory, Put
 from orders.migrations import migrate
 from orders.order import Content
 from orders.pipeline import Writer
@@ -20,6 +25,7 @@ from orders.record import Batch, Entry, Record, Span
 from orders.store import Store
 from support.entries import TOPIC_ID, delete, upsert
 from support.proxy import LosingProxy
+from support.services import FAST, open_folder
 from support.waiting import wait_for
 
 BUDGET = 4 * 2**20
@@ -59,10 +65,14 @@ class Machine:
 @pytest.fixture
 def dsn(postgres_dsn: str) -> str:
     migrate(postgres_dsn)
-    store = Store(lambda: connect(postgres_dsn, "test"), "orders")
+    begin(postgres_dsn)
+    return postgres_dsn
+
+
+def begin(dsn: str) -> None:
+    store = Store(lambda: connect(dsn, "test"), "orders")
     store.begin(TOPIC_ID, 0, 0)
     store.close()
-    return postgres_dsn
 
 
 @pytest.fixture
@@ -148,10 +158,113 @@ def test_an_unreachable_database_is_waited_for_and_memory_stays(machine: Callabl
     wait_for(lambda: b'"ready"' in here.memory.board().get("keeper", b""), "back", 15)
 
 
-def test_outcomes_that_nobody_waits_for_are_pruned(machine: Callable[..., Machine], dsn: str) -> None:
+@pytest.mark.parametrize(
+    "payload",
+    ["x", "{}", "[" * 5000, '{"memory":"m","changes":5}', '{"memory":"m","changes":[["\\ud800",1]]}']
+    + [json.dumps({"memory": "m", "changes": [change]}) for change in (["u" * 600, 1], ["a", -1], ["a", 2**64])],
+)
+def test_a_notice_that_cannot_be_read_empties_memory_and_it_is_restored(
+    machine: Callable[..., Machine], dsn: str, payload: str
+) -> None:
+    """What it says has changed is not known; the keeper lives."""
+    here = machine()
+    here.write(upsert("a", 1, offset=0))
+    here.keep()
+    restored = here.memory.stats().documents
+    before = here.memory._state().emptied_at
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("select pg_notify('orders_changed', %s)", (payload,))
+    wait_for(lambda: here.memory._state().emptied_at > before and not here.memory.restore_wanted(), "restored", 10)
+    assert here.memory.stats().documents == restored == 1
+
+
+def test_a_change_whose_notice_was_not_heard_yet_does_not_count_as_known(
+    machine: Callable[..., Machine], dsn: str
+) -> None:
+    """The connection is lost right after the positions were read: memory must be restored."""
+    here, there = machine(), machine()
+    here.write(upsert("a", 1, offset=0))
+    keeper = here._keeper
+    with connect(dsn, "keep") as lost:
+        keeper._restore(lost)
+        keeper._look_after = lambda: there.write(upsert("a", 2, offset=1))  # type: ignore[method-assign]  # in between
+        keeper._follow(lost)
+    with connect(dsn, "keep") as anew:
+        assert keeper._identity != keeper._read_identity(anew)
+
+
+def test_what_comes_with_the_answer_of_another_query_is_heard(machine: Callable[..., Machine], dsn: str) -> None:
+    here, there = machine(), machine()
+    here.write(upsert("a", 1, offset=0))
+    with connect(dsn, "keep") as connection:
+        connection.execute("listen orders_changed")
+        there.write(upsert("a", 2, offset=1))
+        here._keeper._read_identity(connection)
+        here._keeper._hear(connection, 0)
+    assert here.memory.get(b"a") is None
+
+
+def test_a_restore_is_left_half_way_when_the_keeper_is_to_stop(machine: Callable[..., Machine], dsn: str) -> None:
+    here = machine()
+    here.write(*entries(1500))
+    restore = here.memory.restore
+
+    def stop_and_restore(puts: Sequence[Put], token: float) -> bool:
+        here._stop.set()
+        return restore(puts, token)
+
+    here.memory.restore = stop_and_restore  # type: ignore[method-assign]  # the moment of stopping
+    here._thread.start()
+    here._thread.join(10)
+    assert not here._thread.is_alive()
+    with psycopg.connect(dsn) as connection:
+        query = "select count(*) from pg_stat_activity where application_name = 'orders keep' and datname = %s"
+        wait_for(lambda: connection.execute(query, (connection.info.dbname,)).fetchone() == (0,), "no connection left")
+
+
+def test_a_full_queue_of_notices_is_an_outage_and_ends_when_its_listener_does(tmp_path: Path) -> None:
+    """PostgreSQL refuses the commit of every batch that notifies; no record is to blame."""
+    with open_folder() as folder, ExitStack() as stack:
+        service = PostgresService(folder / "postgres", FAST | {"max_notify_queue_pages": "64"})
+        service.start()
+        stack.callback(service.stop)
+        migrate(service.dsn)
+        here = Machine(service.dsn, tmp_path / "memory")
+        stack.callback(here.close)
+        begin(service.dsn)
+        here.write(upsert("a", 1, offset=0))
+        with psycopg.connect(service.dsn) as lazy:
+            lazy.execute("listen elsewhere")
+            lazy.commit()
+            lazy.execute("select 1")
+            fill_notices(service.dsn)
+            with pytest.raises(Away, match="54000"):
+                here.write(upsert("a", 2, offset=1))
+        here.keep()
+        wait_for(lambda: is_written(here, upsert("a", 2, offset=1)), "written in the end", 20)
+
+
+def fill_notices(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection, pytest.raises(ProgramLimitExceeded):
+        for number in range(1000):
+            connection.execute("select pg_notify('elsewhere', %s || repeat('x', 7900))", (str(number),))
+
+
+def is_written(machine: Machine, entry: Entry) -> bool:
+    with suppress(Away):
+        machine.write(entry)
+        return True
+    return False
+
+
+def test_outcomes_that_nobody_waits_for_are_pruned_in_parts(
+    machine: Callable[..., Machine], dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orders.keeper.PRUNED_AT_ONCE", 2)
     with psycopg.connect(dsn) as connection:
         connection.execute(
-            "insert into outcomes values ('t', 0, 0, 'created', 'a', 1, null, null, now() - interval '1 h')"
+            "insert into outcomes select 't', 0, n, 'created', 'a', 1, null, null, now() - interval '1 h' "
+            "from generate_series(1, 3) n"
         )
     machine().keep()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from orders.errors import Away
 from orders.keeper import rows_from
 from orders.memory import Memory, Put
 from orders.migrations import migrate
@@ -152,6 +153,51 @@ def test_two_ingests_that_meet_on_one_uid_both_write_it_one_after_the_other(
     assert not second.is_alive()
     assert b'"amount":3' in scene.held()["a"] or (point == "before copy" and not known)
     assert scene.is_true()
+
+
+def test_a_delete_that_waits_for_a_replacement_finds_the_new_row(scene: Scene) -> None:
+    write(scene.writer(lambda _: None), upsert("a", 1, offset=0))
+    second = threading.Thread(target=write, args=(scene.writer(lambda _: None), delete("a", partition=1)))
+
+    def at(point: str) -> None:
+        if point == "before commit":
+            second.start()
+            waiting_for_us(scene.dsn, second)
+
+    write(scene.writer(at), upsert("a", 2, offset=1))
+    second.join(20)
+    assert scene.held() == {}
+    assert scene.memory.get(b"a") is None
+
+
+def test_an_order_that_two_ingests_write_all_the_time_is_nobodys_fault(scene: Scene) -> None:
+    """However often they meet, no record becomes a dead letter."""
+
+    def keep_writing(partition: int) -> None:
+        writer = scene.writer(lambda _: None)
+        for offset in range(100):
+            change = upsert("a", 1000 * partition + offset, partition=partition, offset=offset)
+            write_in_the_end(writer, delete("a", partition=partition, offset=offset) if offset % 4 == 3 else change)
+
+    threads = [threading.Thread(target=keep_writing, args=(partition,)) for partition in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    with psycopg.connect(scene.dsn) as connection:
+        assert connection.execute("select partition, next_offset from positions order by 1").fetchall() == [
+            (0, 100),
+            (1, 100),
+        ]
+        assert connection.execute("select reason from dead_letters").fetchall() == []
+
+
+def write_in_the_end(writer: Writer, entry: Entry) -> None:
+    while True:
+        try:
+            return write(writer, entry)
+        except Away:
+            continue
 
 
 def waiting_for_us(dsn: str, second: threading.Thread) -> None:

@@ -6,18 +6,21 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
+from msgspec import structs
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orders.errors import Away, PositionsMoved, SetupWrong
 from orders.memory import Memory
 from orders.migrations import migrate
-from orders.order import document, text
+from orders.order import Content, document, text
 from orders.pipeline import Writer
-from orders.postgres import connect
+from orders.postgres import Connection, connect
 from orders.record import Batch, Condition, Entry, Record, Span
 from orders.store import Store
 from support.entries import TOPIC_ID, delete, invalid, upsert
 from support.proxy import LosingProxy
+from support.waiting import wait_for
 
 ABSENT = Condition(None)
 
@@ -166,6 +169,55 @@ def test_a_missing_right_is_the_set_ups_fault(bench: Bench) -> None:
     bench.run("alter table orders rename to elsewhere")
     with pytest.raises(SetupWrong, match="42P01"):
         bench.write(upsert("a", offset=0))
+
+
+def test_if_a_check_at_the_commit_takes_no_order_the_set_up_is_wrong(bench: Bench) -> None:
+    bench.run("create function no() returns trigger language plpgsql as 'begin raise check_violation; end'")
+    bench.run(
+        "create constraint trigger no after insert on orders deferrable initially deferred "
+        "for each row execute function no()"
+    )
+    with pytest.raises(SetupWrong, match="takes no order at all"):
+        bench.write(upsert("a", offset=0))
+    assert bench.rows("select * from dead_letters") == []
+
+
+def test_text_travels_as_utf_8_whatever_the_environment_says(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "latin1")
+    good = upsert("a").content
+    assert isinstance(good, Content)
+    bench.write(Entry(Record(0, 0, 1, None, b"{}"), structs.replace(good, row=good.row._replace(entry="Иван"))))
+    assert bench.rows("select entry from orders") == [("Иван",)]
+
+
+def test_a_writer_that_was_stopped_in_its_transaction_blames_nobody(dsn: str, memory: Memory) -> None:
+    """PostgreSQL ends the transaction meanwhile, each time."""
+
+    def impatient() -> Connection:
+        connection = connect(dsn, "test")
+        connection.execute("set idle_in_transaction_session_timeout = '20ms'")
+        return connection
+
+    def at(point: str) -> None:
+        if point == "before copy":
+            wait_for(lambda: bench.rows("select * from pg_stat_activity where state like 'idle in%'") == [])
+
+    store = Store(impatient, "orders")
+    bench = Bench(Writer(store, memory, at=at), memory, dsn)
+    with pytest.raises(Away):
+        bench.write(upsert("a", offset=0))
+    store.close()
+    assert bench.rows("select * from dead_letters") == []
+
+
+def test_a_server_that_only_reads_is_left_for_the_one_that_took_over(bench: Bench) -> None:
+    name = sql.Identifier(str(bench.rows("select current_database()")[0][0]))
+    with psycopg.connect(bench.dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("alter database {} set default_transaction_read_only = on").format(name))
+        with pytest.raises(Away, match="25006"):
+            bench.write(upsert("a", offset=0))
+        connection.execute(sql.SQL("alter database {} reset default_transaction_read_only").format(name))
+    bench.write(upsert("a", offset=0))
 
 
 def test_a_commit_whose_reply_is_lost_is_seen_in_the_positions(dsn: str, memory: Memory) -> None:

@@ -105,6 +105,10 @@ delete from outcomes where (topic_id, partition, "offset") in (
     where at < now() - interval '10 minutes' order by at limit %(most)s for update skip locked
 )
 
+-- name: free_notices
+-- Frees what of the queue of notices was read by all: once it was full, PostgreSQL does so only when asked this.
+select pg_notification_queue_usage()
+
 -- name: identity
 -- Which database this is and what it holds: the system, its timeline, the positions.
 select (select system_identifier from pg_control_system())::text || ' '
