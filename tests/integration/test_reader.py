@@ -142,7 +142,7 @@ def test_connections_that_were_cut_are_replaced(dsn: str, memory: Memory) -> Non
             await asyncio.gather(reader.order("a"), reader.positions())
             with psycopg.connect(dsn, autocommit=True) as connection:
                 connection.execute(
-                    "select pg_terminate_backend(pid) from pg_stat_activity "
+                    "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
                     "where datname = current_database() and pid <> pg_backend_pid()"
                 )
             for _ in range(3):

@@ -23,6 +23,7 @@ from support.proxy import LosingProxy
 from support.waiting import wait_for
 
 ABSENT = Condition(None)
+WAITING = "select * from pg_stat_activity where state = 'idle in transaction' and datname = current_database()"
 
 
 class Bench(NamedTuple):
@@ -187,6 +188,7 @@ def test_text_travels_as_utf_8_whatever_the_environment_says(bench: Bench, monke
     good = upsert("a").content
     assert isinstance(good, Content)
     bench.write(Entry(Record(0, 0, 1, None, b"{}"), structs.replace(good, row=good.row._replace(entry="Иван"))))
+    monkeypatch.delenv("PGCLIENTENCODING")
     assert bench.rows("select entry from orders") == [("Иван",)]
 
 
@@ -200,14 +202,14 @@ def test_a_writer_that_was_stopped_in_its_transaction_blames_nobody(dsn: str, me
 
     def at(point: str) -> None:
         if point == "before copy":
-            wait_for(lambda: bench.rows("select * from pg_stat_activity where state like 'idle in%'") == [])
+            wait_for(lambda: made.rows(WAITING) == [])
 
     store = Store(impatient, "orders")
-    bench = Bench(Writer(store, memory, at=at), memory, dsn)
+    made = Bench(Writer(store, memory, at=at), memory, dsn)
     with pytest.raises(Away):
-        bench.write(upsert("a", offset=0))
+        made.write(upsert("a", offset=0))
     store.close()
-    assert bench.rows("select * from dead_letters") == []
+    assert made.rows("select * from dead_letters") == []
 
 
 def test_a_server_that_only_reads_is_left_for_the_one_that_took_over(bench: Bench) -> None:
