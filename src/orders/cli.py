@@ -13,7 +13,7 @@ from msgspec import Meta
 from orders import __version__
 from orders.errors import OrdersError, UsageError
 from orders.settings import OPTIONS, Settings, load, option, variable
-from orders.state import joined
+from orders.system.state import joined
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -92,7 +92,7 @@ def run(**given: Any) -> None:
 
     PostgreSQL and Kafka are started too, unless an address is given. Ctrl-C stops everything.
     """
-    from orders import supervisor
+    from orders.system import supervisor
 
     supervisor.run(load(os.environ, given))
 
@@ -159,7 +159,7 @@ def send(file: IO[bytes], **given: Any) -> None:
     FILE has one JSON object per line; `-` is standard input. Lines go as they are, keyed by their order_uid where it
     can be read; what is wrong with one becomes a dead letter.
     """
-    from orders import client
+    from orders.system import client
 
     sent, keyless = client.send(joined(os.environ, given), file)
     click.echo(f"{sent} sent" + (f", {keyless} of them without an order_uid" if keyless else ""), err=True)
@@ -174,7 +174,7 @@ def get(uid: str, view: str | None, **given: Any) -> None:
 
     Indented on a terminal; into a pipe or file the bytes are as served. Exit status 1 if there is no such order.
     """
-    from orders import client
+    from orders.system import client
 
     document = client.get(joined(os.environ, given), uid, view)
     sys.stdout.buffer.write(client.indented(document) if sys.stdout.isatty() else document)
@@ -186,7 +186,7 @@ def get(uid: str, view: str | None, **given: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="for programs: one JSON object")
 def status(*, as_json: bool, **given: Any) -> None:
     """Show what runs: processes, addresses, lag, restore. Exit status 1 if nothing does."""
-    from orders import client
+    from orders.system import client
 
     found = client.status(joined(os.environ, given))
     click.echo(client.as_json(found) if as_json else client.status_text(found))
@@ -205,7 +205,7 @@ def dead_letters() -> None:
 @click.option("--json", "as_json", is_flag=True, help="for programs: one JSON object per line")
 def list_dead_letters(*, limit: int, as_json: bool, **given: Any) -> None:
     """Show the newest dead letters: where they stood, their key, what is wrong and where. Never their content."""
-    from orders import client
+    from orders.system import client
 
     letters = client.dead_letters(joined(os.environ, given), limit)
     for letter in letters:

@@ -19,8 +19,9 @@ NETWORK_SECONDS = 10
 
 AWAY = ("08", "53", "57", "40", "55P03", "58", "25")
 """SQLSTATE classes and codes of an outage (PostgreSQL manual, appendix A): nothing is wrong with what was sent."""
-SETUP = ("42", "28", "3D", "3F", "0A", "26", "XX")
-"""SQLSTATE classes of a wrong set-up: objects, rights, logins, databases, schemas, features, damaged files."""
+SETUP = ("42", "28", "3D", "3F", "0A", "26")
+"""SQLSTATE classes of a wrong set-up: objects, rights, logins, databases, schemas, features, statements."""
+DAMAGED = "XX"
 NOTICES = "async.c"
 """PostgreSQL's source file whose errors mean a full queue of notices: somebody listens and does not read."""
 UNIQUE_VIOLATION, ORDERS_KEY = "23505", "orders_pkey"
@@ -104,6 +105,8 @@ def verdict_of_server(error: Error, state: str) -> OrdersError:
         return Away(f"PostgreSQL is away or busy ({what})")
     if state.startswith(SETUP):
         return SetupWrong(f"PostgreSQL's set-up does not fit ({what}): {error.diag.message_primary}")
+    if state.startswith(DAMAGED):
+        return SetupWrong(f"PostgreSQL fails inside, see its log ({what})")
     return Rejected(f"PostgreSQL refused it ({what})")
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from orders import logs
 from orders.memory import Memory
-from orders.place import bind
 from orders.settings import Settings
-from orders.state import require
-from orders.stopping import Stop, end_with
+from orders.system.place import bind
+from orders.system.state import require
+from orders.system.stopping import Stop, end_with
 
 
 def serve(settings: Settings, socket_fd: int | None, parent_fd: int | None) -> None:
     """Answers HTTP on the socket that is handed over, or on one of its own. Raises `OrdersError`."""
-    from orders.serve import serve as serve_http
+    from orders.web.serve import serve as serve_http
 
     begin("serve", settings, parent_fd, "postgres_dsn", "kafka_bootstrap", "memory_path")
     given = bind(settings.http_host, settings.http_port) if socket_fd is None else socket.socket(fileno=socket_fd)

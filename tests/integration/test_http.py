@@ -12,7 +12,6 @@ import psycopg
 import pytest
 
 from orders import sample
-from orders.api import create_app
 from orders.batcher import Batcher
 from orders.consumer import OrderConsumer, consumer_config
 from orders.errors import SetupWrong
@@ -21,10 +20,11 @@ from orders.migrations import migrate
 from orders.pipeline import Ingest, Writer
 from orders.postgres import connect
 from orders.producer import OrderProducer
-from orders.serve import parts
 from orders.settings import Settings
 from orders.store import Store
 from orders.topic import TopicView
+from orders.web.api import create_app
+from orders.web.serve import parts
 from support.waiting import wait_for
 from support.wire import serving
 

@@ -15,11 +15,11 @@ from orders.migrations import migrate
 from orders.order import document
 from orders.pipeline import Writer
 from orders.postgres import connect
-from orders.reader import Reader
 from orders.record import Batch, Condition, Entry, Span
 from orders.store import Store
 from orders.timing import monotonic
-from orders.waiting import Place
+from orders.web.reader import Reader
+from orders.web.waiting import Place
 from support.entries import TOPIC_ID, content, delete, upsert
 from support.proxy import LosingProxy
 from support.waiting import wait_for

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orders.pipeline import ingest
 from orders.settings import load
-from orders.stopping import Stop
+from orders.system.stopping import Stop
 
 
 def main() -> None:

@@ -12,14 +12,14 @@ import uvicorn
 from litestar import Litestar
 from uvicorn.server import ServerState
 
-from orders.api import Parts, create_app, server
-from orders.fastlane import FastLane, Lookup, fast_lane
-from orders.health import Lag, Part, Report, Restore
-from orders.health import Parts as HealthParts
 from orders.order import Content
-from orders.reader import Found
 from orders.record import Outcome
-from orders.waiting import Told
+from orders.web.api import Parts, create_app, server
+from orders.web.fastlane import FastLane, Lookup, fast_lane
+from orders.web.health import Lag, Part, Report, Restore
+from orders.web.health import Parts as HealthParts
+from orders.web.reader import Found
+from orders.web.waiting import Told
 from support.waiting import wait_for
 
 UID = b"b563feg7bdg3286ttjr67siej"

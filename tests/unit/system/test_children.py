@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from orders.children import STEADY_SECONDS, Child, Embedded, Restarts, stop_all, wait_until_up
 from orders.embedded import Progress, Silent
 from orders.errors import StartError
-from orders.stopping import Stop, Stopped
+from orders.system.children import STEADY_SECONDS, Child, Embedded, Restarts, stop_all, wait_until_up
+from orders.system.stopping import Stop, Stopped
 from support.waiting import wait_for
 
 

@@ -12,7 +12,7 @@ from orders.order import Content
 from orders.producer import Delivered, Headers, Report
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.timing import Clock
-from orders.waiting import Outcomes, Place, Told
+from orders.web.waiting import Outcomes, Place, Told
 
 log = structlog.get_logger()
 

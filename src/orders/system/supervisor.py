@@ -11,19 +11,20 @@ import msgspec
 import psutil
 from msgspec.structs import asdict, replace
 
-from orders import logs, state
-from orders.children import Child, Embedded, stop_all, wait_until_up
-from orders.client import Ready, ask_ready
+from orders import logs
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
 from orders.errors import Away, StartError
 from orders.memory import Memory
 from orders.migrations import migrate
-from orders.place import bind, claimed, memory_directory, url_of
 from orders.settings import Settings, environment, without_password
-from orders.state import Process, State, process_of
-from orders.steps import Steps
-from orders.stopping import Stop, Stopped
+from orders.system import state
+from orders.system.children import Child, Embedded, stop_all, wait_until_up
+from orders.system.client import Ready, ask_ready
+from orders.system.place import bind, claimed, memory_directory, url_of
+from orders.system.state import Process, State, process_of
+from orders.system.steps import Steps
+from orders.system.stopping import Stop, Stopped
 from orders.timing import backoff, monotonic
 from orders.topic import TopicView, create_topic
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.stopping import SIGNALS, STOP_SECONDS, Stop, Stopped
+from orders.system.stopping import SIGNALS, STOP_SECONDS, Stop, Stopped
 
 
 @pytest.fixture
@@ -79,7 +79,8 @@ def test_what_is_left_runs_from_the_beginning_of_the_stop_and_never_below_zero(s
 
 
 def test_a_process_ends_with_its_parent() -> None:
-    code = "import sys, threading; from orders.stopping import *; end_with(int(sys.argv[1])); threading.Event().wait()"
+    code = "import sys, threading; from orders.system.stopping import end_with; end_with(int(sys.argv[1]))"
+    code += "; threading.Event().wait()"
     ours, theirs = os.pipe()
     with subprocess.Popen([sys.executable, "-c", code, str(ours)], pass_fds=[ours]) as child:
         os.close(ours)
@@ -89,7 +90,7 @@ def test_a_process_ends_with_its_parent() -> None:
 
 
 def test_a_process_ends_by_the_signal_that_it_obeys() -> None:
-    code = "from orders.stopping import *; s = Stop(); s.listen(); print('!', flush=True); s.wait(60); s.obey()"
+    code = "from orders.system.stopping import *; s = Stop(); s.listen(); print('!', flush=True); s.wait(60); s.obey()"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()

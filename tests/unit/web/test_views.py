@@ -7,7 +7,7 @@ import pytest
 from orders.decoder import decode
 from orders.order import Content, Delivery, Item, Payment, document, encode
 from orders.sample import samples
-from orders.views import OriginalDelivery, OriginalItem, OriginalPayment, original
+from orders.web.views import OriginalDelivery, OriginalItem, OriginalPayment, original
 from support.hostile import TAKEN, Strange
 from support.strategies import parse
 

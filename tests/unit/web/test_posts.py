@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from orders.errors import Away, OrdersError
-from orders.posts import Posts
 from orders.producer import Delivered, Headers, Report
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.timing import monotonic
-from orders.waiting import Outcomes, Place, Told
+from orders.web.posts import Posts
+from orders.web.waiting import Outcomes, Place, Told
 from support.entries import TOPIC_ID, content
 
 CREATED = Told("created", "a", "", "")

@@ -9,14 +9,14 @@ from litestar.testing import TestClient
 from structlog.testing import capture_logs
 
 from orders import sample
-from orders.api import PAGE, Complaints
 from orders.decoder import decode
 from orders.errors import Away, OrdersError, SetupWrong
-from orders.health import Lag, Part, Parts, Report, Restore
 from orders.order import MAX_DOCUMENT_BYTES, Content, document
 from orders.record import Outcome
-from orders.views import original
-from orders.waiting import Told
+from orders.web.api import PAGE, Complaints
+from orders.web.health import Lag, Part, Parts, Report, Restore
+from orders.web.views import original
+from orders.web.waiting import Told
 from support.wire import DOCUMENT, UID, plain_app, told
 
 SAVED = {"message": "Order processed and saved successfully"}

@@ -10,9 +10,9 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 from msgspec import Struct
 
-from orders import state
 from orders.errors import StartError
 from orders.settings import Settings
+from orders.system import state
 
 ANSWER_SECONDS = 10.0
 READY_SECONDS = 5.0
@@ -111,7 +111,7 @@ def send(settings: Settings, lines: IO[bytes]) -> tuple[int, int]:
     Raises `Away` or `SetupWrong`.
     """
     from orders.producer import OrderProducer  # noqa: PLC0415 - Kafka's client, for this command alone
-    from orders.steps import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
+    from orders.system.steps import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
 
     state.require(settings, "kafka_bootstrap")
     producer = OrderProducer(settings.kafka_bootstrap, settings.kafka_topic, DELIVERY_SECONDS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orders.errors import Away
 from orders.timing import monotonic
-from orders.waiting import LONGEST_PAUSE, MOST_KEYS, SHORTEST_PAUSE, Joiner, Outcomes, Place, Told, in_time
+from orders.web.waiting import LONGEST_PAUSE, MOST_KEYS, SHORTEST_PAUSE, Joiner, Outcomes, Place, Told, in_time
 
 CREATED = Told("created", "a", "", "")
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from orders import state
 from orders.errors import UsageError
 from orders.settings import Settings
-from orders.state import Process, State, alive, joined, process_of, require
+from orders.system import state
+from orders.system.state import Process, State, alive, joined, process_of, require
 
 OURS = process_of("run", os.getpid())
 

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from orders.stopping import Stop
+from orders.system.stopping import Stop
 from orders.timing import Clock, monotonic
 
 

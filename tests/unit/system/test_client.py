@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders import client
-from orders.client import DeadLetter, Part, Ready, records, shown
 from orders.errors import StartError
-from orders.place import bind, url_of
+from orders.system import client
+from orders.system.client import DeadLetter, Part, Ready, records, shown
+from orders.system.place import bind, url_of
 
 LINES = st.lists(
     st.one_of(st.binary(max_size=30), st.sampled_from([b'{"order_uid":"a"}', b'{"order_uid":""}', b"[" * 99]))

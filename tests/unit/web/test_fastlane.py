@@ -13,8 +13,8 @@ from litestar import Litestar
 from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from orders import fastlane
-from orders.fastlane import fast_lane
+from orders.web import fastlane
+from orders.web.fastlane import fast_lane
 from support.wire import CLOSE, FAST, HIT, MEMORY, REQUESTS, SLOW, Line, converse, get, plain_app, post
 
 APP: Litestar = plain_app()

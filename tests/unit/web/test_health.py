@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from orders.errors import Away, OrdersError, SetupWrong
-from orders.health import GONE_SECONDS, Health, Part, Report, assignment, lag, restore
 from orders.topic import TopicWatch, View
+from orders.web.health import GONE_SECONDS, Health, Part, Report, assignment, lag, restore
 
 NOW = 100.0
 VIEW = View("t", {0: 10, 1: 20})

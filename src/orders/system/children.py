@@ -11,8 +11,8 @@ from typing import Protocol
 import structlog
 
 from orders.embedded import Download, Progress
-from orders.state import Process, process_of
-from orders.stopping import Stop, Stopped
+from orders.system.state import Process, process_of
+from orders.system.stopping import Stop, Stopped
 from orders.timing import Clock, backoff, monotonic
 
 log = structlog.get_logger()

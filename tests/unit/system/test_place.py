@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from orders import place
 from orders.errors import StartError
-from orders.place import bind, claimed, memory_directory, remove_abandoned, url_of
+from orders.system import place
+from orders.system.place import bind, claimed, memory_directory, remove_abandoned, url_of
 
 
 def test_a_data_directory_has_one_holder_who_is_named(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_memory_lies_in_ram_where_there_is_room_else_with_the_data(
 
 def test_an_abandoned_memory_is_removed_and_a_held_one_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "SHM", tmp_path / "missing")
-    code = f"import os; from orders.place import *; held_directory(Path({str(tmp_path)!r})); os._exit(0)"
+    code = f"import os; from orders.system.place import *; held_directory(Path({str(tmp_path)!r})); os._exit(0)"
     subprocess.run([sys.executable, "-c", code], check=True)
     (abandoned,) = tmp_path.iterdir()
     with memory_directory(tmp_path, 1) as held:

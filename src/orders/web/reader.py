@@ -15,7 +15,7 @@ from orders.memory import Put
 from orders.order import Row
 from orders.postgres import conninfo, queries, translated
 from orders.timing import Clock
-from orders.waiting import Joiner, Place, Told, in_time
+from orders.web.waiting import Joiner, Place, Told, in_time
 
 log = structlog.get_logger()
 

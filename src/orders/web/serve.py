@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from orders.api import Parts, create_app, run_server
-from orders.health import Health
 from orders.memory import Memory
-from orders.posts import Posts
 from orders.producer import OrderProducer
-from orders.reader import Reader
 from orders.settings import Settings
 from orders.timing import monotonic
 from orders.topic import TopicView, TopicWatch
-from orders.waiting import Outcomes
+from orders.web.api import Parts, create_app, run_server
+from orders.web.health import Health
+from orders.web.posts import Posts
+from orders.web.reader import Reader
+from orders.web.waiting import Outcomes
 
 DELIVERY_SHARE = 0.8
 """Part of a POST's deadline within which Kafka must have acknowledged: its failure is told, not guessed."""

@@ -23,14 +23,14 @@ from uvicorn._types import ASGIApplication
 
 from orders.decoder import decode
 from orders.errors import OrdersError
-from orders.fastlane import Lookup, fast_lane
-from orders.health import Report
 from orders.order import MAX_DOCUMENT_BYTES, Content
-from orders.reader import Found
 from orders.record import Invalid
 from orders.timing import Clock, monotonic
-from orders.views import original
-from orders.waiting import Told
+from orders.web.fastlane import Lookup, fast_lane
+from orders.web.health import Report
+from orders.web.reader import Found
+from orders.web.views import original
+from orders.web.waiting import Told
 
 log = structlog.get_logger()
 

@@ -1,0 +1,1 @@
+"""HTTP: the fast lane, the application behind it, and what both stand on."""
