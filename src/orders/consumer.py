@@ -206,14 +206,23 @@ class OrderConsumer:
     def _start(self, places: Mapping[int, int]) -> bool:
         """Goes to `places`, and fetches from there unless held; False where Kafka's client is not ready for it."""
         try:
-            for partition, position in places.items():
-                self._consumer.seek(TopicPartition(self._topic, partition, position))
+            self._go_to([TopicPartition(self._topic, p, position) for p, position in places.items()])
         except KafkaException as error:
             self._unplace(places, Away(f"Kafka cannot seek yet ({error.args[0].name()})"))
             return False
         if not self._held:
             self._consumer.resume(self._named(places))
         return True
+
+    def _go_to(self, places: list[TopicPartition]) -> None:
+        try:
+            for place in places:
+                self._consumer.seek(place)
+        except KafkaException:
+            # The client refuses for good where it gave a partition up, as after its topic was made anew.
+            self._consumer.incremental_unassign(places)
+            self._consumer.incremental_assign(places)
+            self._pause(place.partition for place in places)
 
     def check(self) -> None:
         """Whether this is still the topic that was assigned; to be called every few seconds."""

@@ -1,10 +1,18 @@
 """A consumer on a real Kafka reads from positions of its own, and says why where it cannot."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Message, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -286,6 +294,62 @@ def test_a_topic_made_anew_under_a_running_consumer_is_noticed(bench: Bench) -> 
         return "made anew" in str(consumer.trouble)
 
     wait_for(stopped, "trouble", 20)
+
+
+def test_a_topic_made_anew_is_read_from_its_start_once_that_was_decided(bench: Bench) -> None:
+    """Under a running consumer, whose client may have given the partition up."""
+    bench.produce(3)
+    consumer = bench.consumer()
+    records(consumer, 3)
+    admin = AdminClient({"bootstrap.servers": bench.bootstrap})
+    for future in admin.delete_topics([bench.topic]).values():
+        future.result(10)
+    wait_for(lambda: consumer.poll(0.1) == [] and consumer.trouble, "the client noticed", 30)
+    wait_for(lambda: made_again(admin, bench.topic), "the topic anew")
+
+    def stopped() -> bool:
+        consumer.poll(0.05)
+        consumer.check()
+        return "made anew" in str(consumer.trouble)
+
+    wait_for(stopped, "trouble", 20)
+    bench.stored.kept.clear()
+    bench.produce(2)
+    got: list[Record] = []
+
+    def read_on() -> bool:
+        consumer.check()
+        got.extend(consumer.poll(0.1))
+        return len(got) >= 2
+
+    wait_for(read_on, "the new topic's records", 20)
+    assert [r.offset for r in got] == [0, 1]
+    assert consumer.trouble is None
+
+
+class NoSeek:
+    """Kafka's client in a state in which it refuses to seek."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def seek(self, place: TopicPartition) -> None:
+        raise KafkaException(KafkaError(KafkaError._STATE, f"no seek to {place.offset}"))
+
+
+def test_where_the_client_refuses_to_seek_the_partition_is_assigned_anew(bench: Bench) -> None:
+    bench.produce(3)
+    consumer = bench.consumer()
+    records(consumer, 3)
+    consumer._consumer = cast("Consumer", NoSeek(consumer._consumer))
+    bench.stored.kept[consumer.topic_id, 0] = 1
+    consumer.replace()
+    assert [r.offset for r in records(consumer, 2)] == [1, 2]
+    bench.produce(1)
+    assert [r.offset for r in records(consumer, 1)] == [3]
 
 
 def made_again(admin: AdminClient, topic: str) -> bool:
