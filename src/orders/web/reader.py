@@ -10,7 +10,7 @@ import structlog
 from psycopg_pool import AsyncConnectionPool
 
 from orders import order
-from orders.errors import OrdersError
+from orders.errors import Away, OrdersError
 from orders.memory import Put
 from orders.order import Row
 from orders.postgres import conninfo, queries, translated
@@ -88,7 +88,6 @@ class Reader:
             max_size=connections,
             open=False,
             configure=_configure,
-            check=AsyncConnectionPool.check_connection,
             kwargs={"autocommit": True},
             reconnect_timeout=GIVE_UP_SECONDS,
             name="serve",
@@ -137,10 +136,17 @@ class Reader:
         return await in_time(self._ask(query, values), ANSWER_SECONDS)
 
     async def _ask(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Asks again at once while all that is wrong is that the pool's connections have died unnoticed."""
         with translated():
-            async with self._pool.connection(CONNECT_SECONDS) as connection:
-                cursor = await connection.execute(queries[query], values, binary=True)
-                return await cursor.fetchall()
+            for _ in range(self._pool.max_size + 1):
+                async with self._pool.connection(CONNECT_SECONDS) as connection:
+                    try:
+                        cursor = await connection.execute(queries[query], values, binary=True)
+                        return await cursor.fetchall()
+                    except psycopg.OperationalError:
+                        if not connection.closed:
+                            raise
+        raise Away("PostgreSQL cannot be reached")
 
 
 def _document(row: tuple[Any, ...]) -> bytes:
