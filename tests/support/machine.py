@@ -38,6 +38,7 @@ class Machine:
             postgres_dsn=dsn,
             memory_path=str(folder / "memory"),
             memory_bytes=16 * 2**20,
+            post_deadline=4.0,
             log_level="error",
         )
         self._kinds = ["keep", "serve", *(f"ingest {n}" for n in range(ingests))]
