@@ -30,6 +30,9 @@ NO_RIGHT = frozenset(
 )
 LOGIN = frozenset({KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION})  # noqa: SLF001 - public names
 
+TOPICS = "kafka-topics.sh --bootstrap-server $ORDERS_KAFKA_BOOTSTRAP"
+ACLS = "kafka-acls.sh --bootstrap-server $ORDERS_KAFKA_BOOTSTRAP --add --allow-principal User:… --operation All"
+
 Headers = Sequence[tuple[str, bytes]]
 
 
@@ -47,9 +50,9 @@ def verdict(error: KafkaError, topic: str) -> Away | SetupWrong:
     """Ours for librdkafka's: what is wrong with the set-up comes with the command that mends it."""
     code = error.code()
     if code in UNKNOWN_TOPIC:
-        return SetupWrong(f"topic {topic!r} does not exist; kafka-topics.sh --create --topic {topic} --partitions 4")
+        return SetupWrong(f"topic {topic!r} does not exist; {TOPICS} --create --topic {topic} --partitions 4")
     if code in NO_RIGHT:
-        return SetupWrong(f"no right to topic {topic!r}; kafka-acls.sh --add --operation All --topic {topic}")
+        return SetupWrong(f"no right to topic {topic!r}; {ACLS} --topic {topic}")
     if code in LOGIN:
         return SetupWrong("Kafka refused the login")
     if code == KafkaError.MSG_SIZE_TOO_LARGE:

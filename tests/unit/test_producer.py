@@ -104,8 +104,8 @@ def test_a_producer_that_is_beyond_repair_is_replaced(producer: OrderProducer) -
 @pytest.mark.parametrize(
     ("code", "kind", "word"),
     [
-        (KafkaError.UNKNOWN_TOPIC_OR_PART, SetupWrong, "kafka-topics.sh --create --topic orders"),
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, SetupWrong, "kafka-acls.sh --add"),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, SetupWrong, "--create --topic orders"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, SetupWrong, "kafka-acls.sh"),
         (KafkaError.SASL_AUTHENTICATION_FAILED, SetupWrong, "login"),
         (KafkaError.MSG_SIZE_TOO_LARGE, SetupWrong, "max.message.bytes"),
         (KafkaError._MSG_TIMED_OUT, Away, "away"),
