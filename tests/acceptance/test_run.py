@@ -70,12 +70,19 @@ def test_a_signal_during_the_start_leaves_nothing() -> None:
 
 @pytest.mark.parametrize("kind", ["serve", "ingest", "keep"])
 def test_a_killed_process_is_started_again_and_the_others_stay(system: System, kind: str) -> None:
-    before = {each: system.pids(each) for each in ("serve", "ingest", "keep")}
+    before = wait_for(lambda: all_running(system), "all run")
+    assert before
     os.kill(before[kind][0], signal.SIGKILL)
     wait_for(lambda: system.pids(kind) not in ([], before[kind]), "another process", deadline=10)
     wait_for(lambda: system.status()["ready"], "readiness", deadline=20)
     others = {each: system.pids(each) for each in before if each != kind}
     assert others == {each: pids for each, pids in before.items() if each != kind}
+
+
+def all_running(system: System) -> dict[str, list[int]] | None:
+    """Process ids by kind; None while one of them is about to be started again."""
+    found = {kind: system.pids(kind) for kind in ("serve", "ingest", "keep")}
+    return found if all(found.values()) else None
 
 
 def test_an_ingest_that_dies_again_and_again_does_not_take_http_down(system: System) -> None:
