@@ -304,7 +304,6 @@ def test_a_topic_made_anew_is_read_from_its_start_once_that_was_decided(bench: B
     admin = AdminClient({"bootstrap.servers": bench.bootstrap})
     for future in admin.delete_topics([bench.topic]).values():
         future.result(10)
-    wait_for(lambda: consumer.poll(0.1) == [] and consumer.trouble, "the client noticed", 30)
     wait_for(lambda: made_again(admin, bench.topic), "the topic anew")
 
     def stopped() -> bool:
