@@ -303,7 +303,7 @@ class OrderConsumer:
 
     def read_topic_id(self) -> str:
         """The topic's id, which changes when a topic is made anew; raises `Away` or `SetupWrong`."""
-        return self._view.look().topic_id
+        return self._view.look(reading=True).topic_id
 
     # -- flow --
 

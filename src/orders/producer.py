@@ -46,13 +46,18 @@ class Delivered(NamedTuple):
 Report = Callable[[Delivered | OrdersError], None]
 
 
+def no_right(topic: str) -> str:
+    """The sentence for a topic that is closed to us."""
+    return f"no right to topic {topic!r}; {ACLS} --topic {topic}"
+
+
 def verdict(error: KafkaError, topic: str) -> Away | SetupWrong:
     """Ours for librdkafka's: what is wrong with the set-up comes with the command that mends it."""
     code = error.code()
     if code in UNKNOWN_TOPIC:
         return SetupWrong(f"topic {topic!r} does not exist; {TOPICS} --create --topic {topic} --partitions 4")
     if code in NO_RIGHT:
-        return SetupWrong(f"no right to topic {topic!r}; {ACLS} --topic {topic}")
+        return SetupWrong(no_right(topic))
     if code in LOGIN:
         return SetupWrong("Kafka refused the login")
     if code == KafkaError.MSG_SIZE_TOO_LARGE:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined] # public, not exported
+from confluent_kafka.admin import AclOperation, AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined] # public, not exported
 
-from orders.errors import Away, OrdersError
-from orders.producer import verdict
+from orders.errors import Away, OrdersError, SetupWrong
+from orders.producer import no_right, verdict
 from orders.timing import Clock
 
 REQUEST_SECONDS = 2.0
@@ -37,20 +37,28 @@ class TopicView:
         }
         self._admin = AdminClient(config, logger=logging.getLogger("librdkafka"))
 
-    def look(self) -> View:
-        """Identity and ends. Raises `Away` or `SetupWrong`, within about two requests' time."""
+    def look(self, *, reading: bool = False) -> View:
+        """Identity and ends. Raises `Away` or `SetupWrong`, within about two requests' time.
+
+        With `reading` the right to read is asked for too: the client tells a consumer of its lack only once.
+        """
         try:
-            topic_id, partitions = self._describe()
+            topic_id, partitions, rights = self._describe()
+            if reading and rights and AclOperation.READ not in rights:
+                raise SetupWrong(no_right(self.topic))
             return View(topic_id, self._ends(partitions))
         except KafkaException as error:
             raise verdict(error.args[0], self.topic) from None
         except TimeoutError:
             raise Away("Kafka does not answer") from None
 
-    def _describe(self) -> tuple[str, list[int]]:
-        answers = self._admin.describe_topics(TopicCollection([self.topic]), request_timeout=REQUEST_SECONDS)
-        description = answers[self.topic].result(REQUEST_SECONDS + 1)
-        return str(description.topic_id), [partition.id for partition in description.partitions]
+    def _describe(self) -> tuple[str, list[int], list[AclOperation]]:
+        """Id, partitions, and what we may do; no rights where the broker does not tell."""
+        answers = self._admin.describe_topics(
+            TopicCollection([self.topic]), request_timeout=REQUEST_SECONDS, include_authorized_operations=True
+        )
+        found = answers[self.topic].result(REQUEST_SECONDS + 1)
+        return str(found.topic_id), [each.id for each in found.partitions], found.authorized_operations or []
 
     def _ends(self, partitions: Iterable[int]) -> dict[int, int]:
         end = OffsetSpec.latest()  # type: ignore[no-untyped-call] # the library leaves it untyped

@@ -137,7 +137,7 @@ class System:
             made = self._retried(lambda: create_topic(bootstrap, topic, partitions))
             self._steps.step(f"topic {topic}: made with {partitions} partitions" if made else f"topic {topic}: there")
         else:
-            view = self._retried(TopicView(bootstrap, topic).look)
+            view = self._retried(lambda: TopicView(bootstrap, topic).look(reading=True))
             self._steps.step(f"topic {topic}: there with {len(view.ends)} partitions")
 
     def _make_memory(self) -> None:
