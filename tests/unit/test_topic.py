@@ -1,5 +1,7 @@
 """The right to read: asked of the broker, because the client tells a consumer of its lack only once."""
 
+from collections.abc import Iterable
+
 import pytest
 from confluent_kafka.admin import AclOperation
 
@@ -7,16 +9,22 @@ from orders.errors import SetupWrong
 from orders.topic import TopicView
 
 
-def view_with(*rights: AclOperation) -> TopicView:
+class Granted(TopicView):
     """A topic without partitions, of a broker that grants these rights and is never asked."""
-    view = TopicView("127.0.0.1:1", "orders")
-    view._describe = lambda: ("id", [], list(rights))  # type: ignore[method-assign]
-    view._ends = lambda _: {}  # type: ignore[method-assign]
-    return view
+
+    def __init__(self, *rights: AclOperation) -> None:
+        super().__init__("127.0.0.1:1", "orders")
+        self._rights = list(rights)
+
+    def _describe(self) -> tuple[str, list[int], list[AclOperation]]:
+        return "id", [], self._rights
+
+    def _ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, 0)
 
 
 def test_without_the_right_to_read_the_sentence_has_the_command() -> None:
-    view = view_with(AclOperation.DESCRIBE, AclOperation.WRITE)
+    view = Granted(AclOperation.DESCRIBE, AclOperation.WRITE)
     with pytest.raises(SetupWrong, match=r"no right to topic 'orders'; kafka-acls\.sh"):
         view.look(reading=True)
     assert view.look().topic_id == "id"
@@ -24,4 +32,4 @@ def test_without_the_right_to_read_the_sentence_has_the_command() -> None:
 
 @pytest.mark.parametrize("rights", [[AclOperation.READ], []], ids=["granted", "the broker does not tell"])
 def test_with_the_right_or_a_broker_that_tells_none_the_topic_is_read(rights: list[AclOperation]) -> None:
-    assert view_with(*rights).look(reading=True).topic_id == "id"
+    assert Granted(*rights).look(reading=True).topic_id == "id"
