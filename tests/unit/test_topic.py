@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import pytest
-from confluent_kafka.admin import AclOperation
+from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined] # public, not exported
 
 from orders.errors import SetupWrong
 from orders.topic import TopicView
