@@ -21,6 +21,7 @@ from orders.memory import Memory, Put
 from orders.order import Row, Uid, document, text
 from orders.postgres import Connection, connect, queries, translated
 from orders.settings import Settings
+from orders.store import COPY_TYPES
 from orders.timing import Clock, backoff, monotonic
 
 log = structlog.get_logger()
@@ -35,14 +36,9 @@ SAMPLED = 200
 """How many of the newest orders tell the mean size of a document."""
 FILE_BYTES_PER_BYTE = 1.4
 """What a byte of document takes in the file at most, measured: how many orders fit is reckoned with it."""
-RESTORE_TYPES = (
-    *["text"] * 14,
-    *["int8", "int8", "text", "int8", "int8", "int8"],
-    *["text"] * 6,
-    *["int8", "timestamptz", "text", "text"],
-    *["int8", "int8"],
-)
 WIDTH = len(Row._fields)
+RESTORE_TYPES = COPY_TYPES[: WIDTH + 2]
+"""The row as it was written, its id and its version."""
 
 Version = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 

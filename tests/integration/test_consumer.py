@@ -283,17 +283,7 @@ def test_a_topic_made_anew_under_a_running_consumer_is_noticed(bench: Bench) -> 
     bench.produce(1)
     consumer = bench.consumer()
     records(consumer, 1)
-    admin = AdminClient({"bootstrap.servers": bench.bootstrap})
-    for future in admin.delete_topics([bench.topic]).values():
-        future.result(10)
-    wait_for(lambda: made_again(admin, bench.topic), "the topic anew", 10)
-
-    def stopped() -> bool:
-        consumer.poll(0.05)
-        consumer.check()
-        return "made anew" in str(consumer.trouble)
-
-    wait_for(stopped, "trouble", 20)
+    make_anew(bench, consumer)
 
 
 def test_a_topic_made_anew_is_read_from_its_start_once_that_was_decided(bench: Bench) -> None:
@@ -301,17 +291,7 @@ def test_a_topic_made_anew_is_read_from_its_start_once_that_was_decided(bench: B
     bench.produce(3)
     consumer = bench.consumer()
     records(consumer, 3)
-    admin = AdminClient({"bootstrap.servers": bench.bootstrap})
-    for future in admin.delete_topics([bench.topic]).values():
-        future.result(10)
-    wait_for(lambda: made_again(admin, bench.topic), "the topic anew")
-
-    def stopped() -> bool:
-        consumer.poll(0.05)
-        consumer.check()
-        return "made anew" in str(consumer.trouble)
-
-    wait_for(stopped, "trouble", 20)
+    make_anew(bench, consumer)
     bench.stored.kept.clear()
     bench.produce(2)
     got: list[Record] = []
@@ -349,6 +329,21 @@ def test_where_the_client_refuses_to_seek_the_partition_is_assigned_anew(bench: 
     assert [r.offset for r in records(consumer, 2)] == [1, 2]
     bench.produce(1)
     assert [r.offset for r in records(consumer, 1)] == [3]
+
+
+def make_anew(bench: Bench, consumer: OrderConsumer) -> None:
+    """Deletes the topic, makes it again, and waits until the consumer says so."""
+    admin = AdminClient({"bootstrap.servers": bench.bootstrap})
+    for future in admin.delete_topics([bench.topic]).values():
+        future.result(10)
+    wait_for(lambda: made_again(admin, bench.topic), "the topic anew", 10)
+
+    def stopped() -> bool:
+        consumer.poll(0.05)
+        consumer.check()
+        return "made anew" in str(consumer.trouble)
+
+    wait_for(stopped, "trouble", 20)
 
 
 def made_again(admin: AdminClient, topic: str) -> bool:
