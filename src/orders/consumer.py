@@ -69,11 +69,10 @@ class Stop(NamedTuple):
 
 
 def consumer_config(
-    *, bootstrap: str, group: str, member: str, protocol: str, session_seconds: float, queue_bytes: int
+    *, kafka: Mapping[str, str], group: str, member: str, protocol: str, session_seconds: float, queue_bytes: int
 ) -> dict[str, Any]:
     """Properties of an ingest's consumer; queue and fetch limits are the bound of its memory."""
     config: dict[str, Any] = {
-        "bootstrap.servers": bootstrap,
         "group.id": group,
         "client.id": member,
         "group.protocol": protocol,
@@ -91,7 +90,7 @@ def consumer_config(
         # A static member that died comes back to its partitions at once. Under KIP-848 the broker refuses
         # it until the old session ends, so that there a new member is faster.
         config |= {"group.instance.id": member, "session.timeout.ms": int(session_seconds * 1000)}
-    return config | GROUP_PROTOCOLS[protocol]
+    return config | GROUP_PROTOCOLS[protocol] | dict(kafka)
 
 
 class OrderConsumer:
@@ -100,11 +99,11 @@ class OrderConsumer:
     A partition whose position cannot be told is assigned paused, and `trouble` says why until `place` finds it.
     """
 
-    def __init__(self, config: Mapping[str, Any], topic: str, positions: Positions, owner: Owner) -> None:
+    def __init__(self, config: Mapping[str, Any], view: TopicView, positions: Positions, owner: Owner) -> None:
         logger = logging.getLogger("librdkafka")
         self._consumer = Consumer(dict(config), logger=logger)
-        self._view = TopicView(config["bootstrap.servers"], topic)
-        self._topic = topic
+        self._view = view
+        self._topic = topic = view.topic
         self._positions = positions
         self._owner = owner
         self._assigned: set[int] = set()

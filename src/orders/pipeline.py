@@ -22,6 +22,7 @@ from orders.record import Batch, Entry, Invalid, Record
 from orders.settings import Settings
 from orders.store import Plan, Store, undone
 from orders.timing import Clock, backoff, monotonic
+from orders.topic import TopicView
 
 log = structlog.get_logger()
 
@@ -298,14 +299,14 @@ def ingest(
     batcher = Batcher(settings.batch_records, settings.batch_bytes, settings.batch_age)
     loop = Ingest(f"ingest:{number}", batcher, Writer(store, memory, at=at), memory)
     config = kafka.consumer_config(
-        bootstrap=settings.kafka_bootstrap,
+        kafka=settings.kafka,
         group=settings.kafka_group,
         member=member_id(settings, number),
         protocol=settings.kafka_protocol,
         session_seconds=settings.kafka_session_timeout,
         queue_bytes=settings.kafka_queue_bytes,
     )
-    loop.stream = kafka.OrderConsumer(config, settings.kafka_topic, store, loop)
+    loop.stream = kafka.OrderConsumer(config, TopicView(settings.kafka, settings.kafka_topic), store, loop)
     try:
         loop.run(stopping)
     finally:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -68,12 +68,12 @@ def verdict(error: KafkaError, topic: str) -> Away | SetupWrong:
 class OrderProducer:
     """Writes records to one topic, each exactly once and in order, or reports why not.
 
-    `message_timeout` is how long, in seconds, a record may wait for its acknowledgement. Thread-safe.
+    `kafka` are the properties that lead to the brokers; `message_timeout` is how long, in seconds, a record may wait
+    for its acknowledgement. Thread-safe.
     """
 
-    def __init__(self, bootstrap: str, topic: str, message_timeout: float) -> None:
+    def __init__(self, kafka: Mapping[str, str], topic: str, message_timeout: float) -> None:
         self._config: dict[str, Any] = {
-            "bootstrap.servers": bootstrap,
             "client.id": "orders",
             "enable.idempotence": True,
             "acks": "all",
@@ -84,6 +84,7 @@ class OrderProducer:
             "queue.buffering.max.kbytes": QUEUE_KILOBYTES,
             "reconnect.backoff.max.ms": 1000,
             "topic.metadata.propagation.max.ms": 1000,  # a topic that is unknown for so long does not exist
+            **kafka,
         }
         self.topic = topic
         self._lock = threading.Lock()

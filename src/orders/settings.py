@@ -65,6 +65,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_format: Annotated[Literal["console", "json"], about("how log lines look")] = "console"
 
     @property
+    def kafka(self) -> dict[str, str]:
+        """Properties of librdkafka that lead to the brokers, for every client."""
+        return {"bootstrap.servers": self.kafka_bootstrap}
+
+    @property
     def data(self) -> Path:
         """The data directory as an absolute path."""
         return Path(self.data_dir).absolute()

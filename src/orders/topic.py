@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -26,14 +26,14 @@ class View(NamedTuple):
 
 
 class TopicView:
-    """Asks the brokers about one topic; calls block."""
+    """Asks the brokers about one topic; calls block. `kafka` are the properties that lead to the brokers."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, kafka: Mapping[str, str], topic: str) -> None:
         self.topic = topic
         config: dict[str, str | int | float | bool] = {
-            "bootstrap.servers": bootstrap,
             "client.id": "orders",
             "reconnect.backoff.max.ms": 1000,
+            **kafka,
         }
         self._admin = AdminClient(config, logger=logging.getLogger("librdkafka"))
 
@@ -67,9 +67,9 @@ class TopicView:
         return {place.partition: answer.result(REQUEST_SECONDS + 1).offset for place, answer in answers.items()}
 
 
-def create_topic(bootstrap: str, topic: str, partitions: int) -> bool:
+def create_topic(kafka: Mapping[str, str], topic: str, partitions: int) -> bool:
     """Makes a topic of one replica; False where it exists already. Raises `Away` or `SetupWrong`."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "client.id": "orders", "log_level": 0})
+    admin = AdminClient({"client.id": "orders", "log_level": 0, **kafka})
     made = admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=CREATE_SECONDS)
     try:
         made[topic].result(CREATE_SECONDS)

@@ -20,6 +20,7 @@ from orders.consumer import OrderConsumer, consumer_config
 from orders.embedded.kafka import KafkaService
 from orders.errors import Away, SetupWrong
 from orders.record import Record
+from orders.topic import TopicView
 from support.services import MakeTopic
 from support.waiting import wait_for
 
@@ -69,15 +70,16 @@ class Bench:
         assert producer.flush(10) == 0
 
     def consumer(self, number: int = 0, protocol: str = "classic") -> OrderConsumer:
+        kafka = {"bootstrap.servers": self.bootstrap}
         config = consumer_config(
-            bootstrap=self.bootstrap,
+            kafka=kafka,
             group=f"group-{self.topic}",
             member=f"{self.topic}-{number}",
             protocol=protocol,
             session_seconds=6,
             queue_bytes=2**20,
         )
-        made = OrderConsumer(config, self.topic, self.stored, self.owner)
+        made = OrderConsumer(config, TopicView(kafka, self.topic), self.stored, self.owner)
         self._open.append(made)
         return made
 

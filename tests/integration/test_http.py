@@ -50,14 +50,14 @@ def ingesting(settings: Settings, memory: Memory, stopping: threading.Event) -> 
         store = Store(lambda: connect(settings.postgres_dsn, "test"), settings.kafka_topic)
         loop = Ingest("ingest:0", Batcher(100, 2**20, 0.1), Writer(store, memory), memory)
         config = consumer_config(
-            bootstrap=settings.kafka_bootstrap,
+            kafka=settings.kafka,
             group=settings.kafka_topic,
             member="test",
             protocol="classic",
             session_seconds=6,
             queue_bytes=2**20,
         )
-        loop.stream = OrderConsumer(config, settings.kafka_topic, store, loop)
+        loop.stream = OrderConsumer(config, TopicView(settings.kafka, settings.kafka_topic), store, loop)
         loop.run(stopping.is_set)
         store.close()
 
@@ -217,8 +217,8 @@ def test_everything_is_away(memory: Memory) -> None:
 def test_a_topic_that_is_not_there(kafka_bootstrap: str) -> None:
     """One sentence with the command that makes it."""
     with pytest.raises(SetupWrong, match="--create --topic nosuch"):
-        TopicView(kafka_bootstrap, "nosuch").look()
-    producer = OrderProducer(kafka_bootstrap, "nosuch", 5)
+        TopicView({"bootstrap.servers": kafka_bootstrap}, "nosuch").look()
+    producer = OrderProducer({"bootstrap.servers": kafka_bootstrap}, "nosuch", 5)
     with pytest.raises(SetupWrong, match="--create --topic nosuch"):
         producer.send([(b"k", b"v")], lambda _: None)
     producer.close()
@@ -227,10 +227,10 @@ def test_a_topic_that_is_not_there(kafka_bootstrap: str) -> None:
 def test_view_of_a_topic(kafka_bootstrap: str, make_topic: Callable[..., str]) -> None:
     """Its identity, and per partition the offset of the next record."""
     name = make_topic(3)
-    producer = OrderProducer(kafka_bootstrap, name, 10)
+    producer = OrderProducer({"bootstrap.servers": kafka_bootstrap}, name, 10)
     assert producer.send([(b"%d" % n, b"{}") for n in range(30)], lambda _: None) == 30
     producer.close()
-    view = TopicView(kafka_bootstrap, name).look()
+    view = TopicView({"bootstrap.servers": kafka_bootstrap}, name).look()
     assert sorted(view.ends) == [0, 1, 2]
     assert sum(view.ends.values()) == 30
     assert len(view.topic_id) == 22

@@ -14,7 +14,7 @@ from support.waiting import wait_for
 def caught_up(machine: Machine) -> None:
     """Until every partition's position is its end."""
     settings = machine.settings
-    view = TopicView(settings.kafka_bootstrap, settings.kafka_topic)
+    view = TopicView(settings.kafka, settings.kafka_topic)
     with psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:
         wait_for(lambda: positions(connection) == view.look().ends, "all is consumed", 60)
 

@@ -16,7 +16,7 @@ from support.waiting import wait_for
 @pytest.fixture
 def producer(monkeypatch: pytest.MonkeyPatch) -> Iterator[OrderProducer]:
     monkeypatch.setattr(module, "Producer", _mocked)
-    made = OrderProducer("", "orders", 5)
+    made = OrderProducer({}, "orders", 5)
     yield made
     made.close()
 
@@ -63,7 +63,7 @@ def test_send_stops_at_the_first_failure(producer: OrderProducer, monkeypatch: p
 
 def test_nobody_there() -> None:
     """Without brokers a record is reported as failed when its time is over."""
-    producer = OrderProducer("127.0.0.1:1", "orders", 0.3)
+    producer = OrderProducer({"bootstrap.servers": "127.0.0.1:1"}, "orders", 0.3)
     reported = threading.Event()
     results: list[Delivered | OrdersError] = []
 
@@ -79,7 +79,7 @@ def test_nobody_there() -> None:
 
 def test_a_full_queue() -> None:
     """More than the queue holds is refused at once."""
-    producer = OrderProducer("127.0.0.1:1", "orders", 1)
+    producer = OrderProducer({"bootstrap.servers": "127.0.0.1:1"}, "orders", 1)
 
     def fill() -> None:
         for _ in range(100):

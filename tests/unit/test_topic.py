@@ -13,7 +13,7 @@ class Granted(TopicView):
     """A topic without partitions, of a broker that grants these rights and is never asked."""
 
     def __init__(self, *rights: AclOperation) -> None:
-        super().__init__("127.0.0.1:1", "orders")
+        super().__init__({"bootstrap.servers": "127.0.0.1:1"}, "orders")
         self._rights = list(rights)
 
     def _describe(self) -> tuple[str, list[int], list[AclOperation]]:

@@ -114,7 +114,7 @@ def send(settings: Settings, lines: IO[bytes]) -> tuple[int, int]:
     from orders.system.steps import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
 
     state.require(settings, "kafka_bootstrap")
-    producer = OrderProducer(settings.kafka_bootstrap, settings.kafka_topic, DELIVERY_SECONDS)
+    producer = OrderProducer(settings.kafka, settings.kafka_topic, DELIVERY_SECONDS)
     keyless = 0
 
     def counted() -> Iterator[tuple[bytes | None, bytes]]:

@@ -128,16 +128,16 @@ class System:
 
     def _prepare_topic(self) -> None:
         """Makes the topic in the embedded Kafka; elsewhere it must be there, and open to us."""
-        bootstrap, topic, partitions = (
-            self._settings.kafka_bootstrap,
+        kafka, topic, partitions = (
+            self._settings.kafka,
             self._settings.kafka_topic,
             self._settings.kafka_partitions,
         )
         if "kafka_bootstrap" in self._embedded:
-            made = self._retried(lambda: create_topic(bootstrap, topic, partitions))
+            made = self._retried(lambda: create_topic(kafka, topic, partitions))
             self._steps.step(f"topic {topic}: made with {partitions} partitions" if made else f"topic {topic}: there")
         else:
-            view = self._retried(lambda: TopicView(bootstrap, topic).look(reading=True))
+            view = self._retried(lambda: TopicView(kafka, topic).look(reading=True))
             self._steps.step(f"topic {topic}: there with {len(view.ends)} partitions")
 
     def _make_memory(self) -> None:

@@ -23,10 +23,10 @@ DELIVERY_SHARE = 0.8
 
 def parts(settings: Settings, memory: Memory) -> Parts:
     """What the application stands on, from settings; connections are opened by its lifespan."""
-    bootstrap, topic, deadline = settings.kafka_bootstrap, settings.kafka_topic, settings.post_deadline
-    watch = TopicWatch(TopicView(bootstrap, topic).look, monotonic)
+    kafka, topic, deadline = settings.kafka, settings.kafka_topic, settings.post_deadline
+    watch = TopicWatch(TopicView(kafka, topic).look, monotonic)
     reader = Reader(settings.postgres_dsn, topic, settings.postgres_connections, memory, monotonic)
-    producer = OrderProducer(bootstrap, topic, deadline * DELIVERY_SHARE)
+    producer = OrderProducer(kafka, topic, deadline * DELIVERY_SHARE)
     outcomes = Outcomes(reader.outcomes, monotonic)
     posts = Posts(producer, watch.identity, reader.positions, outcomes, deadline=deadline, clock=monotonic)
     health = Health(reader.positions, watch.view, memory.board, settings.ready_lag, monotonic)
