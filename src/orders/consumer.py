@@ -83,6 +83,7 @@ def consumer_config(
         "check.crcs": True,  # else what a disk made of a record is taken for it
         "fetch.message.max.bytes": 2**20,
         "fetch.wait.max.ms": 100,
+        "fetch.queue.backoff.ms": 20,  # a full queue is looked at again after a second otherwise, and runs dry meanwhile
         "reconnect.backoff.max.ms": 1000,
         "topic.metadata.refresh.interval.ms": 10_000,
     }

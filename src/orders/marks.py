@@ -109,6 +109,8 @@ def may_restore(version: int, token: float, there: int, floor: Floor, at: View) 
 
 
 def _is_unhindered(version: int, there: int, floor: Floor, at: View) -> bool:
+    if floor is NO_FLOOR:
+        return is_newer(version, there)
     return not is_marked(floor, at) and version >= lowest(floor, at) and is_newer(version, there)
 
 

@@ -123,6 +123,8 @@ class Transaction:
     def known(self, uids: Sequence[str]) -> dict[str, Known]:
         """Stored orders among `uids`, locked."""
         known: dict[str, Known] = {}
+        seen = self._connection.execute(queries["seen_uids"], {"uids": uids}).fetchall() if uids else []
+        uids = [order_uid for (order_uid,) in seen]
         while uids:
             rows = self._connection.execute(queries["known_orders"], {"uids": uids}, binary=True).fetchall()
             known |= {order_uid: known_of(values) for order_uid, *values in rows if values[0] is not None}

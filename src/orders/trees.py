@@ -156,11 +156,13 @@ class Work:
 
     def _put(self, put: Put, since: float, rule: Rule) -> bool:
         key = put.order_uid.encode()
-        if not rule(put.version, since, self._version(key), self._floor(key), self._at):
+        there = self._version(key)
+        if not rule(put.version, since, there, self._floor(key), self._at):
             return False
         if len(put.document) * FEWEST_DOCUMENTS > self._state.budget:
             return False
-        self._drop(key)
+        if there:
+            self._drop(key)
         self._append(key, put)
         self._unweighed += len(put.document)
         if self._unweighed * WEIGHINGS > self._state.budget:

@@ -8,6 +8,10 @@ select partition, next_offset from positions
 where topic_id = %(topic_id)s and partition = any(%(partitions)s)
 order by partition for update
 
+-- name: seen_uids
+-- Which uids of a batch are stored: mostly none is, and nothing has to be locked.
+select order_uid from orders where order_uid = any(%(uids)s) order by order_uid
+
 -- name: known_orders
 -- The rows that a batch meets, locked in the order of their uids. Where another transaction wrote a row anew while
 -- this one waited for its lock, the uid stands alone: the row was seen, is gone, and is to be asked for again.
