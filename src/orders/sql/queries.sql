@@ -91,16 +91,9 @@ select id from orders order by id desc offset %(newer)s limit 1
 -- How many orders a restore will read.
 select count(*) from orders where id >= %(id)s
 
--- name: copy_orders_from
--- Reads orders for the restore, oldest first.
-copy (
-    select order_uid, track_number, entry, delivery_name, delivery_phone, delivery_zip, delivery_city,
-           delivery_address, delivery_region, delivery_email, payment_transaction, payment_request_id,
-           payment_currency, payment_provider, payment_amount, payment_dt, payment_bank, payment_delivery_cost,
-           payment_goods_total, payment_custom_fee, items::text, locale, internal_signature, customer_id,
-           delivery_service, shardkey, sm_id, date_created, oof_shard, extra::text, id, version
-    from orders where id >= %(id)s order by id
-) to stdout (format binary)
+-- name: copy_documents_from
+-- Reads orders for the restore as they are served, oldest first.
+copy (select order_uid, version, document from documents where id >= %(id)s order by id) to stdout (format binary)
 
 -- name: prune_outcomes
 -- Forgets outcomes that nobody waits for any more, so many at a time.
@@ -122,14 +115,9 @@ select (select system_identifier from pg_control_system())::text || ' '
 
 ---- serve ----
 
--- name: orders_by_uid
--- The orders that GETs wait for.
-select order_uid, track_number, entry, delivery_name, delivery_phone, delivery_zip, delivery_city, delivery_address,
-       delivery_region, delivery_email, payment_transaction, payment_request_id, payment_currency, payment_provider,
-       payment_amount, payment_dt, payment_bank, payment_delivery_cost, payment_goods_total, payment_custom_fee,
-       items::text, locale, internal_signature, customer_id, delivery_service, shardkey, sm_id, date_created,
-       oof_shard, extra::text, id, version
-from orders where order_uid = any(%(uids)s)
+-- name: documents_by_uid
+-- The orders that GETs wait for, as they are served.
+select order_uid, version, document from documents where order_uid = any(%(uids)s)
 
 -- name: outcomes_at
 -- What became of the records that POSTs wait for.

@@ -9,10 +9,8 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
-from orders import order
 from orders.errors import Away, OrdersError
 from orders.memory import Put
-from orders.order import Row
 from orders.postgres import conninfo, queries, translated
 from orders.timing import Clock
 from orders.web.waiting import Joiner, Place, Told, in_time
@@ -26,7 +24,6 @@ GIVE_UP_SECONDS = 2.0
 """After this the pool starts over: its own pauses between tries would grow with the outage."""
 PUTS_WAITING = 1_000
 """Most answers that wait for the putter; a later one is dropped, and read again when somebody asks."""
-WIDTH = len(Row._fields)
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -121,8 +118,8 @@ class Reader:
 
     async def _fetch_orders(self, uids: list[str]) -> dict[str, Found]:
         as_of = self._clock()
-        rows = await self._rows("orders_by_uid", {"uids": uids})
-        found = {row[0]: Found(_document(row), row[WIDTH + 1], as_of) for row in rows}
+        rows = await self._rows("documents_by_uid", {"uids": uids})
+        found = {order_uid: Found(document.encode(), version, as_of) for order_uid, version, document in rows}
         if found and self._putter is not None:
             puts = [Put(order_uid, order.version, order.document) for order_uid, order in found.items()]
             self._putter.offer(puts, as_of)
@@ -147,10 +144,6 @@ class Reader:
                         if not connection.closed:
                             raise
         raise Away("PostgreSQL cannot be reached")
-
-
-def _document(row: tuple[Any, ...]) -> bytes:
-    return order.document(row[WIDTH], order.text(Row._make(row[:WIDTH])))
 
 
 async def _configure(connection: Connection) -> None:
