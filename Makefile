@@ -1,5 +1,5 @@
 .POSIX:
-.PHONY: help run test test-all test-faults lint format lock clean
+.PHONY: help run test test-all test-faults bench bench-quick lint format docs lock clean
 
 PYTHON = .venv/bin/python
 UV = uv
@@ -25,6 +25,14 @@ test-faults: ## Run the long fault tests
 	@tools/environment run dev
 	$(PYTHON) -m pytest -m faults
 
+bench: ## Measure against other ways to do the same, in about ten minutes, and draw the charts
+	@tools/environment run dev bench
+	$(PYTHON) -m bench
+
+bench-quick: ## The same in about two minutes: fewer orders, fewer rounds
+	@tools/environment run dev bench
+	$(PYTHON) -m bench --quick
+
 lint: ## Check style, types and the direction of imports
 	@tools/environment run dev
 	$(PYTHON) -m ruff check
@@ -37,9 +45,14 @@ format: ## Format the sources
 	$(PYTHON) -m ruff check --fix-only
 	$(PYTHON) -m ruff format
 
+docs: ## Write the pages that are made from the code: settings, commands, metrics
+	@tools/environment run dev
+	$(PYTHON) tools/docs.py
+
 lock: ## Resolve the requirements anew (needs uv)
 	$(COMPILE) --output-file requirements/run.txt
 	$(COMPILE) --output-file requirements/dev.txt --group dev --constraints requirements/run.txt
+	$(COMPILE) --output-file requirements/bench.txt --group bench --constraints requirements/dev.txt
 
 clean: ## Remove what was built or installed; the data under .orders stays
 	rm -rf .venv tests/postman/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,7 +3,6 @@
 Like `producer` and `topic` it knows the Kafka client. All callbacks run inside `poll`, in the same thread.
 """
 
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -18,6 +17,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
 from orders.producer import verdict
 from orders.record import Record
@@ -83,7 +83,7 @@ def consumer_config(
         "check.crcs": True,  # else what a disk made of a record is taken for it
         "fetch.message.max.bytes": 2**20,
         "fetch.wait.max.ms": 100,
-        "fetch.queue.backoff.ms": 20,  # a full queue is looked at again after a second otherwise, and runs dry meanwhile
+        "fetch.queue.backoff.ms": 20,  # else a full queue is looked at again after a second, and runs dry meanwhile
         "reconnect.backoff.max.ms": 1000,
         "topic.metadata.refresh.interval.ms": 10_000,
     }
@@ -101,8 +101,7 @@ class OrderConsumer:
     """
 
     def __init__(self, config: Mapping[str, Any], view: TopicView, positions: Positions, owner: Owner) -> None:
-        logger = logging.getLogger("librdkafka")
-        self._consumer = Consumer(dict(config), logger=logger)
+        self._consumer = clients.consumer(config)
         self._view = view
         self._topic = topic = view.topic
         self._positions = positions

@@ -1,6 +1,5 @@
 """Orders to Kafka: one idempotent producer, used by POST and by `orders send`."""
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
 
 log = structlog.get_logger()
@@ -156,7 +156,7 @@ class OrderProducer:
     def _current(self) -> Producer:
         with self._lock:
             if self._producer is None:
-                self._producer = Producer(self._config, logger=logging.getLogger("librdkafka"))
+                self._producer = clients.producer(self._config)
             return self._producer
 
     def _result(self, error: KafkaError | None, message: Message) -> Delivered | OrdersError:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Producer
 
-from orders import producer as module
+from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
 from orders.producer import Delivered, OrderProducer, verdict
 from support.waiting import wait_for
@@ -15,15 +15,13 @@ from support.waiting import wait_for
 
 @pytest.fixture
 def producer(monkeypatch: pytest.MonkeyPatch) -> Iterator[OrderProducer]:
-    monkeypatch.setattr(module, "Producer", _mocked)
+    monkeypatch.setattr(clients, "producer", _mocked)
     made = OrderProducer({}, "orders", 5)
     yield made
     made.close()
 
 
-def _mocked(config: dict[str, Any], **_: object) -> Any:
-    from confluent_kafka import Producer  # noqa: PLC0415 - the class that the fixture stands in for
-
+def _mocked(config: dict[str, Any]) -> Producer:
     rest = {name: value for name, value in config.items() if name != "bootstrap.servers"}
     return Producer(rest | {"test.mock.num.brokers": 1})
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from orders import settings
 from orders.errors import UsageError
-from orders.settings import Settings
+from orders.settings import Settings, property_variable
 
 FILE = "state.json"
 SAME_SECONDS = 2.0
@@ -28,7 +28,7 @@ class Process(Struct, frozen=True):
 
 
 class State(Struct, frozen=True):
-    """A running system. No password is in its settings; an embedded PostgreSQL's is in a file."""
+    """A running system. `settings` are those of `settings.public`; an embedded PostgreSQL's password is in a file."""
 
     processes: tuple[Process, ...] = ()
     http_url: str = ""
@@ -80,11 +80,13 @@ def process_of(kind: str, pid: int) -> Process:
 
 def joined(environment: Mapping[str, str], options: Mapping[str, Any]) -> Settings:
     """Settings of a command that joins a running system: what is not given is as it has it. Raises `UsageError`."""
-    alone = settings.load(environment, options)
-    found = load(alone.data)
-    if not alive(found.processes):
-        return alone
-    return settings.load(environment, options, found.settings | with_password(found))
+    return settings.load(environment, options, running(environment, options))
+
+
+def running(environment: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the system that runs in the data directory, for `settings.load`; none if nothing runs there."""
+    found = load(settings.load(environment, options).data)
+    return found.settings | with_password(found) if alive(found.processes) else {}
 
 
 def with_password(found: State) -> dict[str, str]:
@@ -98,8 +100,20 @@ def with_password(found: State) -> dict[str, str]:
 
 
 def require(given: Settings, *names: str) -> None:
-    """Raises `UsageError` when settings are missing: they were not given, and nothing runs that has them."""
+    """Raises `UsageError` when settings are missing: they were not given, and no system that runs tells them."""
     missing = [name for name in names if not getattr(given, name)]
     if missing:
         asked = " and ".join(map(settings.option, missing))
         raise UsageError(f"nothing runs in {given.data}: start it with `orders run`, or give {asked}")
+    if "kafka_bootstrap" in names:
+        _require_kafka_secrets(given)
+
+
+def _require_kafka_secrets(given: Settings) -> None:
+    """Raises `UsageError` when the system that runs logs in to its Kafka with secrets that only it has."""
+    found = load(given.data)
+    theirs = found.settings.get("kafka_properties", {})
+    kept = [name for name, text in theirs.items() if not text and name not in given.kafka_properties]
+    if kept and given.kafka_bootstrap == found.settings.get("kafka_bootstrap") and alive(found.processes):
+        names, variables = " and ".join(kept), " and ".join(f"{property_variable(name)}_FILE" for name in kept)
+        raise UsageError(f"the running system does not tell {names} of its Kafka: give this command {variables} too")

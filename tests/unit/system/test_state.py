@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from orders.errors import UsageError
-from orders.settings import Settings
+from orders.settings import Settings, load, public
 from orders.system import state
 from orders.system.state import Process, State, alive, joined, process_of, require
 
@@ -58,3 +58,42 @@ def test_the_settings_of_a_system_that_is_gone_are_not_taken(tmp_path: Path) -> 
 def test_what_is_needed_and_nowhere_to_be_found_is_named() -> None:
     with pytest.raises(UsageError, match=r"start it with `orders run`, or give --kafka-bootstrap and --memory-path$"):
         require(Settings(postgres_dsn="x"), "postgres_dsn", "kafka_bootstrap", "memory_path")
+
+
+def running(data: Path, **variables: str) -> None:
+    """A system that runs with these variables."""
+    settings = load({"ORDERS_DATA_DIR": str(data)} | {f"ORDERS_{name}": value for name, value in variables.items()})
+    state.save(data, State((OURS,), "", public(settings), ""))
+
+
+def test_the_state_holds_no_secret(tmp_path: Path) -> None:
+    running(tmp_path, POSTGRES_DSN="host=db password=hunter2", KAFKA_SASL_PASSWORD="hunter2", KAFKA_SASL_USERNAME="us")
+    assert "hunter2" not in (tmp_path / "state.json").read_text()
+    assert "sasl.username" in (tmp_path / "state.json").read_text()
+
+
+def test_a_command_that_lacks_the_running_systems_kafka_secrets_is_told_what_to_give(tmp_path: Path) -> None:
+    running(
+        tmp_path, KAFKA_BOOTSTRAP="b:1", KAFKA_SASL_PASSWORD="hunter2", KAFKA_SSL_KEY_PEM="x", KAFKA_CLIENT_RACK="a"
+    )
+    data = {"ORDERS_DATA_DIR": str(tmp_path)}
+    settings = joined(data, {})
+    assert settings.kafka_properties == {"client.rack": "a"}
+    require(settings, "data_dir")
+    with pytest.raises(UsageError) as error:
+        require(settings, "kafka_bootstrap")
+    assert str(error.value) == (
+        "the running system does not tell sasl.password and ssl.key.pem of its Kafka: give this command "
+        "ORDERS_KAFKA_SASL_PASSWORD_FILE and ORDERS_KAFKA_SSL_KEY_PEM_FILE too"
+    )
+    given = {"ORDERS_KAFKA_SASL_PASSWORD": "hunter2", "ORDERS_KAFKA_SSL_KEY_PEM": "x"}
+    require(joined(data | given, {}), "kafka_bootstrap")
+    require(joined(data, {"kafka_bootstrap": "others:1"}), "kafka_bootstrap")
+
+
+def test_the_secrets_of_a_system_that_is_gone_are_not_asked_for(tmp_path: Path) -> None:
+    settings = load(
+        {"ORDERS_DATA_DIR": str(tmp_path), "ORDERS_KAFKA_SASL_PASSWORD": "x", "ORDERS_KAFKA_BOOTSTRAP": "b"}
+    )
+    state.save(tmp_path, State((Process("run", 2**22 + 1, 0.0),), "", public(settings), ""))
+    require(joined({"ORDERS_DATA_DIR": str(tmp_path), "ORDERS_KAFKA_BOOTSTRAP": "b"}, {}), "kafka_bootstrap")

@@ -1,25 +1,27 @@
-"""Every setting, in one table: name, type and limits, default, help.
+"""Every setting: name, type and limits, default, help. A new setting is one row here.
 
-The command line's options, the `ORDERS_…` variables and `--help` are made from it. Order of precedence:
-option, environment, the system that runs (for commands that join one), default.
+The command line's options, the `ORDERS_…` variables, `--help` and docs/settings.md are made from it.
 """
 
-import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-import msgspec
 from msgspec import Meta, Struct
 
-from orders.errors import UsageError
+from orders.settings import properties
+from orders.settings.masking import HIDDEN, without_password
 
 PREFIX = "ORDERS_"
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-Bytes = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
+Bytes = Annotated[int, Meta(ge=1, le=2**40)]
+Prefetch = Annotated[int, Meta(ge=1024, le=2**31 - 1024)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Session = Annotated[float, Meta(ge=1, le=3600)]
+Text = Annotated[str, Meta(min_length=1)]
 
 
 def about(text: str) -> Meta:
@@ -30,24 +32,25 @@ def about(text: str) -> Meta:
 class Settings(Struct, frozen=True, kw_only=True):
     """Effective settings of a process. Sizes are in bytes, times in seconds."""
 
-    http_host: Annotated[str, about("address the HTTP server listens on")] = "127.0.0.1"
+    http_host: Annotated[Text, about("address the HTTP server listens on")] = "127.0.0.1"
     http_port: Annotated[Port, about("port the HTTP server listens on; 0: any free one")] = 8080
     http_workers: Annotated[Count, about("number of serve processes")] = 1
     ingest_processes: Annotated[Count, about("number of ingest processes")] = 1
-    data_dir: Annotated[str, about("directory of the embedded services' data and of the service's own state")] = (
+    data_dir: Annotated[Text, about("directory of the embedded services' data and of the service's own state")] = (
         ".orders"
     )
     kafka_bootstrap: Annotated[str, about("host:port of Kafka brokers; unset: an embedded Kafka is started")] = ""
-    kafka_topic: Annotated[str, about("topic that holds the orders")] = "orders"
-    kafka_group: Annotated[str, about("consumer group of the ingest processes")] = "orders"
+    kafka_topic: Annotated[Text, about("topic that holds the orders")] = "orders"
+    kafka_group: Annotated[Text, about("consumer group of the ingest processes")] = "orders"
     kafka_protocol: Annotated[Literal["classic", "consumer"], about("group protocol; `consumer` is KIP-848")] = (
         "classic"
     )
-    kafka_session_timeout: Annotated[Seconds, about("seconds until a dead member's partitions are given away")] = 6.0
+    kafka_session_timeout: Annotated[Session, about("seconds until a dead member's partitions are given away")] = 6.0
     kafka_partitions: Annotated[Count, about("partitions of the topic when the embedded Kafka creates it")] = 4
-    kafka_queue_bytes: Annotated[Bytes, about("bytes that a consumer fetches ahead: a bound of its memory")] = (
+    kafka_queue_bytes: Annotated[Prefetch, about("bytes that a consumer fetches ahead: a bound of its memory")] = (
         16 * 2**20
     )
+    kafka_properties: Annotated[dict[str, str], about("properties of librdkafka for every Kafka client")] = {}
     postgres_dsn: Annotated[str, about("libpq connection string or URL; unset: an embedded PostgreSQL is started")] = ""
     postgres_connections: Annotated[Count, about("most PostgreSQL connections of one serve process")] = 4
     memory_path: Annotated[str, about("file of the shared memory; unset: made anew by `orders run`")] = ""
@@ -67,13 +70,31 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def kafka(self) -> dict[str, str]:
         """Properties of librdkafka that lead to the brokers, for every client."""
-        return {"bootstrap.servers": self.kafka_bootstrap}
+        return {"bootstrap.servers": self.kafka_bootstrap, **self.kafka_properties}
 
     @property
     def data(self) -> Path:
         """The data directory as an absolute path."""
         return Path(self.data_dir).absolute()
 
+    def __repr__(self) -> str:
+        """The settings without their secrets: a traceback or a log may show it."""
+        return f"Settings({', '.join(f'{name}={masked(name, getattr(self, name))!r}' for name in NAMES)})"
+
+
+PROPERTIES = "kafka_properties"
+"""The one setting that is a table: each property has its own variable."""
+SECRETS = frozenset({"postgres_dsn"})
+"""Settings that may also be read from a file of their own."""
+PATHS = frozenset({"data_dir", "memory_path"})
+NAMES = Settings.__struct_fields__
+SIMPLE = tuple(name for name in NAMES if name != PROPERTIES)
+DEFAULTS: Mapping[str, Any] = dict(zip(NAMES, Settings.__struct_defaults__, strict=True))
+SPECIAL: Mapping[str, str] = {
+    "ORDERS_HOME": "directory of orders.toml and, unless data_dir is given, of .orders; unset: the working directory",
+    "ORDERS_SETTINGS_FILE": "the settings file; unset: orders.toml in ORDERS_HOME, if it is there",
+}
+"""Variables that are no settings: they say where the settings are."""
 
 _ADDRESSES = ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn")
 _LOGS = ("log_level", "log_format")
@@ -86,7 +107,7 @@ _INGEST = (
     *("batch_records", "batch_bytes", "batch_age"),
 )
 OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "run": tuple(name for name in Settings.__struct_fields__ if name != "memory_path"),
+    "run": tuple(name for name in SIMPLE if name != "memory_path"),
     "serve": (*_ADDRESSES, *_SERVE, *_LOGS),
     "ingest": (*_ADDRESSES, *_INGEST, *_LOGS),
     "keep": (*_ADDRESSES, "memory_path", "memory_bytes", *_LOGS),
@@ -108,40 +129,35 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def load(
-    environment: Mapping[str, str],
-    options: Mapping[str, Any] | None = None,
-    running: Mapping[str, Any] | None = None,
-) -> Settings:
-    """Settings from options, environment, and those of a system that runs.
-
-    An empty variable counts as unset. Raises `UsageError` that names where the value came from and what it may be.
-    """
-    names = Settings.__struct_fields__
-    values: dict[str, Any] = {n: environment[variable(n)] for n in names if environment.get(variable(n))}
-    given = {n: v for n, v in (options or {}).items() if v is not None}
-    try:
-        return msgspec.convert({**(running or {}), **values, **given}, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        why, _, path = str(error).partition(" - at `$.")
-        name = path.rstrip("`")
-        origin = option(name) if name in given else variable(name)
-        raise UsageError(f"{origin}: {why[0].lower()}{why[1:]}; see `orders run --help`") from None
+@cache
+def kinds() -> Mapping[str, Any]:
+    """The types of the settings, with their limits and help."""
+    return get_type_hints(Settings, include_extras=True)
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """The variables that give another process these settings."""
-    return {variable(n): str(getattr(settings, n)) for n in Settings.__struct_fields__ if getattr(settings, n) != ""}
+def purpose(name: str) -> str:
+    """The help of a setting."""
+    return str(next(each.description for each in get_args(kinds()[name])[1:] if each.description))
 
 
-_URL = ("postgresql://", "postgres://")
-_USERINFO = re.compile(r"(://[^:@/?]*):.*@", re.DOTALL)
-_PARAMETER = re.compile(r"(?<=[?&])\w*password=[^&]*&?", re.IGNORECASE)
-_KEYWORD = re.compile(r"\b\w*password\s*=\s*(?:'(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*)\s*", re.DOTALL | re.IGNORECASE)
+def allowed(name: str) -> str:
+    """What a setting may be, in plain words."""
+    kind, *metas = get_args(kinds()[name])
+    if get_origin(kind) is Literal:
+        *first, last = get_args(kind)
+        return f"{', '.join(first)} or {last}"
+    if kind is str:
+        noun = "a path" if name in PATHS else "text"
+        return f"{noun} that is not empty" if any(each.min_length for each in metas) else noun
+    limits = next(each for each in metas if each.le is not None)
+    low = f"from {limits.ge}" if limits.gt is None else f"above {limits.gt}, up"
+    return f"{'a whole number' if kind is int else 'a number'} {low} to {limits.le}"
 
 
-def without_password(dsn: str) -> str:
-    """A libpq connection string or URL as it may be shown: without any password. It may hide more, never less."""
-    if dsn.startswith(_URL):
-        return _PARAMETER.sub("", _USERINFO.sub(r"\1@", dsn)).rstrip("?&")
-    return _KEYWORD.sub("", dsn).strip()
+def masked(name: str, value: Any) -> Any:
+    """A setting as it may be shown."""
+    if name == "postgres_dsn":
+        return without_password(value)
+    if name == PROPERTIES:
+        return {each: HIDDEN if properties.is_secret(each) else text for each, text in value.items()}
+    return value

@@ -1,0 +1,29 @@
+"""Every setting, in one table, and the ways to give it: option, variable, file.
+
+`table` has the settings, `properties` what may be given to Kafka's client beside them, `loading` the order of
+precedence. docs/settings.md is made from them.
+"""
+
+from orders.settings.loading import Effective, environment, explain, inherited, load, public
+from orders.settings.masking import HIDDEN, without_password
+from orders.settings.properties import variable as property_variable
+from orders.settings.table import OPTIONS, PREFIX, SPECIAL, Settings, allowed, option, variable
+
+__all__ = [
+    "HIDDEN",
+    "OPTIONS",
+    "PREFIX",
+    "SPECIAL",
+    "Effective",
+    "Settings",
+    "allowed",
+    "environment",
+    "explain",
+    "inherited",
+    "load",
+    "option",
+    "property_variable",
+    "public",
+    "variable",
+    "without_password",
+]

@@ -1,0 +1,15 @@
+"""What a user gives as ORDERS_KAFKA_<PROPERTY> reaches librdkafka, beside a real Kafka."""
+
+import pytest
+
+from orders.errors import Away
+from orders.settings import load
+from orders.topic import TopicView
+
+
+def test_a_kafka_property_reaches_the_client(kafka_bootstrap: str, topic: str) -> None:
+    # The embedded Kafka speaks no TLS: a client that does cannot reach it.
+    given = {"ORDERS_KAFKA_BOOTSTRAP": kafka_bootstrap, "ORDERS_KAFKA_CLIENT_RACK": "a"}
+    assert TopicView(load(given).kafka, topic).look().ends == dict.fromkeys(range(4), 0)
+    with pytest.raises(Away):
+        TopicView(load(given | {"ORDERS_KAFKA_SECURITY_PROTOCOL": "ssl"}).kafka, topic).look()
