@@ -4,10 +4,14 @@ A batch stays here until it is written: what cannot be written yet is asked for 
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from msgspec import structs
 
 from orders.record import Batch, Entry, Span
+
+Cause = Literal["dry", "records", "bytes", "age", "retry", "stop"]
+"""Why a batch is written now: the stream ran dry, a bound is reached, an outage may be over, or the process ends."""
 
 
 class Batcher:
@@ -58,14 +62,16 @@ class Batcher:
         """The next offset to be taken, of each partition that is ours."""
         return dict(self._ends)
 
-    @property
-    def full(self) -> bool:
-        return len(self._entries) >= self._limits[0] or self._bytes >= self._limits[1]
-
-    def due(self, now: float, *, dry: bool) -> bool:
-        """Whether the batch should be written now; `dry`: the last poll brought nothing."""
-        old = now - self._oldest >= self._limits[2]
-        return bool(self._entries) and (dry or old or self.full)
+    def due(self, now: float, *, dry: bool) -> Cause | None:
+        """Why the batch should be written now, None if it should not; `dry`: the last poll brought nothing."""
+        records, size, age = self._limits
+        if not self._entries:
+            return None
+        if len(self._entries) >= records:
+            return "records"
+        if self._bytes >= size:
+            return "bytes"
+        return "dry" if dry else "age" if now - self._oldest >= age else None
 
     def batch(self) -> Batch | None:
         """What is collected, as a value; None if nothing is."""

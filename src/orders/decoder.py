@@ -51,8 +51,8 @@ class _Unknown(Struct):
 class _RefusedError(Exception):
     """Carries an `Invalid` out of the checks."""
 
-    def __init__(self, reason: str, path: str = "") -> None:
-        self.invalid = Invalid(reason, path)
+    def __init__(self, invalid: Invalid) -> None:
+        self.invalid = invalid
 
 
 _decode_order = msgspec.json.Decoder(Order).decode
@@ -60,9 +60,14 @@ _decode_parts = msgspec.json.Decoder(_Parts).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_any = msgspec.json.Decoder(Raw).decode
 
-_NOT_JSON = Invalid("Invalid JSON", is_json=False)
-_TOO_LARGE = Invalid(f"Larger than {MAX_DOCUMENT_BYTES} bytes")
-_TOO_DEEP = f"Nested deeper than {MAX_NESTING} levels"
+_NOT_JSON = Invalid("Invalid JSON", fault="not_json")
+_TOO_LARGE = Invalid(f"Larger than {MAX_DOCUMENT_BYTES} bytes", fault="too_large")
+_TOO_DEEP = Invalid(f"Nested deeper than {MAX_NESTING} levels", fault="too_deep")
+_SURROGATES = Invalid("Unpaired surrogates are not allowed in names or values", fault="surrogates")
+_U0000 = Invalid("U+0000 is not allowed in names or values", fault="nul")
+_NO_UID = Invalid("Tombstone without a valid key", fault="tombstone_key")
+_CONDITION = Invalid(f"Header {CONDITION_HEADER} is neither `absent` nor `version=N`", fault="condition")
+_CONDITIONS = Invalid(f"More than one header {CONDITION_HEADER}", fault="condition")
 _DATE = "Expected a date-time of RFC 3339 with an offset, in the years 1 to 9999, without a leap second"
 _PATTERNS = {
     "order_uid": "Expected 1 to 128 characters of `A-Z a-z 0-9 . _ ~ -`, and neither `.` nor `..`",
@@ -110,7 +115,7 @@ def read(record: Record) -> Entry:
 
 def _tombstone(key: bytes | None) -> Tombstone | Invalid:
     order_uid = (key or b"").decode(errors="replace")
-    return Tombstone(order_uid) if _is_uid(order_uid) else Invalid("Tombstone without a valid key")
+    return Tombstone(order_uid) if _is_uid(order_uid) else _NO_UID
 
 
 def _condition(values: list[bytes | None]) -> Condition | None:
@@ -119,12 +124,12 @@ def _condition(values: list[bytes | None]) -> Condition | None:
         return None
     value = values[0] or b""
     if len(values) > 1:
-        raise _RefusedError(f"More than one header {CONDITION_HEADER}")
+        raise _RefusedError(_CONDITIONS)
     if value == b"absent":
         return Condition(None)
     if version := _find_version(value):
         return Condition(int(version[1]))
-    raise _RefusedError(f"Header {CONDITION_HEADER} is neither `absent` nor `version=N`")
+    raise _RefusedError(_CONDITION)
 
 
 def _content(value: bytes) -> Content:
@@ -145,7 +150,7 @@ def _instant(moment: str) -> datetime:
     try:
         return datetime.fromisoformat(moment.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise _RefusedError(_DATE, "$.date_created") from None
+        raise _RefusedError(Invalid(_DATE, "$.date_created", "date")) from None
 
 
 def _served(moment: str, instant: datetime) -> str:
@@ -182,7 +187,7 @@ def _look_again(value: bytes) -> _Unknown | None:
     """Checks what msgspec passes over, and the unknown fields of a valid order; None without any."""
     value.decode()
     if _NUL in value and _find_nul(value):
-        raise _RefusedError("U+0000 is not allowed in names or values")
+        raise _RefusedError(_U0000)
     if _is_too_deep(value):
         raise _RefusedError(_TOO_DEEP)
     parts = _decode_parts(value)
@@ -199,7 +204,7 @@ def _pick(fields: dict[str, Raw], own: frozenset[str], path: str) -> dict[str, R
     """The unknown ones of an object's fields, sorted by name so that their order in a message makes no difference."""
     unknown = {name: fields[name] for name in sorted(fields.keys() - own)}
     if len(unknown) > MAX_UNKNOWN_FIELDS:
-        raise _RefusedError(f"Expected at most {MAX_UNKNOWN_FIELDS} unknown fields", path)
+        raise _RefusedError(Invalid(f"Expected at most {MAX_UNKNOWN_FIELDS} unknown fields", path, "unknown_fields"))
     return unknown
 
 
@@ -219,13 +224,12 @@ def _why(value: bytes, error: Exception) -> Invalid:
         value.decode()
         _decode_any(_hide_surrogates(rb"\\u00", value))
     except RecursionError:
-        return Invalid(_TOO_DEEP)
+        return _TOO_DEEP
     except (DecodeError, UnicodeDecodeError):
         return _NOT_JSON
     if isinstance(error, ValidationError):
         return _explained(str(error))
-    too_deep = isinstance(error, RecursionError)
-    return Invalid(_TOO_DEEP if too_deep else "Unpaired surrogates are not allowed in names or values")
+    return _TOO_DEEP if isinstance(error, RecursionError) else _SURROGATES
 
 
 def _explained(message: str) -> Invalid:
@@ -233,4 +237,4 @@ def _explained(message: str) -> Invalid:
     path = path.rstrip("`")
     if "matching regex" in reason:
         reason = _PATTERNS[path.removeprefix("$.")]
-    return Invalid(reason, path)
+    return Invalid(reason, path, "date" if reason == _DATE else "schema")

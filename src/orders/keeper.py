@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import structlog
@@ -18,10 +18,12 @@ from psycopg import IsolationLevel
 
 from orders.errors import OrdersError
 from orders.memory import Memory, Put
-from orders.order import Row, Uid, document, text
+from orders.meter import Values
+from orders.metrics import LAYOUT, NOTICES, RESTORED, RESTORES, Restored, private
+from orders.order import Uid
 from orders.postgres import Connection, connect, queries, translated
 from orders.settings import Settings
-from orders.store import COPY_TYPES
+from orders.slots import claim
 from orders.timing import Clock, backoff, monotonic
 
 log = structlog.get_logger()
@@ -36,9 +38,8 @@ SAMPLED = 200
 """How many of the newest orders tell the mean size of a document."""
 FILE_BYTES_PER_BYTE = 1.4
 """What a byte of document takes in the file at most, measured: how many orders fit is reckoned with it."""
-WIDTH = len(Row._fields)
-RESTORE_TYPES = COPY_TYPES[: WIDTH + 2]
-"""The row as it was written, its id and its version."""
+RESTORE_TYPES = ("text", "int8", "bytea")
+"""A `Put`; its document as bytes, since text travels as just these."""
 
 Version = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -62,11 +63,14 @@ class Keeper:
         memory: Memory,
         stopping: Callable[[], bool],
         clock: Clock = monotonic,
+        *,
+        values: Values | None = None,
     ) -> None:
         self._connect = connect
         self._memory = memory
         self._stopping = stopping
         self._clock = clock
+        self._values = values or private()
         self._identity: str | None = None
         """Which database memory was true to, and how far: all notices up to there were heard."""
         self._read: str | None = None
@@ -96,12 +100,14 @@ class Keeper:
 
     def _session(self, connection: Connection) -> None:
         connection.execute(f"listen {CHANNEL}")
-        if self._identity is None or self._identity != self._read_identity(connection):
-            self._restore(connection)
+        if self._identity is None:
+            self._refill(connection, "start")
+        elif self._identity != self._read_identity(connection):
+            self._refill(connection, "database")
         while not self._stopping():
             self._follow(connection)
             if self._memory.restore_wanted():
-                self._restore(connection)
+                self._refill(connection, "emptied")
 
     # -- follow --
 
@@ -128,6 +134,7 @@ class Keeper:
             self._take(notice.payload)
 
     def _take(self, payload: str) -> None:
+        self._values.add(NOTICES, None)
         try:
             notice = read_notice(payload)
         except (msgspec.MsgspecError, RecursionError):
@@ -147,6 +154,10 @@ class Keeper:
         return str(row[0]) if row else ""
 
     # -- restore --
+
+    def _refill(self, listening: Connection, cause: Restored) -> None:
+        self._values.add(RESTORES, cause)
+        self._restore(listening)
 
     def _restore(self, listening: Connection) -> None:
         """Empties memory and fills it from one snapshot, oldest order first, while all else goes on."""
@@ -176,6 +187,7 @@ class Keeper:
                 return None
             self._hear(listening, 0)  # what other machines replaced meanwhile must not stand until the end
             restored += len(chunk)
+            self._values.add(RESTORED, None, len(chunk))
             self._post("restoring", restored, max(total, restored))
         return restored
 
@@ -201,15 +213,9 @@ class Keeper:
 
 def rows_from(connection: Connection, first: int) -> Iterator[Put]:
     """Orders from an id on, as they are served."""
-    with connection.cursor() as cursor, cursor.copy(queries["copy_orders_from"], {"id": first}) as copy:
+    with connection.cursor() as cursor, cursor.copy(queries["copy_documents_from"], {"id": first}) as copy:
         copy.set_types(RESTORE_TYPES)
-        for values in copy.rows():
-            yield put_of(values)
-
-
-def put_of(values: tuple[Any, ...]) -> Put:
-    row = Row._make(values[:WIDTH])
-    return Put(row.order_uid, values[WIDTH + 1], document(values[WIDTH], text(row)))
+        yield from map(Put._make, copy.rows())
 
 
 def chunks(puts: Iterator[Put]) -> Iterator[list[Put]]:
@@ -220,7 +226,8 @@ def chunks(puts: Iterator[Put]) -> Iterator[list[Put]]:
 def keep(settings: Settings, stopping: Callable[[], bool]) -> None:
     """Runs the keeper of one memory until `stopping`."""
     memory = Memory.open(Path(settings.memory_path))
+    values = claim(Path(settings.memory_path), LAYOUT)
     try:
-        Keeper(lambda: connect(settings.postgres_dsn, "keep"), memory, stopping).run()
+        Keeper(lambda: connect(settings.postgres_dsn, "keep"), memory, stopping, values=values).run()
     finally:
         memory.close()

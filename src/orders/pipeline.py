@@ -12,14 +12,18 @@ import structlog
 
 from orders import consumer as kafka
 from orders import decoder, sample
-from orders.batcher import Batcher, halves, with_content
+from orders.batcher import Batcher, Cause, halves, with_content
+from orders.counts import Counts
 from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected, SetupWrong
 from orders.fold import fold, uids_of
 from orders.memory import Change, Memory, Put
+from orders.meter import Values
+from orders.metrics import BATCH_RECORDS, BATCHES, CONSUMED, LAYOUT, private
 from orders.order import Content, document
 from orders.postgres import connect
 from orders.record import Batch, Entry, Invalid, Record
 from orders.settings import Settings
+from orders.slots import claim
 from orders.store import Plan, Store, undone
 from orders.timing import Clock, backoff, monotonic
 from orders.topic import TopicView
@@ -59,11 +63,14 @@ class Writer:
         memory: SharedMemory,
         clock: Clock = monotonic,
         at: Callable[[str], None] = unobserved,
+        *,
+        values: Values | None = None,
     ) -> None:
         self._store = store
         self._memory = memory
         self._clock = clock
         self._at = at
+        self._counts = Counts(values or private(), clock)
 
     def commit(self, batch: Batch, topic_id: str) -> None:
         """One batch, one transaction, then memory.
@@ -74,7 +81,7 @@ class Writer:
         mark, marked = secrets.randbits(64), list[str]()
         sent_at = 0.0
         try:
-            with self._store.transaction(topic_id) as transaction:
+            with self._counts.trying(), self._store.transaction(topic_id) as transaction:
                 transaction.lock(batch.spans)
                 known = transaction.known(uids_of(batch.entries))
                 plan = transaction.number(fold(batch.entries, known, topic_id))
@@ -96,6 +103,8 @@ class Writer:
             raise
         self._at("after commit")
         self._fill(plan, mark, sent_at)
+        self._counts.readable(plan)
+        self._counts.committed(batch, known, topic_id)
         self._at("after fill")
 
     def _fill(self, plan: Plan, mark: int, as_of: float) -> None:
@@ -133,7 +142,7 @@ class Writer:
         if isinstance(entry.content, Invalid):
             raise SetupWrong(f"PostgreSQL does not take a dead letter: {reason}") from reason
         self._probe(topic_id)
-        refused = Entry(entry.record, Invalid(str(reason)), reply=entry.reply)
+        refused = Entry(entry.record, Invalid(str(reason), fault="postgres"), reply=entry.reply)
         self.write(with_content(batch, refused), topic_id)
 
     def _probe(self, topic_id: str) -> None:
@@ -177,13 +186,21 @@ class Ingest:
     """The loop: poll, decode, batch, write; on an outage hold, keep polling, and try again."""
 
     def __init__(
-        self, name: str, batcher: Batcher, writer: Writer, memory: SharedMemory, clock: Clock = monotonic
+        self,
+        name: str,
+        batcher: Batcher,
+        writer: Writer,
+        memory: SharedMemory,
+        clock: Clock = monotonic,
+        *,
+        values: Values | None = None,
     ) -> None:
         self._name = name
         self._batcher = batcher
         self._writer = writer
         self._memory = memory
         self._clock = clock
+        self._values = values or private()
         self._held: OrdersError | None = None
         self._waits = backoff()
         self._retry_at = 0.0
@@ -205,7 +222,7 @@ class Ingest:
         try:
             while not stopping():
                 self.step()
-            self._flush()
+            self._flush("stop")
         finally:
             self.stream.close()
 
@@ -213,21 +230,28 @@ class Ingest:
         """One turn: at most half a second of waiting, at most one batch."""
         records = self.stream.poll(self._patience())
         now = self._clock()
+        self._values.add(CONSUMED, None, len(records))
         self._batcher.add(map(decoder.read, records), now)
-        due = now >= self._retry_at if self._held else self._batcher.due(now, dry=not records)
-        if due:
-            self._flush()
+        if cause := self._cause(now, dry=not records):
+            self._flush(cause)
         self._watch()
+
+    def _cause(self, now: float, *, dry: bool) -> Cause | None:
+        if self._held:
+            return "retry" if now >= self._retry_at else None
+        return self._batcher.due(now, dry=dry)
 
     def _patience(self) -> float:
         if self._held:
             return min(max(self._retry_at - self._clock(), 0.0), POLL_SECONDS)
         return POLL_SECONDS if self._batcher.batch() is None else 0.0
 
-    def _flush(self) -> None:
+    def _flush(self, cause: Cause) -> None:
         batch = self._batcher.batch()
         try:
             if batch:
+                self._values.add(BATCHES, cause)
+                self._values.observe(BATCH_RECORDS, None, len(batch.entries))
                 self._writer.write(batch, self.stream.topic_id)
         except PositionsMoved as moved:
             log.warning("positions_moved", reason=str(moved))
@@ -293,11 +317,13 @@ def ingest(
 ) -> None:
     """Runs ingest process `number` until `stopping`; the composition root of the write path."""
     memory = Memory.open(Path(settings.memory_path))
+    values = claim(Path(settings.memory_path), LAYOUT)
     store = Store(
         lambda: connect(settings.postgres_dsn, "ingest", statement_seconds=STATEMENT_SECONDS), settings.kafka_topic
     )
     batcher = Batcher(settings.batch_records, settings.batch_bytes, settings.batch_age)
-    loop = Ingest(f"ingest:{number}", batcher, Writer(store, memory, at=at), memory)
+    writer = Writer(store, memory, at=at, values=values)
+    loop = Ingest(f"ingest:{number}", batcher, writer, memory, values=values)
     config = kafka.consumer_config(
         kafka=settings.kafka,
         group=settings.kafka_group,

@@ -14,6 +14,21 @@ CONDITION_HEADER = "orders-condition"
 
 Outcome = Literal["created", "replaced", "unchanged", "deleted", "conflict", "refused"]
 
+Fault = Literal[
+    "schema",
+    "not_json",
+    "too_large",
+    "too_deep",
+    "date",
+    "unknown_fields",
+    "nul",
+    "surrogates",
+    "tombstone_key",
+    "condition",
+    "postgres",
+]
+"""What is wrong with a refused message, in one word for each kind."""
+
 
 class Record(Struct, frozen=True, gc=False):
     """One record as Kafka gave it.
@@ -36,7 +51,11 @@ class Invalid(Struct, frozen=True):
 
     reason: str
     path: str = ""
-    is_json: bool = True
+    fault: Fault = "schema"
+
+    @property
+    def is_json(self) -> bool:
+        return self.fault != "not_json"
 
 
 class Tombstone(Struct, frozen=True):

@@ -19,27 +19,26 @@ def batcher(records: int = 3, size: int = 1000, age: float = 1.0) -> Batcher:
 def test_a_batch_is_due_as_soon_as_the_stream_runs_dry() -> None:
     made = batcher()
     made.add([upsert("a", offset=0)], now=0.0)
-    assert not made.due(0.5, dry=False)
-    assert made.due(0.5, dry=True)
+    assert made.due(0.5, dry=False) is None
+    assert made.due(0.5, dry=True) == "dry"
 
 
 def test_a_busy_stream_is_cut_by_age_and_by_count() -> None:
     made = batcher()
     made.add([upsert("a", offset=0)], now=0.0)
-    assert made.due(1.0, dry=False)
+    assert made.due(1.0, dry=False) == "age"
     made.add([upsert("a", offset=1), upsert("a", offset=2)], now=0.0)
-    assert made.full
-    assert made.due(0.0, dry=False)
+    assert made.due(0.0, dry=False) == "records"
 
 
 def test_a_batch_is_full_by_its_bytes() -> None:
     made = batcher(size=size_of(upsert("a")))
     made.add([upsert("a", offset=0)], now=0.0)
-    assert made.full
+    assert made.due(0.0, dry=False) == "bytes"
 
 
 def test_an_empty_batch_is_never_due() -> None:
-    assert not batcher().due(1e9, dry=True)
+    assert batcher().due(1e9, dry=True) is None
     assert batcher().batch() is None
 
 
@@ -112,4 +111,4 @@ def test_forgetting_keeps_the_count_of_bytes_true(partitions: list[int]) -> None
     made.add([upsert("a", offset=0), upsert("b", partition=1, offset=10)], now=0.0)
     made.forget(partitions)
     left = made.batch()
-    assert made.full == (left is not None and len(left.entries) == 2)
+    assert (made.due(0.0, dry=False) == "bytes") == (left is not None and len(left.entries) == 2)

@@ -2,14 +2,15 @@
 
 import json
 from random import Random
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.decoder import decode, read
-from orders.order import Content, text
-from orders.record import CONDITION_HEADER, REPLY_HEADER, Condition, Entry, Invalid, Record, Tombstone
+from orders.order import MAX_DOCUMENT_BYTES, MAX_UNKNOWN_FIELDS, Content, text
+from orders.record import CONDITION_HEADER, REPLY_HEADER, Condition, Entry, Fault, Invalid, Record, Tombstone
 from support.hostile import REFUSED, TAKEN, VALID, Hostile, Strange, put, without
 from support.strategies import Tree, dump, instant, meaning, messages, orders, parse, variant
 
@@ -77,6 +78,33 @@ def test_hostile_messages_are_refused_with_the_place_of_their_fault(hostile: Hos
     invalid = refused(hostile.value)
     assert (invalid.path, invalid.is_json) == (hostile.path, hostile.is_json)
     assert (invalid.reason == "Invalid JSON") is not hostile.is_json
+
+
+def faults() -> dict[Fault, Invalid | Content | Tombstone]:
+    """One message for each kind of fault that the decoder finds."""
+    two = ((CONDITION_HEADER, b"absent"), (CONDITION_HEADER, b"version=1"))
+    many = b"".join(b',"x%d":1' % n for n in range(MAX_UNKNOWN_FIELDS + 1))
+    return {
+        "schema": decode(put(["sm_id"], b'"1"')),
+        "not_json": decode(b"{"),
+        "too_large": decode(b" " * (MAX_DOCUMENT_BYTES + 1)),
+        "too_deep": decode(put(["extra"], b"[" * 200 + b"]" * 200)),
+        "date": decode(put(["date_created"], b'"yesterday"')),
+        "unknown_fields": decode(VALID[:-1] + many + b"}"),
+        "nul": decode(put(["extra"], b'"\\u0000"')),
+        "surrogates": decode(put(["entry"], b'"\\ud800"')),
+        "tombstone_key": read(record(None, b"a/b")).content,
+        "condition": read(record(VALID, headers=two)).content,
+    }
+
+
+def test_each_fault_has_its_kind() -> None:
+    assert {kind: getattr(content, "fault", None) for kind, content in faults().items()} == {k: k for k in faults()}
+    assert set(get_args(Fault)) - set(faults()) == {"postgres"}
+
+
+def test_a_date_that_no_calendar_has_is_of_the_same_kind_as_one_of_another_form() -> None:
+    assert refused(put(["date_created"], b'"2021-02-30T06:22:19Z"')).fault == "date"
 
 
 @pytest.mark.parametrize("strange", TAKEN, ids=lambda s: s.name)
@@ -169,7 +197,7 @@ def test_a_null_value_deletes_the_order_of_its_key() -> None:
 
 @pytest.mark.parametrize("key", [None, b"", b"a/b", b".", b"..", b"a\n", b"\xff", b"a" * 129, "ж".encode()])
 def test_a_null_value_without_a_valid_key_is_refused(key: bytes | None) -> None:
-    assert read(record(None, key)).content == Invalid("Tombstone without a valid key")
+    assert read(record(None, key)).content == Invalid("Tombstone without a valid key", fault="tombstone_key")
 
 
 @pytest.mark.parametrize(
@@ -205,7 +233,7 @@ def test_two_conditions_refuse_the_record() -> None:
 
 def test_a_refused_order_keeps_its_condition_and_its_wish_for_a_reply() -> None:
     entry = read(record(b"{", headers=((REPLY_HEADER, b"1"), (CONDITION_HEADER, b"absent"))))
-    assert entry.content == Invalid("Invalid JSON", is_json=False)
+    assert entry.content == Invalid("Invalid JSON", fault="not_json")
     assert entry.reply
 
 

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from typing import get_args
 
 import pytest
 
 from orders import sample
-from orders.batcher import Batcher
+from orders.batcher import Batcher, Cause
 from orders.errors import Away, OrdersError, PositionsMoved, SetupWrong
 from orders.fold import uid_of
 from orders.memory import Change, Put
+from orders.metrics import BATCHES, LAYOUT, private
 from orders.pipeline import Ingest, Writer, member_id, probe_entry
 from orders.record import Batch, Record
 from orders.settings import Settings
+from support.metrics import counted
 
 
 class FakeStream:
@@ -91,8 +94,10 @@ class Rig:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.values = private()
         self.stream, self.memory, self.writer = FakeStream(), FakeMemory(), FakeWriter()
-        self.loop = Ingest("ingest:0", Batcher(3, 10**6, 0.25), self.writer, self.memory, lambda: self.now)
+        batcher = Batcher(3, 10**6, 0.25)
+        self.loop = Ingest("ingest:0", batcher, self.writer, self.memory, lambda: self.now, values=self.values)
         self.loop.stream = self.stream
         self.loop.placed(0, 0)
 
@@ -103,6 +108,12 @@ class Rig:
     def steps(self, count: int) -> None:
         for _ in range(count):
             self.loop.step()
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """How many batches went for which cause."""
+        counts = {cause: int(self.values.cells[LAYOUT.place(BATCHES, cause)]) for cause in get_args(Cause)}
+        return {cause: count for cause, count in counts.items() if count}
 
     @property
     def state(self) -> str:
@@ -121,12 +132,14 @@ def test_records_are_written_as_soon_as_the_poll_runs_dry_and_positions_are_mirr
     rig.steps(1)
     assert [len(b.entries) for b in rig.writer.batches] == [2]
     assert rig.stream.mirrored == {0: 2}
+    assert rig.causes == {"dry": 1}
 
 
 def test_a_full_batch_does_not_wait_for_the_stream(rig: Rig) -> None:
     rig.feed(0, 1, 2)
     rig.steps(1)
     assert len(rig.writer.batches) == 1
+    assert rig.causes == {"records": 1}
 
 
 @pytest.mark.parametrize(("error", "state"), [(Away("gone"), "paused"), (SetupWrong("no table"), "stopped")])
@@ -146,6 +159,7 @@ def test_an_outage_holds_the_stream_keeps_the_batch_and_goes_on_by_itself(
     assert [len(b.entries) for b in rig.writer.batches] == [1]
     assert "go on at {0: 1}" in rig.stream.told
     assert rig.state == "running"
+    assert rig.causes == {"dry": 1, "retry": 2}
 
 
 def test_while_held_nothing_is_tried_before_its_time(rig: Rig) -> None:
@@ -168,6 +182,16 @@ def test_at_its_end_what_was_collected_is_written_and_the_group_is_left(rig: Rig
     rig.loop.run(after(1))
     assert [len(b.entries) for b in rig.writer.batches] == [1]
     assert rig.stream.told == ["close"]
+    assert rig.causes == {"stop": 1}
+
+
+def test_records_that_were_polled_and_the_sizes_of_batches_are_counted(rig: Rig) -> None:
+    rig.feed(0, 1)
+    rig.feed(1, 2, 3)
+    rig.steps(3)
+    series = counted(rig.values)
+    assert [value for name, value in series.items() if "consumed" in name] == [5]
+    assert (series["orders_batch_records_count"], series["orders_batch_records_sum"]) == (1, 4)
 
 
 def test_trouble_of_the_stream_is_looked_after_every_second_and_told_on_the_board(rig: Rig) -> None:

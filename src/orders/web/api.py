@@ -1,13 +1,9 @@
 """HTTP but for the fast lane: orders, health, the page, and what an error answers."""
 
-import hashlib
 import re
 import socket
-from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from html import escape
-from importlib.resources import files
 from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
@@ -23,11 +19,15 @@ from uvicorn._types import ASGIApplication
 
 from orders.decoder import decode
 from orders.errors import OrdersError
+from orders.meter import Values
+from orders.metrics import LOOKUPS, POSTS, Posted, private
 from orders.order import MAX_DOCUMENT_BYTES, Content
 from orders.record import Invalid
 from orders.timing import Clock, monotonic
+from orders.web.exposition import Page
 from orders.web.fastlane import Lookup, fast_lane
 from orders.web.health import Report
+from orders.web.page import PAGE_FIELDS, page_at
 from orders.web.reader import Found
 from orders.web.views import original
 from orders.web.waiting import Told
@@ -37,8 +37,6 @@ log = structlog.get_logger()
 View = Literal["standard", "original"]
 
 UID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
-PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
-"""A Host that may stand in HTML and in a shell command as it is."""
 JSON = "application/json"
 RETRY = {"retry-after": "1"}
 KEEP_ALIVE_SECONDS = 75
@@ -52,6 +50,11 @@ _encode = msgspec.json.Encoder().encode
 AnyRequest = Request[Any, Any, State]
 
 
+async def no_metrics(_accept: str) -> Page:
+    """Where nobody counts."""
+    return Page(b"", "text/plain")
+
+
 class Parts(NamedTuple):
     """What the application stands on. `find` looks into memory and `order` into PostgreSQL."""
 
@@ -61,6 +64,8 @@ class Parts(NamedTuple):
     health: Callable[[], Awaitable[Report]]
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
     default_view: View = "standard"
+    metrics: Callable[[str], Awaitable[Page]] = no_metrics
+    values: Values | None = None
 
 
 class Answer(Response[bytes]):
@@ -99,14 +104,16 @@ async def get_order(request: AnyRequest, order_uid: FromPath[str]) -> Answer:
     view = request.query_params.get("view", parts.default_view)
     if view not in {"standard", "original"}:
         return answer(400, {"error": "view is standard or original"})
-    document = await _document(parts, order_uid) if UID.fullmatch(order_uid) else None
+    document = await _document(request, order_uid) if UID.fullmatch(order_uid) else None
     if document is None:
         return answer(404, {"message": "Order not found"})
     return answer(200, original(document) if view == "original" else document)
 
 
-async def _document(parts: Parts, order_uid: str) -> bytes | None:
+async def _document(request: AnyRequest, order_uid: str) -> bytes | None:
+    parts = _parts(request)
     document = parts.find(order_uid.encode())
+    _values(request).add(LOOKUPS, "miss" if document is None else "hit")
     if document is None and (found := await parts.order(order_uid)):
         return found.document
     return document
@@ -118,9 +125,20 @@ async def post_order(request: AnyRequest) -> Answer:
     parts = _parts(request)
     content = decode(await _body(request))
     if isinstance(content, Invalid):
+        _values(request).add(POSTS, "refused")
         return refused(content) if content.is_json else answer(400, {"error": "Invalid JSON"})
-    told = await parts.submit(content)
+    try:
+        told = await parts.submit(content)
+    except OrdersError:
+        _values(request).add(POSTS, "unavailable")
+        raise
+    _values(request).add(POSTS, posted(told))
     return outcome(told, f"/orders/{content.row.order_uid}", parts.default_view)
+
+
+def posted(told: Told | None) -> Posted:
+    """How a POST is counted; none of them deletes."""
+    return "accepted" if told is None or told.outcome == "deleted" else told.outcome
 
 
 def outcome(told: Told | None, location: str, default_view: View) -> Answer:
@@ -159,7 +177,7 @@ async def _body(request: AnyRequest) -> bytes:
     return bytes(body)
 
 
-# ---- health and the page ----
+# ---- health, metrics and the page ----
 
 
 @route("/livez", http_method=["GET", "HEAD"])
@@ -175,26 +193,17 @@ async def get_readyz(request: AnyRequest) -> Answer:
     return answer(200 if report.ready else 503, report, None if report.ready else RETRY)
 
 
-def page() -> tuple[bytes, Mapping[str, str]]:
-    """The page and a policy that allows its own style and nothing else."""
-    order = escape(files("orders").joinpath("original.json").read_text("utf-8").strip(), quote=False)
-    html = files("orders").joinpath("web/index.html").read_text("utf-8").replace("{{ order }}", order).encode()
-    style = re.search(rb"<style>(.*?)</style>", html, re.DOTALL)
-    digest = b64encode(hashlib.sha256(style[1] if style else b"").digest()).decode()
-    sources = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:"
-    policy = f"{sources}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    return html, {"content-security-policy": policy, "x-content-type-options": "nosniff"}
-
-
-PAGE, PAGE_FIELDS = page()
-EXAMPLE_HOST = b"127.0.0.1:8080"
+@route("/metrics", http_method=["GET", "HEAD"])
+async def get_metrics(request: AnyRequest) -> Answer:
+    """What the processes of this machine counted, and how things are."""
+    body, content_type = await _parts(request).metrics(request.headers.get("accept", ""))
+    return Answer(body, status_code=200, headers={"content-type": content_type})
 
 
 @route("/", http_method=["GET", "HEAD"])
 async def get_page(request: AnyRequest) -> Answer:
     """What this is, with commands for the address that it was asked at."""
-    host = request.headers.get("host", "")
-    html = PAGE.replace(EXAMPLE_HOST, host.encode()) if PLAIN_HOST.fullmatch(host) else PAGE
+    html = page_at(request.headers.get("host", ""))
     return Answer(html, status_code=200, headers=PAGE_FIELDS, media_type="text/html")
 
 
@@ -243,6 +252,10 @@ def _parts(request: AnyRequest) -> Parts:
     return cast("Parts", request.app.state.parts)
 
 
+def _values(request: AnyRequest) -> Values:
+    return cast("Values", request.app.state.counts)
+
+
 def create_app(parts: Parts) -> Litestar:
     """The application; its lifespan is that of `parts`."""
 
@@ -252,8 +265,8 @@ def create_app(parts: Parts) -> Litestar:
             yield
 
     return Litestar(
-        [get_order, post_order, get_livez, get_readyz, get_page],
-        state=State({"parts": parts, "complaints": Complaints(monotonic)}),
+        [get_order, post_order, get_livez, get_readyz, get_metrics, get_page],
+        state=State({"parts": parts, "counts": parts.values or private(), "complaints": Complaints(monotonic)}),
         lifespan=[lifespan],
         exception_handlers={HTTPException: on_http, OrdersError: on_ours, Gone: on_gone, Exception: on_any},
         openapi_config=None,
@@ -262,13 +275,13 @@ def create_app(parts: Parts) -> Litestar:
     )
 
 
-def server(app: ASGIApplication, lookup: Lookup | None) -> uvicorn.Server:
-    """A server with the fast lane, or without where `lookup` is None."""
+def server(app: ASGIApplication, lookup: Lookup | None, values: Values | None = None) -> uvicorn.Server:
+    """A server with the fast lane, or without where `lookup` is None; it counts in `values`."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
             loop="uvloop",
-            http=fast_lane(lookup),
+            http=fast_lane(lookup, values),
             ws="none",
             lifespan="on",
             interface="asgi3",
@@ -284,7 +297,7 @@ def server(app: ASGIApplication, lookup: Lookup | None) -> uvicorn.Server:
     )
 
 
-def run_server(app: Litestar, memory: Lookup, sockets: Sequence[socket.socket], default_view: View) -> None:
+def run_server(parts: Parts, memory: Lookup, sockets: Sequence[socket.socket]) -> None:
     """Serves on sockets that are bound until SIGTERM or SIGINT, then ends what is on its way."""
-    lookup = memory if default_view == "standard" else None
-    server(cast("ASGIApplication", app), lookup).run(list(sockets))
+    lookup = memory if parts.default_view == "standard" else None
+    server(cast("ASGIApplication", create_app(parts)), lookup, parts.values).run(list(sockets))

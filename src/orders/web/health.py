@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -10,6 +10,7 @@ from msgspec import Struct
 from orders.errors import OrdersError
 from orders.timing import Clock
 from orders.topic import View
+from orders.web.waiting import in_time
 
 T = TypeVar("T")
 
@@ -17,6 +18,8 @@ GONE_SECONDS = 10.0
 """A process that has not posted for so long counts as gone."""
 KAFKA_SECONDS = 1.0
 """How old the view of the topic may be."""
+KAFKA_ANSWER_SECONDS = 2.0
+"""How long it is waited for; then Kafka counts as away, and the next check may find what this one asked for."""
 
 
 class Part(Struct, frozen=True):
@@ -79,6 +82,16 @@ class Keeper(Struct, frozen=True):
 
 Board = Mapping[str, bytes]
 Positions = Mapping[tuple[str, int], int]
+
+
+class Look(NamedTuple):
+    """A report and what it was made from; None: that is away."""
+
+    report: Report
+    positions: Positions | None
+    view: View | None
+
+
 _ingest = msgspec.json.Decoder(Ingest).decode
 _keeper = msgspec.json.Decoder(Keeper).decode
 
@@ -99,17 +112,21 @@ class Health:
         self._board = board
         self._ready_lag = ready_lag
         self._clock = clock
-        self._checking: asyncio.Task[Report] | None = None
+        self._checking: asyncio.Task[Look] | None = None
 
     async def report(self) -> Report:
         """All parts as they are now."""
+        return (await self.look()).report
+
+    async def look(self) -> Look:
+        """The same, with the figures behind it."""
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check())
         return await asyncio.shield(self._checking)
 
-    async def _check(self) -> Report:
+    async def _check(self) -> Look:
         (postgres, positions), (kafka, view) = await asyncio.gather(
-            _tried(self._positions()), _tried(self._topic(KAFKA_SECONDS))
+            _tried(self._positions()), _tried(in_time(self._topic(KAFKA_SECONDS), KAFKA_ANSWER_SECONDS, "Kafka"))
         )
         board, now = self._read_board(), self._clock()
         parts = Parts(
@@ -120,7 +137,7 @@ class Health:
             restore(board, now),
         )
         ready = all(getattr(parts, name).ok for name in parts.__struct_fields__)
-        return Report(ready, parts)
+        return Look(Report(ready, parts), positions, view)
 
     def _read_board(self) -> Board:
         try:

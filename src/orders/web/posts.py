@@ -8,6 +8,8 @@ from typing import Protocol
 import structlog
 
 from orders.errors import Away, OrdersError
+from orders.meter import Values
+from orders.metrics import SENT, private
 from orders.order import Content
 from orders.producer import Delivered, Headers, Report
 from orders.record import CONDITION_HEADER, REPLY_HEADER
@@ -42,6 +44,7 @@ class Posts:
         *,
         deadline: float,
         clock: Clock,
+        values: Values | None = None,
     ) -> None:
         self._producer = producer
         self._topic_id = topic_id
@@ -49,6 +52,7 @@ class Posts:
         self._outcomes = outcomes
         self._deadline = deadline
         self._clock = clock
+        self._values = values or private()
         self._known: Positions = {}
 
     async def submit(self, content: Content) -> Told | None:
@@ -88,6 +92,7 @@ class Posts:
                 loop.call_soon_threadsafe(settle, result)
 
         self._producer.produce(content.row.order_uid.encode(), content.text, HEADERS, report)
+        self._values.add(SENT, None)
         try:
             result = await asyncio.wait_for(delivered, max(0.0, until - self._clock()))
         except TimeoutError:

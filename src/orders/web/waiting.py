@@ -115,11 +115,11 @@ class Outcomes:
         return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, (self._clock() - self._youngest) / 4))
 
 
-async def in_time(question: Awaitable[V], seconds: float) -> V:
+async def in_time(question: Awaitable[V], seconds: float, who: str = "PostgreSQL") -> V:
     """The answer, or `Away` after `seconds`. The question goes on: a server that is stopped takes no cancellation."""
     task = asyncio.ensure_future(question)
     task.add_done_callback(_seen)
     done, _ = await asyncio.wait({task}, timeout=seconds)
     if not done:
-        raise Away("PostgreSQL does not answer in time")
+        raise Away(f"{who} does not answer in time")
     return task.result()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from litestar.testing import TestClient
@@ -11,12 +11,16 @@ from structlog.testing import capture_logs
 from orders import sample
 from orders.decoder import decode
 from orders.errors import Away, OrdersError, SetupWrong
+from orders.metrics import POSTS, Route, private
 from orders.order import MAX_DOCUMENT_BYTES, Content, document
 from orders.record import Outcome
-from orders.web.api import PAGE, Complaints
+from orders.web.api import Complaints
+from orders.web.exposition import Page, page
 from orders.web.health import Lag, Part, Parts, Report, Restore
+from orders.web.page import PAGE
 from orders.web.views import original
 from orders.web.waiting import Told
+from support.metrics import READERS, counted, series_of
 from support.wire import DOCUMENT, UID, plain_app, told
 
 SAVED = {"message": "Order processed and saved successfully"}
@@ -138,6 +142,63 @@ def test_post_while_kafka_is_away(error: OrdersError) -> None:
         got = http.post("/orders", content=ORDER)
     assert (got.status_code, got.headers["retry-after"]) == (503, "1")
     assert "secret-host" not in got.text
+
+
+async def _accepted(_: Content) -> None:
+    return None
+
+
+async def _unavailable(_: Content) -> None:
+    raise Away("Kafka")
+
+
+@pytest.mark.parametrize(
+    ("submit", "body", "outcome"),
+    [
+        *((told(outcome), ORDER, outcome) for outcome in ("created", "replaced", "unchanged", "conflict", "refused")),
+        (_accepted, ORDER, "accepted"),
+        (_unavailable, ORDER, "unavailable"),
+        (told("created"), b"{", "refused"),
+        (told("created"), b"{}", "refused"),
+    ],
+)
+def test_each_post_is_counted_by_what_it_was_told(submit: Any, body: bytes, outcome: str) -> None:
+    values = private()
+    with client(submit=submit, values=values) as http:
+        http.post("/orders", content=body)
+    assert counted(values) == {f'orders_posts_total{{outcome="{outcome}"}}': 1}
+
+
+def test_a_look_into_memory_is_counted_and_an_impossible_uid_is_none() -> None:
+    values = private()
+    with client(values=values) as http:
+        for uid in (UID.decode(), UID.decode(), "stored", "nobody", "%D0%B6"):
+            http.get(f"/orders/{uid}")
+    assert counted(values) == {
+        'orders_memory_lookups_total{result="hit"}': 2,
+        'orders_memory_lookups_total{result="miss"}': 2,
+    }
+
+
+def test_every_route_has_its_name_in_the_table() -> None:
+    """A request of one that had none would count as unmatched."""
+    assert {route.path_format for route in plain_app().routes} == set(get_args(Route)) - {"unmatched"}
+
+
+def test_metrics_are_given_in_the_format_that_is_asked_for() -> None:
+    """200 with the type that the text has; HEAD has the same fields and no body."""
+    values = private()
+    values.add(POSTS, "created")
+
+    async def metrics(accept: str) -> Page:
+        return page(values.cells.tolist(), {}, accept)
+
+    with client(metrics=metrics) as http:
+        for accept in READERS:
+            got = http.get("/metrics", headers={"accept": accept})
+            assert series_of(got.text, accept)['orders_posts_total{outcome="created"}'] == 1
+            assert got.headers["content-type"] == page(values.cells.tolist(), {}, accept).content_type
+            assert dict(http.head("/metrics", headers={"accept": accept}).headers) == dict(got.headers)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"{'a':1}", b'{"a":1}x'])

@@ -13,11 +13,17 @@ from litestar import Litestar
 from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from orders.metrics import HTTP_SECONDS, private
 from orders.web import fastlane
-from orders.web.fastlane import fast_lane
-from support.wire import CLOSE, FAST, HIT, MEMORY, REQUESTS, SLOW, Line, converse, get, plain_app, post
+from orders.web.fastlane import ROW, fast_lane
+from support.metrics import counted, times
+from support.wire import CLOSE, FAST, HIT, MEMORY, REQUESTS, SLOW, UID, Line, chunked, converse, get, plain_app, post
 
 APP: Litestar = plain_app()
+COUNTED = private()
+COUNTING: Litestar = plain_app(values=COUNTED)
+COUNTING_FAST, COUNTING_SLOW = fast_lane(MEMORY.get, COUNTED), fast_lane(None, COUNTED)
+HTTP = "http_server_request_duration_seconds_count"
 
 
 def talk(lane: type[fastlane.FastLane], *chunks: bytes) -> tuple[bytes, bool, int]:
@@ -28,6 +34,89 @@ def talk(lane: type[fastlane.FastLane], *chunks: bytes) -> tuple[bytes, bool, in
 def test_lanes_answer_alike(name: str) -> None:
     """Whatever is asked, the fast lane answers byte for byte what the application answers."""
     assert talk(FAST, REQUESTS[name]) == talk(SLOW, REQUESTS[name])
+
+
+def counts(lane: type[fastlane.FastLane], *chunks: bytes) -> tuple[bytes, dict[str, float]]:
+    """What is answered, and what a conversation adds to the counts."""
+    COUNTED.cells[:] = private().cells
+    written, _, _ = asyncio.run(converse(lane, COUNTING, chunks))
+    return written, times(counted(COUNTED))
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_lanes_count_alike(name: str) -> None:
+    """Each answer that is written is counted once, and both lanes count the same under the same names."""
+    written, fast = counts(COUNTING_FAST, REQUESTS[name])
+    assert counts(COUNTING_SLOW, REQUESTS[name])[1] == fast
+    statuses = [int(code) for code in re.findall(rb"HTTP/1.1 (\d+) ", written) if code != b"100"]
+    told = {name: value for name, value in fast.items() if name.startswith(HTTP)}
+    assert sum(told.values()) == len(statuses)
+    assert {int(re.sub(r'.*status_code="(\d+)".*', r"\1", name)) for name in told} == set(statuses)
+
+
+def request(method: str, route: str, status: int) -> str:
+    return f'{HTTP}{{http_request_method="{method}",http_response_status_code="{status}",http_route="{route}"}}'
+
+
+ORDER = "/orders/{order_uid}"
+LOOKUPS = "orders_memory_lookups_total"
+HITS, MISSES = f'{LOOKUPS}{{result="hit"}}', f'{LOOKUPS}{{result="miss"}}'
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (HIT * 3, {request("GET", ORDER, 200): 3, HITS: 3}),
+        (get(b"/orders/nobody"), {request("GET", ORDER, 404): 1, MISSES: 1}),
+        (get(b"/orders/stored") + HIT, {request("GET", ORDER, 200): 2, MISSES: 1, HITS: 1}),
+        (get(method=b"HEAD"), {request("HEAD", ORDER, 200): 1, HITS: 1}),
+        (get(b"/orders/" + UID + b"?view=standard"), {request("GET", ORDER, 200): 1, HITS: 1}),
+        (get(b"/orders/%D0%B6"), {request("GET", ORDER, 404): 1}),
+        (get(method=b"DELETE"), {request("_OTHER", "unmatched", 405): 1}),
+        (get(b"/elsewhere"), {request("GET", "unmatched", 404): 1}),
+        (get(b"/"), {request("GET", "/", 200): 1}),
+        (get(b"/metrics"), {request("GET", "/metrics", 200): 1}),
+        (
+            chunked(b"{}"),
+            {request("POST", "/orders", 422): 1, 'orders_posts_total{outcome="refused"}': 1},
+        ),
+        (REQUESTS["two Hosts"], {request("_OTHER", "unmatched", 400): 1}),
+        (REQUESTS["HTTP/2.0"], {request("_OTHER", "unmatched", 505): 1}),
+        (REQUESTS["head too large"], {request("_OTHER", "unmatched", 431): 1}),
+        (REQUESTS["body too large"], {request("POST", "/orders", 413): 1}),
+        (
+            REQUESTS["miss, then broken chunk"],
+            {request("GET", ORDER, 200): 1, MISSES: 1, request("_OTHER", "unmatched", 400): 1},
+        ),
+    ],
+)
+def test_what_is_counted(sent: bytes, expected: dict[str, float]) -> None:
+    """A request is counted by its method, the route that it found and its status; a look into memory once."""
+    assert counts(COUNTING_FAST, sent)[1] == expected
+
+
+@pytest.mark.parametrize("lane", [COUNTING_FAST, COUNTING_SLOW])
+def test_a_request_takes_as_long_as_its_bytes_took_to_come(lane: type[fastlane.FastLane]) -> None:
+    """It begins with its first byte and ends with its answer, on either lane."""
+    now = 0.0
+
+    async def scenario() -> None:
+        nonlocal now
+        line = Line(lane, COUNTING)
+        for piece in (HIT[:10], HIT[10:-1], HIT[-1:] + HIT):
+            now += 0.75
+            await line.feed(piece)
+        await line.settle()
+        line.wire.close()
+
+    COUNTED.cells[:] = private().cells
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("orders.web.fastlane.monotonic", lambda: now)
+        patch.setattr("orders.web.counted.monotonic", lambda: now)
+        asyncio.run(scenario())
+    row = COUNTED.cells[ROW : ROW + HTTP_SECONDS.width].tolist()
+    one_and_a_half = HTTP_SECONDS.buckets.index(2.5)
+    assert (row[0], row[one_and_a_half], sum(row[:-1]), row[-1]) == (1, 1, 2, 1.5)
 
 
 def test_a_hit_does_not_reach_the_application() -> None:
@@ -70,8 +159,9 @@ def conversations(draw: st.DrawFn) -> list[bytes]:
 
 @given(conversations())
 def test_any_conversation(chunks: Sequence[bytes]) -> None:
-    """Any sequence of requests in any pieces is answered alike by both lanes."""
+    """Any sequence of requests in any pieces is answered and counted alike by both lanes."""
     assert talk(FAST, *chunks) == talk(SLOW, *chunks)
+    assert counts(COUNTING_FAST, *chunks) == counts(COUNTING_SLOW, *chunks)
 
 
 @given(st.lists(st.one_of(st.binary(max_size=20), st.sampled_from([*SMALL, b"\r\n", b"GET ", b" HTTP/1.1\r\n"]))))

@@ -113,6 +113,27 @@ def test_lag_counts_what_is_not_in_postgresql() -> None:
     assert lag(None, {}, 100).messages is None
 
 
+def test_a_kafka_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as away; /readyz and /metrics answer in time."""
+    monkeypatch.setattr("orders.web.health.KAFKA_ANSWER_SECONDS", 0.01)
+
+    async def scenario() -> Report:
+        silent = asyncio.Event()
+
+        async def look(_: float) -> View:
+            await silent.wait()
+            return VIEW
+
+        stuck = health()
+        stuck._topic = look
+        report = await stuck.report()
+        silent.set()
+        return report
+
+    report = asyncio.run(scenario())
+    assert report.parts.kafka == Part(ok=False, reason="Kafka does not answer in time")
+
+
 def test_checks_are_shared() -> None:
     """Calls at the same time share one check."""
     looks = 0

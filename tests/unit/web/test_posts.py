@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from orders.errors import Away, OrdersError
+from orders.meter import Values
+from orders.metrics import private
 from orders.producer import Delivered, Headers, Report
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.timing import monotonic
 from orders.web.posts import Posts
 from orders.web.waiting import Outcomes, Place, Told
 from support.entries import TOPIC_ID, content
+from support.metrics import counted
 
 CREATED = Told("created", "a", "", "")
 
@@ -36,6 +39,7 @@ def submit(
     told: Told | None = CREATED,
     positions: Mapping[tuple[str, int], int] | OrdersError | None = None,
     deadline: float = 5,
+    values: Values | None = None,
 ) -> tuple[Told | None, list[Place]]:
     """What one POST of the order `a` is told, and the places that were asked for."""
     asked: list[Place] = []
@@ -54,7 +58,15 @@ def submit(
         return {} if told is None else dict.fromkeys(places, told)
 
     async def scenario() -> Told | None:
-        posts = Posts(log, topic_id, read_positions, Outcomes(fetch, monotonic), deadline=deadline, clock=monotonic)
+        posts = Posts(
+            log,
+            topic_id,
+            read_positions,
+            Outcomes(fetch, monotonic),
+            deadline=deadline,
+            clock=monotonic,
+            values=values,
+        )
         return await posts.submit(content("a"))
 
     return asyncio.run(scenario()), asked
@@ -73,6 +85,12 @@ def test_an_order_becomes_a_record_that_wants_an_outcome() -> None:
     ((key, value, headers),) = log.records
     assert (key, value) == (b"a", content("a").text)
     assert dict(headers) == {REPLY_HEADER: b"1", CONDITION_HEADER: b"absent"}
+
+
+def test_a_record_that_is_sent_is_counted() -> None:
+    values = private()
+    submit(at(7), values=values)
+    assert list(counted(values).values()) == [1]
 
 
 def test_no_outcome_within_the_deadline() -> None:

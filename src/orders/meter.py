@@ -1,0 +1,131 @@
+"""Kinds of metrics, and the values that one process keeps of them: an array of doubles with a fixed layout.
+
+A metric is generic over its label, so that a misspelt value is an error of types: with `Counter[Cause]` only what
+`Cause` lists can be counted. Nothing here knows where the array is kept (`slots`) or what is counted (`metrics`).
+"""
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
+
+L = TypeVar("L")
+
+Kind = Literal["counter", "histogram", "gauge"]
+Labels = Mapping[str, tuple[str, ...]]
+"""The names of labels, each with all its values; a gauge's values are known only when it is asked for."""
+UNITS = ("seconds", "bytes", "messages", "records", "orders")
+
+
+class Definition:
+    """What every kind has: a name, and a help text in a sentence without its stop."""
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, name: str, about: str, labels: Labels) -> None:
+        self.name = name
+        self.help = about
+        self.labels = labels
+
+    @property
+    def unit(self) -> str:
+        """The unit in the name, or "" where there is none."""
+        last = self.name.removesuffix("_total").rpartition("_")[2]
+        return last if last in UNITS else ""
+
+
+class Gauge(Definition):
+    """Something that is asked for when the metrics are read."""
+
+    kind = "gauge"
+
+    def __init__(self, name: str, about: str, *labels: str) -> None:
+        super().__init__(name, about, dict.fromkeys(labels, ()))
+
+
+class Kept(Definition, Generic[L]):
+    """Something whose values are kept, in `width` cells for each row.
+
+    `L` is the value of the label, a tuple where there are several labels, None where there is none. A label with one
+    possible value is a constant and no part of `L`.
+    """
+
+    width: int
+
+    def __init__(self, name: str, about: str, labels: Labels | None = None) -> None:
+        super().__init__(name, about, labels or {})
+        chosen = [values for values in self.labels.values() if len(values) > 1]
+        keys = (key if len(key) > 1 else key[0] if key else None for key in product(*chosen))
+        self.rows = {cast("L", key): number for number, key in enumerate(keys)}
+
+    def named(self) -> Iterator[tuple[str, ...]]:
+        """The values of all labels, row by row."""
+        return product(*self.labels.values())
+
+
+class Counter(Kept[L]):
+    """Something that is counted."""
+
+    kind = "counter"
+    width = 1
+
+
+class Histogram(Kept[L]):
+    """Something that is measured: `buckets` are upper bounds; a row has their counts, that of the rest, and the sum."""
+
+    kind = "histogram"
+
+    def __init__(self, name: str, about: str, buckets: tuple[float, ...], labels: Labels | None = None) -> None:
+        super().__init__(name, about, labels)
+        self.buckets = buckets
+        self.width = len(buckets) + 2
+
+
+class Layout:
+    """Where the rows of each counter and histogram of a table stand. Of two with one fingerprint the arrays fit."""
+
+    def __init__(self, table: Iterable[Definition]) -> None:
+        self.kept: list[Counter[Any] | Histogram[Any]] = [m for m in table if isinstance(m, Counter | Histogram)]
+        self.begins: dict[str, int] = {}
+        self.size = 0
+        for metric in self.kept:
+            self.begins[metric.name] = self.size
+            self.size += metric.width * len(metric.rows)
+        shape = [(m.name, list(m.rows), getattr(m, "buckets", ())) for m in self.kept]
+        self.fingerprint = hashlib.sha256(repr(shape).encode()).hexdigest()[:12]
+
+    def place(self, metric: Kept[L], label: L) -> int:
+        """The index of a row's first cell."""
+        return self.begins[metric.name] + metric.width * metric.rows[label]
+
+
+class Values:
+    """What one process counted. One thread of it counts: adding reads and then writes, and nothing guards it.
+
+    `cells` may be memory that others read at any time: each double is written whole. None: they are private.
+    """
+
+    def __init__(self, layout: Layout, cells: "memoryview[float] | None" = None) -> None:
+        self.private = cells is None
+        self.cells = memoryview(bytearray(8 * layout.size)).cast("d") if cells is None else cells
+        self._begins = layout.begins
+        self._place = layout.place
+
+    def add(self, counter: Counter[L], label: L, amount: float = 1.0) -> None:
+        """Counts."""
+        self.cells[self._begins[counter.name] + counter.rows[label]] += amount
+
+    def observe(self, histogram: Histogram[L], label: L, value: float) -> None:
+        """Counts a measured value."""
+        cells, buckets = self.cells, histogram.buckets
+        place = self._begins[histogram.name] + histogram.width * histogram.rows[label]
+        cells[place + bisect_left(buckets, value)] += 1.0
+        cells[place + len(buckets) + 1] += value
+
+    def observe_all(self, histogram: Histogram[L], label: L, values: Sequence[float]) -> None:
+        """The same for many, at half the price each."""
+        cells, buckets, place = self.cells, histogram.buckets, self._place(histogram, label)
+        for value in values:
+            cells[place + bisect_left(buckets, value)] += 1.0
+        cells[place + len(buckets) + 1] += sum(values)

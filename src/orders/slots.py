@@ -1,0 +1,105 @@
+"""Where the values of all processes of a machine are kept: beside the shared memory, a small file for each process.
+
+A process takes the first file that nobody holds and goes on counting in it; so a sum over all files never goes back,
+and what a killed process counted stays. The lock goes with the mapping, and that with the process, however it ends.
+"""
+
+import fcntl
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from operator import add
+from pathlib import Path
+
+import structlog
+
+from orders.errors import Away
+from orders.meter import Layout, Values
+
+log = structlog.get_logger()
+
+MARK = ".metrics-"
+"""In the names of the files, between the name of the shared memory and the fingerprint of the layout."""
+
+
+def claim(memory: Path, layout: Layout) -> Values:
+    """Values in a file beside the shared memory; private ones where there can be no file: the service goes on."""
+    try:
+        remove_others(memory, layout)
+        return Values(layout, mapped(memory, layout))
+    except OSError as error:
+        log.warning("metrics_incomplete", reason=f"no file for them can be made beside {memory}: {error.strerror}")
+        return Values(layout)
+
+
+def mapped(memory: Path, layout: Layout) -> "memoryview[float]":
+    """The first file that nobody holds, held."""
+    number = 0
+    while (cells := held(Path(f"{prefix(memory, layout)}{number}"), 8 * layout.size)) is None:
+        number += 1
+    return cells
+
+
+def held(path: Path, size: int) -> "memoryview[float] | None":
+    """A file, held and filled with zeros where it is new; None where another process holds it."""
+    with opened(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        fill(file, size)
+        return memoryview(mmap.mmap(file, size)).cast("d")  # it has a handle of its own, which keeps the lock
+
+
+def fill(file: int, size: int) -> None:
+    """Writes the zeros that are missing: a page that was never written kills who touches it on a full disk."""
+    there = os.fstat(file).st_size
+    while there < size:
+        there += os.pwrite(file, bytes(size - there), there)
+
+
+def remove_others(memory: Path, layout: Layout) -> None:
+    """Removes files of other layouts, of an earlier release, that nobody holds any more."""
+    for path in files(memory, MARK):
+        if not path.name.startswith(prefix(memory, layout).name):
+            with suppress(OSError), opened(path, os.O_RDWR) as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
+def totals(memory: Path, layout: Layout, own: Values) -> list[float]:
+    """The sums over all processes, those that are gone too; of private values only one's own. Raises `Away`."""
+    sums = list(own.cells) if own.private else [0.0] * layout.size
+    try:
+        for path in files(memory, f"{MARK}{layout.fingerprint}-"):
+            sums = list(map(add, sums, read(path, 8 * layout.size)))
+    except OSError as error:
+        raise Away(f"the metrics beside the shared memory cannot be read: {error.strerror}") from error
+    return sums
+
+
+def read(path: Path, size: int) -> list[float]:
+    """What a file holds; nothing, as zeros, while it is being made."""
+    with opened(path, os.O_RDONLY) as file:
+        if os.fstat(file).st_size < size:
+            return [0.0] * (size // 8)
+        with mmap.mmap(file, size, access=mmap.ACCESS_READ) as view, memoryview(view).cast("d") as cells:
+            return list(cells)
+
+
+def prefix(memory: Path, layout: Layout) -> Path:
+    return Path(f"{memory}{MARK}{layout.fingerprint}-")
+
+
+def files(memory: Path, mark: str) -> Iterator[Path]:
+    return (path for path in memory.parent.iterdir() if path.name.startswith(memory.name + mark))
+
+
+@contextmanager
+def opened(path: Path, flags: int) -> Iterator[int]:
+    file = os.open(path, flags, 0o600)
+    try:
+        yield file
+    finally:
+        os.close(file)

@@ -1,0 +1,127 @@
+"""A scrape: what all processes counted, and what is asked for now. What cannot be told is left out."""
+
+import asyncio
+import platform
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from msgspec.structs import asdict
+
+from orders import __version__
+from orders.errors import Away
+from orders.memory import Stats
+from orders.meter import Gauge
+from orders.metrics import (
+    BUILD,
+    LAG_MESSAGES,
+    LAG_SECONDS,
+    LOG_END,
+    MEMORY_FLOORS,
+    MEMORY_LIMIT,
+    MEMORY_ORDERS,
+    MEMORY_USED,
+    POSITION,
+    READY,
+    RESTORE_DONE,
+    RESTORE_EXPECTED,
+)
+from orders.timing import Clock
+from orders.web.exposition import Page, page
+from orders.web.health import Look, Report
+from orders.web.waiting import in_time
+
+RECORD_SECONDS = 0.8
+"""How long Kafka may take to give the first record of each partition that lags."""
+
+Samples = dict[Gauge, dict[tuple[str, ...], float]]
+
+
+class Scrape:
+    """Answers scrapes; those at the same time share one look.
+
+    `totals` gives the cells of all processes. `times` blocks, and gives the timestamps of the records at the given
+    offsets by partition, as far as it can within so many seconds.
+    """
+
+    def __init__(
+        self,
+        totals: Callable[[], Sequence[float]],
+        look: Callable[[], Awaitable[Look]],
+        stats: Callable[[], Stats],
+        times: Callable[[Mapping[int, int], float], Mapping[int, float]],
+        wall: Clock = time.time,
+    ) -> None:
+        self._totals = totals
+        self._look = look
+        self._stats = stats
+        self._times = times
+        self._wall = wall
+        self._sampling: asyncio.Task[Samples] | None = None
+
+    async def page(self, accept: str) -> Page:
+        """All metrics, in the format that is asked for. Raises `Away` where the files of the processes are gone."""
+        if self._sampling is None or self._sampling.done():
+            self._sampling = asyncio.create_task(self._sample())
+        sampled = await asyncio.shield(self._sampling)
+        return page(self._totals(), sampled, accept)
+
+    async def _sample(self) -> Samples:
+        look = await self._look()
+        samples = of_report(look.report) | of_topic(look) | self._of_memory()
+        samples[LAG_SECONDS] = numbered(await self._ages(reached_of(look)))
+        samples[BUILD] = {(__version__, platform.python_version()): 1.0}
+        return samples
+
+    def _of_memory(self) -> Samples:
+        try:
+            stats = self._stats()
+        except Away:
+            return {}
+        gauges = (MEMORY_ORDERS, MEMORY_FLOORS, MEMORY_USED, MEMORY_LIMIT)
+        return {gauge: {(): float(figure)} for gauge, figure in zip(gauges, stats, strict=True)}
+
+    async def _ages(self, reached: Mapping[int, tuple[int, int]]) -> Mapping[int, float]:
+        """Seconds that the first record beyond each position has waited; 0 where there is none."""
+        lagging = {partition: place for partition, (place, end) in reached.items() if place < end}
+        times = await self._read_times(lagging) if lagging else {}
+        now = self._wall()
+        waited = {partition: max(0.0, now - time) for partition, time in times.items()}
+        return dict.fromkeys(reached.keys() - lagging.keys(), 0.0) | waited
+
+    async def _read_times(self, places: Mapping[int, int]) -> Mapping[int, float]:
+        reading = asyncio.to_thread(self._times, places, RECORD_SECONDS)
+        try:
+            return await in_time(reading, RECORD_SECONDS + 0.2, "Kafka")
+        except Away:
+            return {}
+
+
+def of_report(report: Report) -> Samples:
+    """What /readyz says, in figures."""
+    restore = report.parts.restore
+    return {
+        READY: {(name,): float(part.ok) for name, part in asdict(report.parts).items()},
+        RESTORE_DONE: {(): float(restore.done)},
+        RESTORE_EXPECTED: {(): float(restore.total)},
+    }
+
+
+def of_topic(look: Look) -> Samples:
+    """Ends, positions and lag, as far as Kafka and PostgreSQL tell them."""
+    ends = look.view.ends if look.view else {}
+    reached = reached_of(look)
+    behind = {partition: max(0, end - place) for partition, (place, end) in reached.items()}
+    places = {partition: place for partition, (place, _) in reached.items()}
+    return {LOG_END: numbered(ends), POSITION: numbered(places), LAG_MESSAGES: numbered(behind)}
+
+
+def reached_of(look: Look) -> dict[int, tuple[int, int]]:
+    """Stored position and end of each partition, a position that is not stored yet as 0; empty where one is away."""
+    if look.view is None or look.positions is None:
+        return {}
+    return {p: (look.positions.get((look.view.topic_id, p), 0), end) for p, end in look.view.ends.items()}
+
+
+def numbered(figures: Mapping[int, float]) -> dict[tuple[str, ...], float]:
+    """By partition, in the order of their numbers."""
+    return {(str(partition),): float(figures[partition]) for partition in sorted(figures)}

@@ -1,0 +1,205 @@
+"""The table of metrics, and values that are right over processes, restarts and kills."""
+
+import re
+from collections import Counter as Tally
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from orders.errors import Away
+from orders.meter import Counter, Gauge, Histogram, Kept, Layout, Values
+from orders.metrics import BATCHES, COMMIT_SECONDS, LAYOUT, RECORDS, TABLE, private
+from orders.slots import claim, files, totals
+from support.metrics import counting, release
+from support.waiting import wait_for
+
+KEPT: list[Any] = [metric for metric in TABLE if isinstance(metric, Kept)]
+SMALL = Layout([BATCHES])
+UNITLESS = {"orders_position", "orders_log_end", "orders_memory_floors", "orders_ready", "orders_build_info"}
+ROW = 1 + len(COMMIT_SECONDS.buckets)
+
+
+def test_names_are_unique() -> None:
+    assert max(Tally(metric.name for metric in TABLE).values()) == 1
+
+
+@pytest.mark.parametrize("metric", TABLE, ids=lambda m: m.name)
+def test_names_are_prometheus_names_with_their_unit(metric: Any) -> None:
+    """Counters end in `_total`, whatever is measured in its unit; ours begin with `orders_`."""
+    assert re.fullmatch(r"(orders|http_server|messaging_client)_[a-z_]+", metric.name)
+    assert metric.name.endswith("_total") == (metric.kind == "counter")
+    assert metric.kind == "counter" or metric.unit or metric.name in UNITLESS
+    assert all(re.fullmatch(r"[a-z_]+", label) for label in metric.labels)
+
+
+@pytest.mark.parametrize("metric", TABLE, ids=lambda m: m.name)
+def test_help_is_one_line_that_begins_with_a_capital_and_has_no_stop(metric: Any) -> None:
+    assert re.fullmatch(r"[A-Z][^\n]{20,}[^.\s]", metric.help)
+
+
+@pytest.mark.parametrize("metric", KEPT, ids=lambda m: m.name)
+def test_the_labels_are_those_that_the_type_checker_knows(metric: Any) -> None:
+    (known,) = get_args(metric.__orig_class__)
+    assert list(metric.rows) == list(keys(known))
+
+
+def keys(known: Any) -> Any:
+    """All values of a label's type: of a literal, of a tuple of literals, of None."""
+    if get_origin(known) is tuple:
+        method, route, status = (get_args(each) for each in get_args(known))
+        return ((m, r, s) for m in method for r in route for s in status)
+    return get_args(known) or (None,)
+
+
+@pytest.mark.parametrize("metric", [m for m in KEPT if m.kind == "histogram"], ids=lambda m: m.name)
+def test_buckets_ascend(metric: Any) -> None:
+    assert list(metric.buckets) == sorted(set(metric.buckets))
+
+
+def test_a_misspelt_label_and_a_wrong_kind_are_errors_of_types() -> None:
+    """If mypy took one of these, its ignore would be unused, and that is an error too."""
+    values = private()
+    with pytest.raises(KeyError):
+        values.add(BATCHES, "dri")  # type: ignore[misc] # the point
+    with pytest.raises(KeyError):
+        values.add(RECORDS, "dry")  # type: ignore[misc] # the point: another metric's label
+    with pytest.raises(AttributeError):
+        values.observe(BATCHES, "dry", 1.0)  # type: ignore[arg-type] # the point: nothing to measure
+
+
+Colour = Literal["red", "green"]
+PAINTED = Counter[Colour]("painted_total", "Pots", {"colour": get_args(Colour), "shop": ("one",)})
+DRIED = Histogram[tuple[Colour, Colour]](
+    "dried_seconds", "Hours", (1.0, 2.0, 5.0), {"under": get_args(Colour), "over": get_args(Colour)}
+)
+PAINT = Layout([PAINTED, Gauge("shelf", "Pots on it"), DRIED])
+
+COLOURS = st.sampled_from(get_args(Colour))
+EIGHTHS = st.integers(-10, 100).map(lambda n: n / 8)
+
+
+@given(
+    st.lists(st.tuples(COLOURS, st.integers(0, 5))),
+    st.lists(st.tuples(st.tuples(COLOURS, COLOURS), st.lists(EIGHTHS, max_size=3))),
+)
+def test_any_sequence_is_the_sums_and_buckets_that_it_should_be(
+    added: list[tuple[Colour, int]], observed: list[tuple[tuple[Colour, Colour], list[float]]]
+) -> None:
+    values, expected = Values(PAINT), [0.0] * PAINT.size
+    for colour, amount in added:
+        values.add(PAINTED, colour, amount)
+        expected[get_args(Colour).index(colour)] += amount
+    for (under, over), seconds in observed:
+        values.observe_all(DRIED, (under, over), seconds[1:])
+        for each in seconds[:1]:
+            values.observe(DRIED, (under, over), each)
+        begin = 2 + 5 * (2 * get_args(Colour).index(under) + get_args(Colour).index(over))
+        for each in seconds:
+            expected[begin + sum(each > bound for bound in DRIED.buckets)] += 1
+            expected[begin + 4] += each
+    assert values.cells.tolist() == expected
+
+
+# ---- slots ----
+
+
+def sums(memory: Path) -> tuple[float, float, float]:
+    """Batches that ran dry; commits, and the seconds that they took."""
+    cells = totals(memory, LAYOUT, private())
+    batches, commits = LAYOUT.place(BATCHES, "dry"), LAYOUT.place(COMMIT_SECONDS, "committed")
+    return cells[batches], sum(cells[commits : commits + ROW]), cells[commits + ROW]
+
+
+def test_killed_and_started_again_processes_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
+    """Two count at once and are killed, three times over; whoever reads meanwhile never sees a sum go back."""
+    memory, rounds, count = tmp_path / "memory", 3, 30_000
+    seen = (0.0, 0.0, 0.0)
+    for _ in range(rounds):
+        with counting(memory, count) as one, counting(memory, count) as other:
+            release(one)
+            release(other)
+            while one.poll() is None or other.poll() is None:
+                now = sums(memory)
+                assert all(new >= old for new, old in zip(now, seen, strict=True))
+                seen = now
+            assert (one.returncode, other.returncode) == (-9, -9)
+    assert sums(memory) == (2 * rounds * count, 2 * rounds * count, rounds * count)
+    assert len(list(tmp_path.iterdir())) == 2, "a process that comes again takes a file that is free"
+
+
+def test_a_process_killed_in_the_middle_leaves_what_it_counted(tmp_path: Path) -> None:
+    memory = tmp_path / "memory"
+    with counting(memory, 10**9) as process:
+        release(process)
+        wait_for(lambda: sums(memory)[0] >= 1000, "it counts")
+    left = sums(memory)
+    assert left[0] - left[1] in (0, 1), "at most the one batch at which it was killed is counted in part"
+    values = claim(memory, LAYOUT)
+    values.add(BATCHES, "dry")
+    assert sums(memory)[0] == left[0] + 1
+
+
+def test_each_process_has_a_file_of_its_own_that_others_cannot_read(tmp_path: Path) -> None:
+    held = [claim(tmp_path / "memory", SMALL) for _ in range(3)]
+    for values in held:
+        values.add(BATCHES, "dry")
+    assert len(list(tmp_path.iterdir())) == 3
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    assert totals(tmp_path / "memory", SMALL, private())[0] == 3
+
+
+def test_files_of_another_layout_go_once_nobody_holds_them(tmp_path: Path) -> None:
+    """After an upgrade; while a process of the old release runs, its file stays, and is not summed."""
+    memory = tmp_path / "memory"
+    old = claim(memory, SMALL)
+    old.add(BATCHES, "dry", 7)
+    new = claim(memory, LAYOUT)
+    assert totals(memory, LAYOUT, new)[LAYOUT.place(BATCHES, "dry")] == 0
+    assert totals(memory, SMALL, old)[0] == 7
+    old.cells.release()
+    assert len(list(files(memory, ""))) == 2
+    del old
+    other = claim(memory, LAYOUT)
+    assert [LAYOUT.fingerprint in path.name for path in files(memory, "")] == [True, True]
+    assert not other.private
+    assert not new.private
+
+
+def test_other_files_beside_the_memory_are_left_alone(tmp_path: Path) -> None:
+    others = [tmp_path / name for name in ("memory", "memory-lock", "memory2.metrics-x-0")]
+    for path in others:
+        path.touch()
+    values = claim(tmp_path / "memory", LAYOUT)
+    assert not values.private
+    assert all(path.exists() for path in others)
+
+
+def test_a_file_that_is_too_short_is_made_whole(tmp_path: Path) -> None:
+    """A process was killed, or the disk was full, while it was written."""
+    memory = tmp_path / "memory"
+    values = claim(memory, SMALL)
+    (path,) = tmp_path.iterdir()
+    del values
+    path.write_bytes(b"\0" * 8)
+    assert totals(memory, SMALL, private())[0] == 0
+    claim(memory, SMALL).add(BATCHES, "stop")
+    assert totals(memory, SMALL, private())[SMALL.place(BATCHES, "stop")] == 1
+
+
+def test_without_a_place_for_files_a_process_counts_for_itself(tmp_path: Path) -> None:
+    """It says so once; its own counts are in the sums that it reads."""
+    with capture_logs() as logs:
+        values = claim(tmp_path / "nowhere" / "memory", LAYOUT)
+    assert [entry["event"] for entry in logs] == ["metrics_incomplete"]
+    values.add(BATCHES, "dry")
+    assert totals(tmp_path / "memory", LAYOUT, values)[LAYOUT.place(BATCHES, "dry")] == 1
+
+
+def test_files_that_cannot_be_read_are_away(tmp_path: Path) -> None:
+    """Not sums that went back."""
+    with pytest.raises(Away):
+        totals(tmp_path / "nowhere" / "memory", LAYOUT, private())

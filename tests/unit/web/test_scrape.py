@@ -1,0 +1,167 @@
+"""What a scrape asks for, and what it says while something is away."""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+
+import pytest
+
+from orders.errors import Away
+from orders.memory import Stats
+from orders.metrics import LAYOUT
+from orders.topic import View
+from orders.web.health import Lag, Look, Part, Parts, Report, Restore
+from orders.web.scrape import Scrape
+from support.metrics import series_of
+
+WELL, NOT_WELL = Part(ok=True), Part(ok=False, reason="away")
+VIEW = View("t", {0: 10, 2: 5, 10: 7})
+POSITIONS = {("t", 0): 4, ("t", 2): 5, ("older", 2): 1}
+NOW = 1000.0
+STATS = Stats(3, 1, 4096, 8192)
+
+
+def look(view: View | None = VIEW, positions: Mapping[tuple[str, int], int] | None = POSITIONS) -> Look:
+    kafka = WELL if view else NOT_WELL
+    parts = Parts(WELL if positions else NOT_WELL, kafka, WELL, Lag(ok=True), Restore(ok=False, done=3, total=9))
+    return Look(Report(ready=False, parts=parts), positions, view)
+
+
+class Rig:
+    """A scrape of given things, and what it asked Kafka for."""
+
+    def __init__(self, found: Look, stats: Stats | None = STATS) -> None:
+        self.asked: list[Mapping[int, int]] = []
+        self.looks = 0
+        self._found = found
+        self._stats = stats
+
+    async def look(self) -> Look:
+        self.looks += 1
+        await asyncio.sleep(0)
+        return self._found
+
+    def stats(self) -> Stats:
+        if self._stats is None:
+            raise Away("the shared memory fails")
+        return self._stats
+
+    def times(self, places: Mapping[int, int], _seconds: float) -> dict[int, float]:
+        self.asked.append(places)
+        return {0: NOW - 2.5}
+
+    @property
+    def scrape(self) -> Scrape:
+        return Scrape(lambda: [0.0] * LAYOUT.size, self.look, self.stats, self.times, lambda: NOW)
+
+    def gauges(self) -> dict[str, float]:
+        series = series_of(asyncio.run(self.scrape.page("")).body.decode())
+        return {name: value for name, value in series.items() if name.startswith("orders_")}
+
+
+def test_all_that_is_asked_for() -> None:
+    """Partitions in the order of their numbers; positions of the topic that is there now, 0 where there is none yet."""
+    rig = Rig(look())
+    gauges = rig.gauges()
+    assert {name: gauges[name] for name in gauges if "{partition=" in name} == {
+        'orders_log_end{partition="0"}': 10,
+        'orders_log_end{partition="2"}': 5,
+        'orders_log_end{partition="10"}': 7,
+        'orders_position{partition="0"}': 4,
+        'orders_position{partition="2"}': 5,
+        'orders_position{partition="10"}': 0,
+        'orders_lag_messages{partition="0"}': 6,
+        'orders_lag_messages{partition="2"}': 0,
+        'orders_lag_messages{partition="10"}': 7,
+        'orders_lag_seconds{partition="0"}': 2.5,
+        'orders_lag_seconds{partition="2"}': 0,
+    }
+    assert rig.asked == [{0: 4, 10: 0}], "Kafka is asked for records of partitions that lag, and of no others"
+
+
+def test_memory_restore_and_readiness() -> None:
+    gauges = Rig(look()).gauges()
+    assert {
+        name: value for name, value in gauges.items() if name.startswith(("orders_memory_", "orders_restore_"))
+    } == {
+        'orders_memory_lookups_total{result="hit"}': 0,
+        'orders_memory_lookups_total{result="miss"}': 0,
+        "orders_memory_orders": 3,
+        "orders_memory_floors": 1,
+        "orders_memory_used_bytes": 4096,
+        "orders_memory_limit_bytes": 8192,
+        "orders_restore_done_orders": 3,
+        "orders_restore_expected_orders": 9,
+    }
+    parts = {"postgres": 1, "kafka": 1, "assignment": 1, "lag": 1, "restore": 0}
+    assert {part: gauges[f'orders_ready{{part="{part}"}}'] for part in parts} == parts
+    (build,) = [value for name, value in gauges.items() if name.startswith("orders_build_info")]
+    assert build == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (look(view=None), set()),
+        (look(positions=None), {"orders_log_end"}),
+        (look(view=None, positions=None), set()),
+    ],
+)
+def test_what_is_away_is_left_out(found: Look, told: set[str]) -> None:
+    """No figure of it is shown, not even 0; that it is away is."""
+    rig = Rig(found)
+    gauges = rig.gauges()
+    assert {name.partition("{")[0] for name in gauges if "{partition=" in name} == told
+    assert rig.asked == []
+    ready = {
+        'orders_ready{part="kafka"}': found.view is not None,
+        'orders_ready{part="postgres"}': bool(found.positions),
+    }
+    assert ready.items() <= gauges.items()
+
+
+def test_a_memory_that_fails_is_left_out() -> None:
+    assert not [name for name in Rig(look(), stats=None).gauges() if name.startswith("orders_memory_used")]
+
+
+def test_a_position_beyond_the_end_is_no_lag() -> None:
+    """Kafka lost what PostgreSQL has."""
+    gauges = Rig(look(positions={("t", 0): 11, ("t", 2): 5, ("t", 10): 7})).gauges()
+    assert {value for name, value in gauges.items() if name.startswith("orders_lag_")} == {0.0}
+
+
+def test_a_record_from_the_future_has_waited_for_nothing() -> None:
+    """Its producer's clock is ahead."""
+    rig = Rig(look())
+    rig.times = lambda *_: {0: NOW + 60}  # type: ignore[method-assign] # another Kafka
+    assert rig.gauges()['orders_lag_seconds{partition="0"}'] == 0
+
+
+def test_records_that_do_not_come_in_time_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orders.web.scrape.RECORD_SECONDS", 0.01)
+    rig, come = Rig(look()), threading.Event()
+
+    def times(_places: Mapping[int, int], _seconds: float) -> dict[int, float]:
+        come.wait(30)
+        return {}
+
+    async def scenario() -> bytes:
+        body = (await rig.scrape.page("")).body
+        come.set()
+        return body
+
+    rig.times = times  # type: ignore[assignment] # a Kafka that is slow
+    assert 'orders_lag_seconds{partition="0"}' not in series_of(asyncio.run(scenario()).decode())
+
+
+def test_scrapes_at_the_same_time_share_one_look_and_later_ones_look_again() -> None:
+    rig = Rig(look())
+    scrape = rig.scrape
+
+    async def scenario() -> None:
+        await asyncio.gather(*(scrape.page(accept) for accept in ("", "application/openmetrics-text", "")))
+        assert rig.looks == 1
+        await scrape.page("")
+        assert rig.looks == 2
+
+    asyncio.run(scenario())
