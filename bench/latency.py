@@ -1,0 +1,111 @@
+"""How long a GET of an order in memory takes at half of the highest rate: alone, and while ingest is at full speed."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+
+from bench.children import Events, awaited
+from bench.contest import Contest, Contestant, Field, Figure, Values
+from bench.get import evenly
+from bench.ingest import ingests, is_assigned, positions
+from bench.load import Load
+from bench.press import closed, generated, gets, only
+from bench.servers import Server, ours
+from bench.services import Ground, database, memory
+from bench.sizes import Sizes
+from bench.stock import Backlog
+from orders.memory import Put
+from orders.settings import Settings
+
+WARM_SECONDS = 0.3
+SHARE = 0.5
+"""Of the highest rate."""
+BUSY = 0.8
+"""A generator that takes more than this part of a core makes answers late by itself."""
+NAMES = {
+    0: "alone",
+    1: "with 1 ingest process at full speed",
+    2: "with 2 ingest processes at full speed",
+}
+
+
+@dataclass
+class House:
+    """What the service stands on, who asks for what, and what is to be told of it."""
+
+    ground: Ground
+    documents: Sequence[Put]
+    uids: Sequence[str]
+    backlog: Backlog
+    notes: list[str]
+
+    @contextmanager
+    def server(self) -> Iterator[tuple[Server, Settings]]:
+        """One worker on a memory that has the documents and room for the backlog; the settings of its machine."""
+        with (
+            memory(self.ground.folder, self.documents, self.backlog.orders) as (path, _),
+            database(self.ground.postgres) as dsn,
+            ours(settings := self.ground.settings(dsn, self.backlog.topic, path), Events()) as server,
+        ):
+            generated(self.ground.folder, server.port, gets(self.uids), WARM_SECONDS)
+            yield server, settings
+
+    def highest_rate(self, seconds: float) -> float:
+        """Requests a second that the worker answers when it is asked all the time."""
+        with self.server() as (server, _):
+            load = closed(self.ground.folder, server.port, self.uids, seconds)
+        return load.requests / load.seconds
+
+    def run(self, rate: float, seconds: float, processes: int) -> Values:
+        """Latencies while so many ingest processes read the backlog."""
+        with self.server() as (server, settings), ExitStack() as up:
+            if processes:
+                events = Events()
+                ingests(up, settings, processes, events)
+                awaited(events, is_assigned)
+            before = sum(positions(settings.postgres_dsn).values())
+            load = generated(self.ground.folder, server.port, gets(self.uids), seconds, rate)
+            after = sum(positions(settings.postgres_dsn).values())
+        self.look_at(load, NAMES[processes], finished=processes > 0 and after == self.backlog.orders)
+        ingested = {"ingested": (after - before) / load.seconds} if processes else {}
+        return {name: load.latency[name] * 1e3 for name in ("p50", "p99", "p999")} | ingested
+
+    def look_at(self, load: Load, name: str, *, finished: bool) -> None:
+        """Notes what takes from a run's worth."""
+        only(load, HTTPStatus.OK)
+        if load.cpu > BUSY:
+            self.notes.append(
+                f"{name}: the generator was busy ({load.cpu:.0%} of a core); the server is faster than shown"
+            )
+        if finished:
+            self.notes.append(f"{name}: ingest was at the end of the backlog before the last request")
+
+
+@contextmanager
+def enter(ground: Ground, sizes: Sizes) -> Iterator[Field]:
+    """Finds the highest rate; half of it is what all rounds are asked at."""
+    documents = ground.stock.documents(sizes.in_memory)
+    uids = [each.order_uid for each in evenly(documents, sizes.asked)]
+    notes: list[str] = []
+    house = House(ground, documents, uids, ground.stock.backlog(sizes.backlog), notes)
+    highest = house.highest_rate(sizes.get_seconds)
+    rate = highest * SHARE
+    notes.append(f"the highest rate was {highest:,.0f} requests/s; here {rate:,.0f} came each second, at fixed moments")
+    runs = {name: partial(house.run, rate, sizes.latency_seconds, count) for count, name in NAMES.items()}
+    yield Field([Contestant(name, run) for name, run in runs.items()], notes=notes)
+
+
+CONTEST = Contest(
+    name="latency",
+    title="GET of an order in memory at half of the highest rate, open loop",
+    figures=(
+        Figure("p50", "ms, p50", 2),
+        Figure("p99", "ms, p99", 2),
+        Figure("p999", "ms, p99.9", 2),
+        Figure("ingested", "orders/s taken in meanwhile", 0, more_is_better=True),
+    ),
+    open=enter,
+    seconds=38,
+)

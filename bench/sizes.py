@@ -1,0 +1,58 @@
+"""How much of everything: the full run of about 10 minutes, and the quick one of about 2."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+
+class Sizes(Struct, frozen=True):
+    """Numbers of orders, seconds, requests a second, and rounds by contest."""
+
+    name: str
+    rounds: Mapping[str, int]
+    backlog: int
+    """Orders in the topic before anything reads; the other contestants of ingest write the same number."""
+    inserted: int
+    """Orders that are written one by one: fewer, the rates are compared."""
+    restored: int
+    in_memory: int
+    """Orders in memory when GETs are measured."""
+    asked: int
+    """How many of them are asked for, in turn."""
+    get_seconds: float
+    latency_seconds: float
+    single_seconds: float
+    """How long single orders are sent, one by one, at `single_rate` a second."""
+    single_rate: float
+    turned: int
+    """Orders that fill the memory whose size is measured."""
+
+
+FULL = Sizes(
+    name="full",
+    rounds={"ingest": 5, "get": 7, "restore": 7, "latency": 3, "single": 3, "memory": 1, "indexes": 5},
+    backlog=300_000,
+    inserted=10_000,
+    restored=200_000,
+    in_memory=100_000,
+    asked=10_000,
+    get_seconds=4.0,
+    latency_seconds=6.0,
+    single_seconds=8.0,
+    single_rate=100.0,
+    turned=200_000,
+)
+QUICK = Sizes(
+    name="quick",
+    rounds={"ingest": 2, "get": 3, "restore": 3, "latency": 1, "single": 1, "memory": 1, "indexes": 3},
+    backlog=80_000,
+    inserted=3_000,
+    restored=60_000,
+    in_memory=30_000,
+    asked=10_000,
+    get_seconds=2.0,
+    latency_seconds=3.0,
+    single_seconds=4.0,
+    single_rate=100.0,
+    turned=100_000,
+)
