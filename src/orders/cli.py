@@ -1,81 +1,37 @@
-"""The command line. Every command imports what it needs when it runs: `--help` answers at once."""
+"""The commands. Each imports what it needs when it runs: `--help` and completion answer at once."""
 
-import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import IO, Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import IO, Any, NoReturn
 
 import click
-from msgspec import Meta
 
 from orders import __version__
-from orders.errors import OrdersError, UsageError
-from orders.settings import OPTIONS, Settings, load, option, variable
+from orders.commands import command, for_programs, progress, sentences, settings_of
+from orders.settings import load
 from orders.system.state import joined
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-EXIT_CODES = "Exit status: 0 done, 1 failed, 2 wrong usage. A command that a signal stopped ends by that signal."
+NATURAL = click.IntRange(min=0)
+POSITIVE = click.IntRange(1, 1_000_000)
+EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong usage. A command that a signal stopped ends by that signal."
 
 
 def main() -> NoReturn:
     """Runs a command; what goes wrong is one sentence on standard error and an exit status, never a traceback."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or Path(os.devnull).open("w")  # noqa: SIM115 - for the process's life; None: closed
+        stream.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding does not
+        setattr(sys, name, stream)
     with sentences():
-        cli(prog_name="orders")
-    sys.exit(0)
-
-
-@contextmanager
-def sentences() -> Iterator[None]:
-    """Ends the process with one sentence for an error of ours, and in silence when nobody reads the output."""
-    try:
-        yield
-        sys.stdout.flush()
-    except OrdersError as error:
-        click.echo(f"orders: {error}", err=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit would complain again
-        sys.exit(1)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        click.echo(f"orders: {error.strerror}: {error.filename or 'the output'}", err=True)
-        sys.exit(1)
-
-
-def settings_of(command: str) -> Callable[[F], F]:
-    """Adds the options of a command's settings, made from the table in `settings`."""
-    hints = get_type_hints(Settings, include_extras=True)
-    defaults = dict(zip(Settings.__struct_fields__, Settings.__struct_defaults__, strict=True))
-
-    def decorate(function: F) -> F:
-        for name in reversed(OPTIONS[command]):
-            kind, *about = get_args(hints[name])
-            text = next(meta.description for meta in about if isinstance(meta, Meta) and meta.description)
-            shown = f", default {defaults[name]}" if defaults[name] != "" else ""
-            function = click.option(
-                option(name), type=parameter(kind), metavar=metavar(kind), help=f"{text}  [{variable(name)}{shown}]"
-            )(function)
-        return function
-
-    return decorate
-
-
-def parameter(kind: Any) -> click.ParamType[Any]:
-    """Words are checked here; numbers where the variables are, in one place with one message."""
-    return click.Choice(get_args(kind)) if get_origin(kind) is Literal else click.STRING
-
-
-def metavar(kind: Any) -> str | None:
-    return None if get_origin(kind) is Literal else {int: "N", float: "SECONDS"}.get(kind, "TEXT")
+        status = cli.main(prog_name="orders", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    sys.exit(1)
 
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-    epilog=EXIT_CODES,
+    epilog=EXIT_STATUS,
 )
 @click.version_option(__version__, message="orders %(version)s")
 def cli() -> None:
@@ -85,7 +41,7 @@ def cli() -> None:
     """
 
 
-@cli.command(epilog="Example: orders run --http-port 9000 --http-workers 2")
+@command(cli, "run", "orders run --http-port 9000 --http-workers 2")
 @settings_of("run")
 def run(**given: Any) -> None:
     """Start the whole system and keep it running.
@@ -97,7 +53,7 @@ def run(**given: Any) -> None:
     supervisor.run(load(os.environ, given))
 
 
-@cli.command(epilog="Example: orders serve --http-port 8081")
+@command(cli, "serve", "orders serve --http-port 8081")
 @settings_of("serve")
 @click.option("--socket-fd", type=int, hidden=True)
 @click.option("--parent-fd", type=int, hidden=True)
@@ -111,9 +67,9 @@ def serve(socket_fd: int | None, parent_fd: int | None, **given: Any) -> None:
     service.serve(joined(os.environ, given), socket_fd, parent_fd)
 
 
-@cli.command(epilog="Example: orders ingest --number 1")
+@command(cli, "ingest", "orders ingest --number 1")
 @settings_of("ingest")
-@click.option("--number", type=int, help="number of this ingest among those of the data directory", default=0)
+@click.option("--number", type=NATURAL, metavar="N", default=0, help="number of this ingest on its machine")
 @click.option("--parent-fd", type=int, hidden=True)
 def ingest(number: int, parent_fd: int | None, **given: Any) -> None:
     """Read orders from Kafka into PostgreSQL and memory.
@@ -125,7 +81,7 @@ def ingest(number: int, parent_fd: int | None, **given: Any) -> None:
     service.ingest(joined(os.environ, given), number, parent_fd)
 
 
-@cli.command(epilog="Example: orders keep --memory-path /dev/shm/orders/memory")
+@command(cli, "keep", "orders keep --memory-path /dev/shm/orders/memory")
 @settings_of("keep")
 @click.option("--parent-fd", type=int, hidden=True)
 def keep(parent_fd: int | None, **given: Any) -> None:
@@ -138,22 +94,25 @@ def keep(parent_fd: int | None, **given: Any) -> None:
     service.keep(joined(os.environ, given), parent_fd)
 
 
-@cli.command(epilog="Example: orders sample 1000 --seed 7 > orders.ndjson")
-@click.argument("count", type=click.IntRange(min=0), metavar="N")
-@click.option("--seed", type=int, default=0, show_default=True, help="other numbers give other orders")
+@command(cli, "sample", "orders sample 1000 --seed 7 > orders.ndjson")
+@click.argument("count", type=NATURAL, metavar="N")
+@click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="other numbers give other orders")
 def sample(count: int, seed: int) -> None:
     """Write N realistic orders, one JSON object per line."""
     from orders.sample import samples
 
     write = sys.stdout.buffer.write
-    for order in samples(count, seed):
-        write(order + b"\n")
+    with progress(count) as advance:
+        for order in samples(count, seed):
+            write(order + b"\n")
+            advance(1)
 
 
-@cli.command(epilog="Example: orders sample 1000 | orders send -")
+@command(cli, "send", "orders sample 1000 | orders send -")
 @settings_of("send")
 @click.argument("file", type=click.File("rb"))
-def send(file: IO[bytes], **given: Any) -> None:
+@for_programs("one JSON object")
+def send(file: IO[bytes], *, as_json: bool, **given: Any) -> None:
     """Send the orders of a file to Kafka.
 
     FILE has one JSON object per line; `-` is standard input. Lines go as they are, keyed by their order_uid where it
@@ -161,18 +120,18 @@ def send(file: IO[bytes], **given: Any) -> None:
     """
     from orders.system import client
 
-    sent, keyless = client.send(joined(os.environ, given), file)
-    click.echo(f"{sent} sent" + (f", {keyless} of them without an order_uid" if keyless else ""), err=True)
+    sent = client.send(joined(os.environ, given), file)
+    click.echo(client.as_json(sent) if as_json else client.sent_text(sent), err=not as_json)
 
 
-@cli.command(epilog="Example: orders get b563feg7bdg3286ttjr67siej")
+@command(cli, "get", "orders get b563feg7bdg3286ttjr67siej")
 @settings_of("get")
 @click.argument("uid")
 @click.option("--view", type=click.Choice(["standard", "original"]), help="shape of the order")
 def get(uid: str, view: str | None, **given: Any) -> None:
     """Show an order of the running system.
 
-    Indented on a terminal; into a pipe or file the bytes are as served. Exit status 1 if there is no such order.
+    Indented on a terminal; into a pipe or file the bytes are as served.
     """
     from orders.system import client
 
@@ -181,11 +140,11 @@ def get(uid: str, view: str | None, **given: Any) -> None:
     sys.stdout.buffer.write(b"\n" if sys.stdout.isatty() else b"")
 
 
-@cli.command(epilog="Example: orders status --json")
+@command(cli, "status", "orders status --json")
 @settings_of("status")
-@click.option("--json", "as_json", is_flag=True, help="for programs: one JSON object")
+@for_programs("one JSON object")
 def status(*, as_json: bool, **given: Any) -> None:
-    """Show what runs: processes, addresses, lag, restore. Exit status 1 if nothing does."""
+    """Show what runs: processes, addresses, lag, restore."""
     from orders.system import client
 
     found = client.status(joined(os.environ, given))
@@ -199,14 +158,97 @@ def dead_letters() -> None:
     """Messages that were refused, and why."""
 
 
-@dead_letters.command("list", epilog="Example: orders dead-letters list --limit 5")
+@command(dead_letters, "dead-letters list", "orders dead-letters list --limit 5")
 @settings_of("dead-letters list")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="most that are shown")
-@click.option("--json", "as_json", is_flag=True, help="for programs: one JSON object per line")
+@click.option("--limit", type=POSITIVE, metavar="N", default=20, show_default=True, help="most that are shown")
+@for_programs("one JSON object per line")
 def list_dead_letters(*, limit: int, as_json: bool, **given: Any) -> None:
-    """Show the newest dead letters: where they stood, their key, what is wrong and where. Never their content."""
+    """Show the newest dead letters.
+
+    Where they stood, their key, what is wrong and where. Never their content.
+    """
     from orders.system import client
 
     letters = client.dead_letters(joined(os.environ, given), limit)
     for letter in letters:
         click.echo(client.as_json(letter) if as_json else client.dead_letter_text(letter))
+
+
+@cli.group("topics")
+def topics() -> None:
+    """The topic that holds the orders."""
+
+
+@command(topics, "topics create", "orders topics create --partitions 12 --retention-days 14")
+@settings_of("send")
+@click.option("--partitions", type=POSITIVE, metavar="N", help="[default: kafka_partitions of the settings]")
+@click.option("--replication-factor", type=POSITIVE, metavar="N", help="[default: 3, or the number of brokers]")
+@click.option("--retention-days", type=POSITIVE, metavar="N", help="[default: as the brokers have it]")
+@for_programs("one JSON object")
+def create_topic(*, as_json: bool, **given: Any) -> None:
+    """Make the topic, so that orders are safe in it.
+
+    It is made in the given Kafka, or in that of the running system: min.insync.replicas one below the replication
+    factor, no unclean leader election, messages of up to 1048588 bytes, cleanup.policy=delete. A topic that is there
+    is left as it is; where it falls short, or is not what these options ask for, that is shown with the way to mend it.
+    """
+    from orders.doctor import creation, show
+    from orders.system import client
+
+    asked = creation.Asked(*(given.pop(name) for name in creation.Asked.__struct_fields__))
+    found = creation.create(joined(os.environ, given), asked)
+    click.echo(client.as_json(found) if as_json else creation.text(found))
+    if not as_json:
+        show.differences(found.checks)
+    if not (found.created or found.fits):
+        sys.exit(1)
+
+
+@command(cli, "config", "orders config --json")
+@settings_of("run")
+@for_programs("a JSON array")
+def config(*, as_json: bool, **given: Any) -> None:
+    """Show every setting and where it comes from.
+
+    Secrets are masked. With a running system in the data directory it is what a command that joins it uses.
+    """
+    from orders.system import client, config
+
+    effective = config.effective(os.environ, given)
+    click.echo(client.as_json(effective) if as_json else config.text(effective))
+
+
+@command(cli, "doctor", "orders doctor")
+@settings_of("run")
+@for_programs("one JSON object")
+def doctor(*, as_json: bool, **given: Any) -> None:
+    """Check all that the system stands on.
+
+    Python and its packages, settings, the data directory, disk, memory, the port, PostgreSQL, Kafka and the topic, and
+    the system itself if it runs. Says what to do where something is wrong, and changes nothing. Ends within 15 seconds,
+    whatever hangs.
+    """
+    from orders.doctor import examine, show
+
+    checks = examine.examine(os.environ, given)
+    if not (show.as_json if as_json else show.report)(checks):
+        sys.exit(1)
+
+
+@command(cli, "completion", "orders completion zsh > ~/.zfunc/_orders")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a script for the Tab key.
+
+    Where it belongs:
+
+    \b
+    bash  ~/.local/share/bash-completion/completions/orders
+    zsh   ~/.zfunc/_orders, with `fpath+=~/.zfunc` in ~/.zshrc before compinit
+    fish  ~/.config/fish/completions/orders.fish
+
+    New shells then complete commands and options of `orders`, also when it is called `./orders` or by another path.
+    """  # noqa: D301 - the \\b is click's mark for lines that stay as they are
+    from orders.system.completion import script
+
+    click.echo(script(cli, shell))

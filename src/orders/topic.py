@@ -1,13 +1,13 @@
 """What the brokers say of the topic: its identity and where its partitions end."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AclOperation, AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined] # public, not exported
+from confluent_kafka.admin import AclOperation, NewTopic, OffsetSpec  # type: ignore[attr-defined] # public, not exported
 
+from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
 from orders.producer import no_right, verdict
 from orders.timing import Clock
@@ -16,6 +16,16 @@ REQUEST_SECONDS = 2.0
 CREATE_SECONDS = 15.0
 REFRESH_SECONDS = 5.0
 """How old the topic's identity may be before it is asked for again."""
+REFUSED = frozenset(
+    {
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.INVALID_PARTITIONS,
+        KafkaError.INVALID_REPLICATION_FACTOR,
+        KafkaError.INVALID_CONFIG,
+        KafkaError.POLICY_VIOLATION,
+    }
+)
+"""What the brokers have against a topic that is to be made: they say it best."""
 
 
 class View(NamedTuple):
@@ -30,12 +40,7 @@ class TopicView:
 
     def __init__(self, kafka: Mapping[str, str], topic: str) -> None:
         self.topic = topic
-        config: dict[str, str | int | float | bool] = {
-            "client.id": "orders",
-            "reconnect.backoff.max.ms": 1000,
-            **kafka,
-        }
-        self._admin = AdminClient(config, logger=logging.getLogger("librdkafka"))
+        self._admin = clients.admin({"client.id": "orders", "reconnect.backoff.max.ms": 1000, **kafka})
 
     def look(self, *, reading: bool = False) -> View:
         """Identity and ends. Raises `Away` or `SetupWrong`, within about two requests' time.
@@ -67,19 +72,36 @@ class TopicView:
         return {place.partition: answer.result(REQUEST_SECONDS + 1).offset for place, answer in answers.items()}
 
 
-def create_topic(kafka: Mapping[str, str], topic: str, partitions: int) -> bool:
-    """Makes a topic of one replica; False where it exists already. Raises `Away` or `SetupWrong`."""
-    admin = AdminClient({"client.id": "orders", "log_level": 0, **kafka})
-    made = admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=CREATE_SECONDS)
+def create_topic(
+    kafka: Mapping[str, str],
+    topic: str,
+    partitions: int,
+    replication_factor: int = 1,
+    config: Mapping[str, str] | None = None,
+) -> bool:
+    """Makes a topic, with `config` instead of the brokers' defaults; False where it exists already.
+
+    Raises `Away` or `SetupWrong`.
+    """
+    admin = clients.admin({"client.id": "orders", "log_level": 0, **kafka})
+    wanted = NewTopic(topic, partitions, replication_factor, config=dict(config or {}))
+    made = admin.create_topics([wanted], operation_timeout=CREATE_SECONDS)
     try:
         made[topic].result(CREATE_SECONDS)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
             return False
-        raise verdict(error.args[0], topic) from None
+        raise _not_made(error.args[0], topic) from None
     except TimeoutError:
         raise Away("Kafka does not answer") from None
     return True
+
+
+def _not_made(error: KafkaError, topic: str) -> Away | SetupWrong:
+    if error.code() not in REFUSED:
+        return verdict(error, topic)
+    why = error.str().rstrip(".")
+    return SetupWrong(f"Kafka refuses to make topic {topic!r}: {why}; see `orders topics create --help`")
 
 
 class TopicWatch:

@@ -1,30 +1,34 @@
 """The command line: options from the table, one sentence for a mistake, nothing imported before it is needed."""
 
 import json
+import os
+import pty
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from orders import cli as command_line
+from orders import commands
 from orders.cli import cli
 from orders.errors import Away, UsageError
 from orders.settings import OPTIONS, option, variable
 
 
-def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+def walked(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
-            yield from commands(command, f"{prefix}{name} ")
+            yield from walked(command, f"{prefix}{name} ")
         else:
             yield f"{prefix}{name}", command
 
 
-@pytest.mark.parametrize(("name", "command"), list(commands(cli)))
+@pytest.mark.parametrize(("name", "command"), list(walked(cli)))
 def test_help_has_an_example_and_every_option_of_the_table(name: str, command: click.Command) -> None:
     shown = CliRunner().invoke(cli, [*name.split(), "--help"]).output
     assert f"Example: orders {name}" in shown or f"| orders {name}" in shown
@@ -34,10 +38,40 @@ def test_help_has_an_example_and_every_option_of_the_table(name: str, command: c
     assert command.help
 
 
+@pytest.mark.parametrize(("name", "command"), list(walked(cli)))
+def test_help_says_what_every_exit_status_means(name: str, command: click.Command) -> None:
+    del command
+    shown = CliRunner().invoke(cli, [*name.split(), "--help"]).output
+    told = " ".join(shown.rpartition("Exit status:")[2].split())
+    assert told == " ".join(f"{status} {meaning}" for status, meaning in commands.exits(name).items())
+    assert list(commands.exits(name))[-2:] in (["1", "2"], ["2", "signal"])
+
+
+def test_what_has_data_has_it_for_programs_too() -> None:
+    with_json = {name for name, command in walked(cli) if any("--json" in each.opts for each in command.params)}
+    assert with_json == {"send", "status", "dead-letters list", "topics create", "config", "doctor"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [(["statis"], "'status'"), (["dead-letters", "lst"], "'list'"), (["status", "--jsn"], "'--json'")],
+)
+def test_the_nearest_known_name_is_suggested(typed: list[str], meant: str) -> None:
+    shown = CliRunner().invoke(cli, typed)
+    assert shown.exit_code == 2
+    assert f"Did you mean {meant}?" in shown.output
+
+
 def test_the_list_of_commands_says_what_each_does_and_the_exit_codes() -> None:
     shown = CliRunner().invoke(cli, ["--help"]).output
     assert "Exit status: 0 done, 1 failed, 2 wrong usage." in " ".join(shown.split())
     assert not [line for line in shown.partition("Commands:")[2].splitlines() if line.endswith("...")]
+    groups = [command for command in cli.commands.values() if isinstance(command, click.Group)]
+    assert not [line for group in groups for line in commands_of(group) if line.endswith("...")]
+
+
+def commands_of(group: click.Group) -> list[str]:
+    return CliRunner().invoke(cli, [str(group.name), "--help"]).output.partition("Commands:")[2].splitlines()
 
 
 def test_version() -> None:
@@ -74,7 +108,7 @@ def test_wrong_usage_is_exit_status_2() -> None:
 
 @pytest.mark.parametrize(("error", "status"), [(Away("PostgreSQL is away"), 1), (UsageError("no such thing"), 2)])
 def test_our_errors_are_one_sentence(error: Exception, status: int, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended, command_line.sentences():
+    with pytest.raises(SystemExit) as ended, commands.sentences():
         raise error
     assert ended.value.code == status
     assert capsys.readouterr().err == f"orders: {error}\n"
@@ -92,3 +126,51 @@ def test_a_reader_that_goes_away_ends_a_command_in_silence() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+ORDERS = (sys.executable, "-m", "orders")
+
+
+def test_ctrl_c_ends_a_command_by_its_signal_in_silence() -> None:
+    with subprocess.Popen([*ORDERS, "sample", "10000000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()  # it is under way
+        process.send_signal(signal.SIGINT)
+        process.stdout.close()
+        assert process.stderr.read().strip() == b""
+    assert process.returncode in (-signal.SIGINT, 1)  # 1: the closed pipe was met first
+
+
+def test_closed_outputs_are_no_reason_for_a_traceback() -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m orders config >&- 2>&-', sys.executable], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_text_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "koi8-r", "ORDERS_HOME": str(tmp_path)}
+    command = [*ORDERS, "config", "--data-dir", "/łódź"]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert b"/\\u0142\\xf3d\\u017a" in done.stdout
+
+
+@pytest.mark.parametrize(("redirected", "seen"), [("> file", True), ("| cat > file", False)])
+def test_sample_shows_how_far_it_is_where_nobody_else_does(redirected: str, seen: bool, tmp_path: Path) -> None:
+    # Standard error is a terminal; what is read on the other end of a pipe may have a bar of its own.
+    code = "import orders.system.counting as c; c.LONG_SECONDS = 0.0; from orders.cli import main; main()"
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "CODE": code}
+    subprocess.run(
+        ["sh", "-c", f'"$0" -c "$CODE" sample 3000 {redirected}', sys.executable],
+        stderr=theirs, env=environment, cwd=tmp_path, check=True,
+    )  # fmt: skip
+    os.write(theirs, b"end")
+    shown = b""
+    while not shown.endswith(b"end"):
+        shown += os.read(ours, 65536)
+    os.close(ours)
+    os.close(theirs)
+    assert (b"3000/3000" in shown) is seen
+    assert len((tmp_path / "file").read_bytes().splitlines()) == 3000

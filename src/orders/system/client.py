@@ -1,6 +1,7 @@
 """What the commands ask of a running system: over HTTP, Kafka and PostgreSQL, wherever it says it is."""
 
 import http.client
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -105,15 +106,23 @@ def records(lines: IO[bytes]) -> Iterator[tuple[bytes | None, bytes]]:
             yield key, value
 
 
-def send(settings: Settings, lines: IO[bytes]) -> tuple[int, int]:
-    """Produces every line and waits until the brokers have all; how many, and how many of them without a key.
+class Sent(Struct, frozen=True):
+    """What `orders send --json` writes: how many lines are in the topic, and how many of them without a key."""
 
-    Raises `Away` or `SetupWrong`.
-    """
+    topic: str
+    sent: int
+    keyless: int
+
+
+def send(settings: Settings, lines: IO[bytes]) -> Sent:
+    """Produces every line and waits until the brokers have all. Raises `UsageError`, `Away` or `SetupWrong`."""
+    from orders.brokers import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
     from orders.producer import OrderProducer  # noqa: PLC0415 - Kafka's client, for this command alone
-    from orders.system.steps import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
+    from orders.system.counting import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
 
     state.require(settings, "kafka_bootstrap")
+    logging.getLogger("librdkafka").addHandler(logging.NullHandler())  # what it says comes as an error
+    Brokers(settings.kafka).count()  # a wrong address is told at once, not when the first record's time is over
     producer = OrderProducer(settings.kafka, settings.kafka_topic, DELIVERY_SECONDS)
     keyless = 0
 
@@ -125,9 +134,16 @@ def send(settings: Settings, lines: IO[bytes]) -> tuple[int, int]:
 
     try:
         with CountingBar(count_lines(lines)) as bar:
-            return producer.send(counted(), bar.advance), keyless
+            sent = producer.send(counted(), bar.advance)
+            return Sent(settings.kafka_topic, sent, keyless)
     finally:
         producer.close()
+
+
+def sent_text(sent: Sent) -> str:
+    """What was sent, for a person."""
+    keyless = f", {sent.keyless} of them without an order_uid" if sent.keyless else ""
+    return f"{sent.sent} sent{keyless}"
 
 
 def count_lines(lines: IO[bytes]) -> int | None:
@@ -204,10 +220,16 @@ def status_text(found: Status) -> str:
         ("Kafka", found.kafka.bootstrap),
         ("PostgreSQL", found.postgres.dsn),
         ("lag", "unknown" if found.lag is None else f"{found.lag} messages"),
-        ("restore", f"{found.restore.done} of {found.restore.total} orders"),
+        ("restore", restore_text(found.restore)),
         *((process.kind, f"process {process.pid}") for process in found.processes),
     ]
     return "\n".join(f"{name:<12}{text}" for name, text in lines if text)
+
+
+def restore_text(restore: Restore) -> str:
+    """How far memory is restored; while it goes on in percent too."""
+    text = f"{restore.done} of {restore.total} orders"
+    return text if restore.ok or not restore.total else f"{text} ({100 * restore.done // restore.total} %)"
 
 
 # ---- dead letters ----
@@ -256,6 +278,6 @@ def dead_letter_text(letter: DeadLetter) -> str:
     )
 
 
-def as_json(value: Struct) -> str:
+def as_json(value: object) -> str:
     """One line of JSON."""
     return msgspec.json.encode(value).decode()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orders.errors import StartError
 from orders.system import client
-from orders.system.client import DeadLetter, Part, Ready, records, shown
+from orders.system.client import DeadLetter, Part, Ready, Restore, Sent, records, shown
 from orders.system.place import bind, url_of
 
 LINES = st.lists(
@@ -58,6 +58,17 @@ def test_a_key_is_shown_cut_and_without_control_characters(key: bytes) -> None:
     assert text.isprintable()
     assert len(text) < 10 * client.KEY_MOST
     assert shown(None) is None
+
+
+def test_a_restore_that_goes_on_is_told_in_percent() -> None:
+    assert client.restore_text(Restore(ok=False, done=30, total=120)) == "30 of 120 orders (25 %)"
+    assert client.restore_text(Restore(ok=True, done=120, total=120)) == "120 of 120 orders"
+    assert client.restore_text(Restore(ok=False, done=0, total=0)) == "0 of 0 orders"
+
+
+def test_what_was_sent_is_told_with_what_had_no_key() -> None:
+    assert client.sent_text(Sent("orders", 31, 1)) == "31 sent, 1 of them without an order_uid"
+    assert client.sent_text(Sent("orders", 30, 0)) == "30 sent"
 
 
 def test_nobody_who_answers_is_one_sentence_and_no_health() -> None:

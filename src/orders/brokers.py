@@ -1,0 +1,154 @@
+"""What a Kafka cluster tells a person about itself and one topic: replicas, configuration, offsets, our rights.
+
+Calls block, each for `REQUEST_SECONDS` and little more; errors are `Away` or `SetupWrong`.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, not exported
+    AclOperation,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
+from msgspec import Struct
+
+from orders import clients
+from orders.errors import Away, SetupWrong
+from orders.producer import UNKNOWN_TOPIC, verdict
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+
+REQUEST_SECONDS = 3.0
+REASON = re.compile(r"(?:\S+/(?:bootstrap|\d+): )?(.*?)(?: \(after .*)?", re.DOTALL)
+"""An error of the client's network threads: broker, what happened, how long it took."""
+
+
+class Partition(NamedTuple):
+    """Where a partition begins and ends (its next offset), and how many copies it has, of which `in_sync` are whole."""
+
+    low: int
+    end: int
+    replicas: int
+    in_sync: int
+
+
+class Topic(Struct, frozen=True):
+    """A topic; partitions without a leader cannot be read and have no offsets.
+
+    The names in `rights` are as `kafka-acls.sh` has them; there are none where the brokers do not tell.
+    """
+
+    topic_id: str
+    partitions: Mapping[int, Partition]
+    leaderless: Sequence[int]
+    rights: frozenset[str]
+
+    @property
+    def count(self) -> int:
+        """How many partitions it has."""
+        return len(self.partitions) + len(self.leaderless)
+
+    @property
+    def replicas(self) -> int:
+        """Copies of the partition that has the fewest."""
+        return min((each.replicas for each in self.partitions.values()), default=0)
+
+
+class Brokers:
+    """A Kafka cluster, reached by the properties `kafka`."""
+
+    def __init__(self, kafka: Mapping[str, str]) -> None:
+        self._address = kafka["bootstrap.servers"]
+        self._errors: list[KafkaError] = []
+        config: dict[str, Any] = {
+            "client.id": "orders",
+            "log_level": 0,  # what it would log comes as errors
+            "reconnect.backoff.ms": 500,
+            **kafka,
+            "error_cb": self._errors.append,
+        }
+        self._admin = clients.admin(config)
+
+    def count(self) -> int:
+        """How many brokers there are; `Away` says where none answers, why, and what to do."""
+        try:
+            return len(self._admin.describe_cluster(request_timeout=REQUEST_SECONDS).result(REQUEST_SECONDS + 1).nodes)
+        except (KafkaException, TimeoutError):
+            self._admin.poll(0)
+            raise Away(
+                f"Kafka cannot be reached at {self._address} ({self._reason()}): start it, or correct its address"
+            ) from None
+
+    def _reason(self) -> str:
+        """What the network threads met first: later errors only say that all brokers are down."""
+        told = next(iter(self._errors), None)
+        if told is None or told.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public name
+            return "no answer"
+        if told.code() == KafkaError._BAD_MSG:  # noqa: SLF001 - a public name
+            return "what answers speaks another protocol"
+        found = REASON.fullmatch(told.str())
+        return re.sub(r"\bipv[46]#", "", found[1]) if found else told.name()
+
+    def topic(self, name: str) -> Topic | None:
+        """The topic of that name, None where there is none."""
+        asked = self._admin.describe_topics(
+            TopicCollection([name]), request_timeout=REQUEST_SECONDS, include_authorized_operations=True
+        )
+        try:
+            found = asked[name].result(REQUEST_SECONDS + 1)
+        except (KafkaException, TimeoutError) as error:
+            if isinstance(error, KafkaException) and error.args[0].code() in UNKNOWN_TOPIC:
+                return None
+            raise _ours(error, name) from None
+        led = [each for each in found.partitions if each.leader]
+        lows, ends = (
+            self._offsets(name, [each.id for each in led], spec) for spec in (OffsetSpec.earliest, OffsetSpec.latest)
+        )
+        partitions = {
+            each.id: Partition(lows[each.id], ends[each.id], len(each.replicas), len(each.isr)) for each in led
+        }
+        leaderless = [each.id for each in found.partitions if not each.leader]
+        return Topic(str(found.topic_id), partitions, leaderless, _names(found.authorized_operations))
+
+    def _offsets(self, topic: str, partitions: list[int], spec: Callable[[], Any]) -> dict[int, int]:
+        asked = {TopicPartition(topic, partition): spec() for partition in partitions}
+        answers = self._admin.list_offsets(asked, request_timeout=REQUEST_SECONDS)
+        return {place.partition: _answer(future, topic).offset for place, future in answers.items()}
+
+    def config(self, topic: str) -> dict[str, str] | None:
+        """The topic's configuration, the brokers' defaults included; None where we have no right to it."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        asked = self._admin.describe_configs([resource], request_timeout=REQUEST_SECONDS)
+        try:
+            return {name: entry.value or "" for name, entry in _answer(asked[resource], topic).items()}
+        except SetupWrong:
+            return None
+
+    def group_rights(self, group: str) -> frozenset[str]:
+        """What we may do with a consumer group, whether there is one yet or not."""
+        asked = self._admin.describe_consumer_groups(
+            [group], include_authorized_operations=True, request_timeout=REQUEST_SECONDS
+        )
+        return _names(_answer(asked[group], group).authorized_operations)
+
+
+def _answer(future: "Future[T]", topic: str) -> T:
+    try:
+        return future.result(REQUEST_SECONDS + 1)
+    except (KafkaException, TimeoutError) as error:
+        raise _ours(error, topic) from None
+
+
+def _ours(error: Exception, topic: str) -> Exception:
+    return verdict(error.args[0], topic) if isinstance(error, KafkaException) else Away("Kafka does not answer")
+
+
+def _names(operations: list[AclOperation] | None) -> frozenset[str]:
+    return frozenset(each.name.title().replace("_", "") for each in operations or [])

@@ -1,0 +1,134 @@
+"""What every command is made of: options from the table of settings, example, exit status, sentences for errors."""
+
+import errno
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+
+from orders.errors import OrdersError, UsageError
+from orders.settings.table import DEFAULTS, OPTIONS, kinds, option, purpose, variable
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+WRONG_USAGE = 2
+BY_SIGNAL = "signal"
+_SERVICE = {
+    "1": "it could not start, or could not go on",
+    BY_SIGNAL: "it was stopped: it ends by that signal (in a shell 130, 143 or 129)",
+}
+_EXITS: Mapping[str, Mapping[str, str]] = {
+    "run": _SERVICE,
+    "serve": _SERVICE,
+    "ingest": _SERVICE,
+    "keep": _SERVICE,
+    "sample": {"0": "written", "1": "the output takes no more"},
+    "send": {"0": "every line is in Kafka", "1": "not all are, or that is not known"},
+    "get": {"0": "shown", "1": "there is no such order, or nobody answers"},
+    "status": {"0": "something runs", "1": "nothing runs"},
+    "dead-letters list": {"0": "shown, if there are any", "1": "PostgreSQL cannot be asked"},
+    "config": {"0": "shown", "1": "it cannot be shown"},
+    "doctor": {"0": "all is ok, but for warnings", "1": "a check failed"},
+    "topics create": {
+        "0": "made, or there and as it must be",
+        "1": "there and not as it must be, or Kafka is away or refuses",
+    },
+    "completion": {"0": "printed", "1": "the output takes no more"},
+}
+
+
+def exits(path: str) -> Mapping[str, str]:
+    """What each exit status of a command means; the help, the docs and the tests have it from here."""
+    return dict(sorted({**_EXITS[path], str(WRONG_USAGE): "wrong usage"}.items()))
+
+
+AS_IT_IS = "\b"
+"""Click's mark for a paragraph whose lines stay."""
+
+
+def command(group: click.Group, path: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Makes a function the command `path` of a group; its help ends with an example and the exit statuses."""
+    told = "\n".join(f"  {status:<6}  {meaning}" for status, meaning in exits(path).items())
+    epilog = f"Example: {example}\n\n{AS_IT_IS}\nExit status:\n{told}"
+    return group.command(path.rsplit(maxsplit=1)[-1], epilog=epilog)
+
+
+def settings_of(path: str) -> Callable[[F], F]:
+    """Adds the options of a command's settings, made from the table in `settings`."""
+
+    def decorate(function: F) -> F:
+        for name in reversed(OPTIONS[path]):
+            kind = get_args(kinds()[name])[0]
+            shown = f", default {DEFAULTS[name]}" if DEFAULTS[name] != "" else ""
+            function = click.option(
+                option(name),
+                type=parameter(kind),
+                metavar=metavar(kind),
+                help=f"{purpose(name)}  [{variable(name)}{shown}]",
+            )(function)
+        return function
+
+    return decorate
+
+
+def parameter(kind: Any) -> click.ParamType[Any]:
+    """Words are checked here; numbers where the variables are, in one place with one message."""
+    return click.Choice(get_args(kind)) if get_origin(kind) is Literal else click.STRING
+
+
+def metavar(kind: Any) -> str | None:
+    return None if get_origin(kind) is Literal else {int: "N", float: "SECONDS"}.get(kind, "TEXT")
+
+
+def for_programs(what: str) -> Callable[[F], F]:
+    """Adds `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help=f"for programs: {what}")
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """What to tell how many more are done, while standard output is written to a file.
+
+    Into a pipe nothing is shown: whoever reads it may show something of its own.
+    """
+    if not sys.stderr.isatty() or sys.stdout.isatty() or stat.S_ISFIFO(os.fstat(1).st_mode):
+        yield lambda _: None
+        return
+    from orders.system.counting import CountingBar  # noqa: PLC0415 - slow to import, and only where it is seen
+
+    with CountingBar(total) as bar:
+        yield bar.advance
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Ends the process with one sentence for an error of ours, and in silence when nobody reads the output.
+
+    Wrong usage is shown as click does. Ctrl-C ends it by its signal, as any program is ended.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OrdersError as error:
+        click.echo(f"orders: {error}", err=True)
+        sys.exit(WRONG_USAGE if isinstance(error, UsageError) else 1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit would complain again
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        click.echo(f"orders: {error.strerror}: {error.filename or 'the output'}", err=True)
+        sys.exit(1)

@@ -1,0 +1,227 @@
+"""PostgreSQL: reachable, new enough, UTF-8, durable, with our schema, our rights, room for our connections, in time."""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, LiteralString
+
+from msgspec import Struct
+
+from orders import migrations
+from orders.doctor.check import Case, Check, failed, ok, skipped, warning
+from orders.errors import OrdersError, SetupWrong, UsageError
+from orders.postgres import Connection, connect, queries, translated
+from orders.settings import Settings, without_password
+from orders.system.state import require
+
+OLDEST = 15
+STATEMENT_SECONDS = 4
+CLOCK_SECONDS = 2.0
+"""How far the clocks may be apart: times of dead letters and orders come from both."""
+KEEPER_CONNECTIONS = 2
+UTF8 = "create the database with encoding 'UTF8' template template0"
+SETUP = "docs/operations.md#your-own-postgresql-and-kafka has the statements"
+
+FAILED = re.compile(r".* failed: (?:FATAL: +)?(.*)")
+
+SERVER = """
+select current_setting('server_version_num')::int / 10000, current_setting('server_version'),
+       current_setting('server_encoding'),
+       pg_is_in_recovery() or current_setting('default_transaction_read_only')::bool,
+       array(select name from unnest(array['fsync', 'full_page_writes', 'synchronous_commit']) as name
+             where current_setting(name) = 'off'),
+       extract(epoch from clock_timestamp())::float8,
+       least(
+           current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+               - coalesce(current_setting('reserved_connections', true)::int, 0),
+           (select nullif(datconnlimit, -1) from pg_database where datname = current_database()),
+           (select nullif(rolconnlimit, -1) from pg_roles where rolname = current_user)
+       ),
+       (select count(*)::int from pg_stat_activity
+        where datid is not null and coalesce(application_name, '') not like 'orders %')
+"""
+RIGHTS = """
+select coalesce(has_schema_privilege(current_schema(), 'create'), false),
+       to_regclass('migrations') is not null,
+       to_regclass('positions') is not null,
+       array(
+           select name || ': ' || string_agg(privilege, ', ')
+           from unnest(array['orders', 'positions', 'dead_letters', 'outcomes', 'migrations']) as name,
+                unnest(array['select', 'insert', 'update', 'delete']) as privilege
+           where not has_table_privilege(to_regclass(name), privilege) group by name
+           union all
+           select name || ': usage' from unnest(array['order_ids', 'order_versions']) as name
+           where not has_sequence_privilege(to_regclass(name), 'usage')
+       )
+"""
+
+
+class Server(Struct, frozen=True):
+    """What the server says of itself; `off` are those of its settings for durability that are off.
+
+    `clock` is in seconds since the epoch, `room` the connections that there may be, `others` those that are not ours.
+    """
+
+    major: int
+    version: str
+    encoding: str
+    read_only: bool
+    off: list[str]
+    clock: float
+    room: int
+    others: int
+
+
+class Rights(Struct, frozen=True):
+    """What the role may do in its schema, which of our tables there are, and what it lacks on them."""
+
+    create: bool
+    migrations: bool
+    positions: bool
+    lacking: list[str]
+
+
+class Postgres:
+    """The look at one PostgreSQL; `positions` is what it stores of the topic, None if that could not be read."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._settings = case.settings
+        self.positions: Mapping[tuple[str, int], int] | None = None
+
+    def look(self) -> Iterator[Check]:
+        try:
+            require(self._settings, "postgres_dsn")
+        except UsageError as error:
+            yield skipped("PostgreSQL", str(error))
+            return
+        try:
+            connection = connect(self._settings.postgres_dsn, "doctor", statement_seconds=STATEMENT_SECONDS)
+        except OrdersError as error:
+            yield self._refused(error)
+            return
+        with connection, translated():
+            yield from self._look(connection)
+
+    def _refused(self, error: OrdersError) -> Check:
+        reason = why(error)
+        if self._case.running and not self._case.alone.postgres_dsn and "password" in reason:
+            return skipped(
+                "PostgreSQL",
+                "its password is known to the system that runs, not to this command",
+                "give ORDERS_POSTGRES_DSN as that system has it",
+            )
+        if isinstance(error, SetupWrong):
+            return failed("PostgreSQL", str(error), f"correct ORDERS_POSTGRES_DSN; {SETUP}")
+        shown = without_password(self._settings.postgres_dsn)
+        return failed("PostgreSQL", f"{shown} cannot be reached: {reason}", "start it, or correct ORDERS_POSTGRES_DSN")
+
+    def _look(self, connection: Connection) -> Iterator[Check]:
+        began = time.time()
+        server = Server(*_row(connection, SERVER))
+        middle = (began + time.time()) / 2
+        yield reachable(server, without_password(self._settings.postgres_dsn))
+        yield encoding(server)
+        rights = Rights(*_row(connection, RIGHTS))
+        yield rights_of(rights)
+        yield schema(connection, rights)
+        yield durability(server)
+        yield connections(server, needed(self._settings))
+        yield clock(server.clock - middle)
+        self.positions = self._positions(connection) if rights.positions else {}
+
+    def _positions(self, connection: Connection) -> dict[tuple[str, int], int] | None:
+        topic = {"topic": self._settings.kafka_topic}
+        with suppress(OrdersError), translated():  # a lacking right was told already
+            rows = connection.execute(queries["positions_of_topic"], topic).fetchall()
+            return {(topic_id, partition): position for topic_id, partition, position in rows}
+        return None
+
+
+def _row(connection: Connection, query: LiteralString) -> tuple[Any, ...]:
+    return connection.execute(query).fetchall()[0]
+
+
+def why(error: OrdersError) -> str:
+    """What kept a connection from being made, as far as libpq's words hold no part of the connection string."""
+    said = str(error.__cause__)
+    if "resolve" in said:
+        return "the name of its host is not known"  # libpq would quote the name: a wrong URL has the password in it
+    found = FAILED.match(said)
+    return found[1] if found else "no answer"
+
+
+# ---- what it means ----
+
+
+def reachable(server: Server, address: str) -> Check:
+    """That it answers, takes writes, and is not older than what we are tried with."""
+    found = f"PostgreSQL {server.version} answers at {address}"
+    if server.read_only:
+        return failed("PostgreSQL", f"{found} and takes no writes", "name the primary in ORDERS_POSTGRES_DSN")
+    if server.major < OLDEST:
+        return warning("PostgreSQL", found, f"the oldest that orders is tried with is {OLDEST}: use a newer one")
+    return ok("PostgreSQL", found)
+
+
+def encoding(server: Server) -> Check:
+    if server.encoding == "UTF8":
+        return ok("PostgreSQL encoding", "UTF8")
+    return failed("PostgreSQL encoding", f"{server.encoding} does not hold every order", UTF8)
+
+
+def rights_of(rights: Rights) -> Check:
+    """Whether the role may make the schema, and use what there is of it."""
+    if not rights.create:
+        return failed("PostgreSQL rights", "the role may not create tables in its schema", SETUP)
+    if rights.lacking:
+        return failed("PostgreSQL rights", f"the role lacks {'; '.join(rights.lacking)}", f"let it own them; {SETUP}")
+    return ok("PostgreSQL rights", "the role may make and use the tables")
+
+
+def schema(connection: Connection, rights: Rights) -> Check:
+    """Whether the schema is that of this release."""
+    if not rights.migrations:
+        return ok("schema", "there is none yet: `orders run` makes it")
+    try:
+        with translated():
+            missing = migrations.missing(connection)
+    except OrdersError as error:
+        return failed("schema", str(error))
+    if missing:
+        names = ", ".join(migration.name for migration in missing)
+        return ok("schema", f"the next `orders run` brings it up to date ({names})")
+    return ok("schema", "up to date")
+
+
+def durability(server: Server) -> Check:
+    """Whether what is committed outlives a power loss."""
+    if not server.off:
+        return ok("durability", "fsync, full_page_writes and synchronous_commit are on")
+    return warning(
+        "durability",
+        f"{', '.join(server.off)} off: a power loss may take orders that were answered with 201, or break the database",
+        "switch it on in postgresql.conf, or for the role",
+    )
+
+
+def needed(settings: Settings) -> int:
+    """Connections of a whole system."""
+    return settings.ingest_processes + settings.http_workers * settings.postgres_connections + KEEPER_CONNECTIONS
+
+
+def connections(server: Server, wanted: int) -> Check:
+    left = server.room - server.others
+    found = f"{left} of {server.room} are left by others, the system takes up to {wanted}"
+    if left >= wanted:
+        return ok("connections", found)
+    return warning("connections", found, "raise max_connections or the role's limit, or lower --postgres-connections")
+
+
+def clock(ahead: float) -> Check:
+    """`ahead`: seconds by which PostgreSQL's clock is before ours."""
+    if abs(ahead) <= CLOCK_SECONDS:
+        return ok("clock", "PostgreSQL's and this machine's agree")
+    found = f"PostgreSQL's is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
+    return warning("clock", found, "keep both by NTP: times of orders and dead letters come from both")

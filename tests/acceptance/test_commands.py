@@ -1,0 +1,160 @@
+"""The commands on a running system, as one would type them; shared by the tests, which leave it running."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka.admin import AdminClient
+from psycopg.conninfo import conninfo_to_dict
+
+from orders.embedded.kafka import KafkaService
+from orders.sample import samples
+from support.services import open_folder
+from support.system import ROOT, System, environment, orders, running
+from support.waiting import wait_for
+
+
+def doctor(system: System, *options: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """Exit status and checks by name."""
+    done = orders(system.data, "doctor", "--json", *options)
+    assert done.stderr == b""
+    return done.returncode, {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+
+
+def option_of(system: System, name: str) -> list[str]:
+    """An option as the system was started with."""
+    words = system.process.args
+    assert isinstance(words, list)
+    at = words.index(name)
+    return [str(word) for word in words[at : at + 2]]
+
+
+def password_of(system: System) -> str:
+    password = conninfo_to_dict(option_of(system, "--postgres-dsn")[1])["password"]
+    assert isinstance(password, str)
+    return password
+
+
+def test_doctor_finds_a_running_system_fit_and_its_own_port_and_directory_are_no_trouble(system: System) -> None:
+    wait_for(lambda: system.status()["ready"], "readiness", deadline=20)
+    status, found = doctor(system, *option_of(system, "--postgres-dsn"))
+    assert status == 0, found
+    assert {name for name, check in found.items() if check["state"] != "ok"} <= {
+        *("embedded", "jars", "Java", "data versions"),  # skipped: both services are given
+        *("packages", "durability", "disk"),  # as the machine and the tests' PostgreSQL are
+    }
+    assert found["HTTP port"]["found"] == f"{system.url} is the system that runs"
+    assert str(system.process.pid) in found["data directory"]["found"]
+    assert found["ready: restore"]["state"] == found["positions"]["state"] == found["schema"]["state"] == "ok"
+
+
+def test_doctor_skips_a_postgresql_whose_password_only_the_system_has(system: System) -> None:
+    status, found = doctor(system)
+    assert (status, found["PostgreSQL"]["state"]) == (0, "skipped")
+    assert found["ready: postgres"]["state"] == "ok"
+
+
+def test_doctor_for_a_person_has_a_line_for_each_check_and_the_numbers_last(system: System) -> None:
+    done = orders(system.data, "doctor", *option_of(system, "--postgres-dsn"))
+    lines = done.stdout.decode().splitlines()
+    assert lines[0].startswith("✓ ok       Python ")
+    assert " ok" in lines[-1]
+    assert "\x1b" not in done.stdout.decode()
+    assert password_of(system) not in done.stdout.decode()
+
+
+def test_doctor_fails_where_something_is_wrong_and_says_what_to_do(system: System) -> None:
+    status, found = doctor(system, "--kafka-topic", "missing")
+    assert status == 1
+    assert found["topic"] == {
+        "name": "topic",
+        "state": "failed",
+        "found": "there is no topic missing",
+        "advice": "make it: `orders topics create`",
+    }
+
+
+def test_send_counts_for_programs(system: System) -> None:
+    lines = b"\n".join([*samples(3, seed=99), b"no JSON"])
+    sent = orders(system.data, "send", "--json", "-", given=lines)
+    topic = option_of(system, "--kafka-topic")[1]
+    assert (sent.returncode, json.loads(sent.stdout), sent.stderr) == (
+        0,
+        {"topic": topic, "sent": 4, "keyless": 1},
+        b"",
+    )
+
+
+def test_config_shows_what_the_running_system_has_and_no_secret(system: System) -> None:
+    shown = orders(system.data, "config", "--json", "--batch-records", "77")
+    found: dict[str, dict[str, Any]] = {row["name"]: row for row in json.loads(shown.stdout)}
+    assert found["kafka_topic"]["value"] == option_of(system, "--kafka-topic")[1]
+    assert found["kafka_topic"]["origin"] == "the running system"
+    assert (found["batch_records"]["value"], found["batch_records"]["origin"]) == (77, "--batch-records")
+    person = orders(system.data, "config").stdout.decode()
+    assert "kafka_topic" in person
+    assert password_of(system) not in person + shown.stdout.decode()
+
+
+def test_topics_create_joins_the_running_system(system: System) -> None:
+    # Its topic was made with the tests' defaults, which are fit.
+    done = orders(system.data, "topics", "create", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["created"], found["topic"]) == (0, False, option_of(system, "--kafka-topic")[1])
+
+
+def test_a_topic_made_by_the_command_is_one_that_a_system_starts_on(kafka: KafkaService, addresses: list[str]) -> None:
+    at = addresses.index("--kafka-topic") + 1
+    topic = f"{addresses[at]}-made"
+    named = ["--kafka-bootstrap", kafka.bootstrap, "--kafka-topic", topic]
+    with open_folder() as folder:
+        made = orders(folder / "data", "topics", "create", *named)
+        assert made.returncode == 0, made.stderr
+        with running(folder / "data", [*addresses[:at], topic, *addresses[at + 1 :]]) as system:
+            wait_for(lambda: system.status()["ready"], "readiness", deadline=20)
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    admin.delete_topics([topic])[topic].result(10)
+
+
+def test_doctor_knows_a_system_whose_ingest_was_stopped(system: System) -> None:
+    # SIGSTOP: it is there and does nothing, which its own word on the board tells after a while.
+    (ingest,) = system.pids("ingest")
+    os.kill(ingest, signal.SIGSTOP)
+    try:
+        failed = wait_for(lambda: stopped(system), "no ingest that answers", deadline=30)
+    finally:
+        os.kill(ingest, signal.SIGCONT)
+    assert failed == "no ingest is running"
+    wait_for(lambda: system.status()["ready"], "readiness", deadline=30)
+
+
+def stopped(system: System) -> str:
+    status, found = doctor(system)
+    return found["ready: assignment"]["found"] if status == 1 else ""
+
+
+def test_a_command_that_joins_nothing_says_how_to_start_it(tmp_path: Path) -> None:
+    for command in (("topics", "create"), ("send", "-")):
+        done = orders(tmp_path, *command, given=b"")
+        assert done.returncode == 2
+        assert done.stderr.decode().startswith(f"orders: nothing runs in {tmp_path}: start it with `orders run`, or ")
+
+
+def test_the_completion_script_is_what_bash_takes(tmp_path: Path) -> None:
+    script = orders(tmp_path, "completion", "bash")
+    assert script.returncode == 0
+    subprocess.run(["bash", "-n"], input=script.stdout, check=True)
+
+
+def test_send_to_nobody_fails_at_once_and_in_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "orders", "send", "-", "--kafka-bootstrap", "127.0.0.1:1"]
+    done = subprocess.run(command, env=environment(tmp_path), input=b"{}", capture_output=True, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.decode() == (
+        "orders: Kafka cannot be reached at 127.0.0.1:1 (Connect to 127.0.0.1:1 failed: Connection refused): "
+        "start it, or correct its address\n"
+    )
