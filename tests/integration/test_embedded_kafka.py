@@ -12,8 +12,10 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from orders.embedded.kafka import KIND, KafkaService
+from orders.embedded.jars import pinned
+from orders.embedded.kafka import KIND, KafkaService, version
 from orders.embedded.ports import LOOPBACK
+from orders.errors import StartError
 from support.services import open_folder
 from support.standin import Lines, started_by_another
 from support.waiting import wait_for
@@ -66,6 +68,7 @@ def test_data_and_address_live_through_a_kill_and_a_stop(service: KafkaService, 
     other.start(lines)
     assert (first, second, note(other.bootstrap)) == (1, 2, 3)
     assert lines.told[0].startswith("ended a Kafka that an earlier start left")
+    assert (directory / "version").read_text() == f"{version(pinned())}\n"
     other.stop()
     assert other.pid is None
 
@@ -83,3 +86,27 @@ def test_it_ends_with_the_process_that_started_it_and_moves_from_a_taken_port(
         service.start()
         assert service.bootstrap != f"{LOOPBACK}:{port}"
         assert note(service.bootstrap) == 2
+
+
+def formatted(directory: Path, version: str) -> None:
+    """Storage that some version of Kafka made."""
+    (directory / "data").mkdir(parents=True)
+    (directory / "data" / "meta.properties").touch()
+    (directory / "version").write_text(f"{version}\n")
+
+
+@pytest.mark.parametrize("made", ["4.4.0", "4.10.0", "5.0.0"])
+def test_newer_data_is_refused_with_the_version_that_made_it(service: KafkaService, directory: Path, made: str) -> None:
+    formatted(directory, made)
+    with pytest.raises(
+        StartError, match=rf"was made by Kafka {made}, and ours is 4\.3\.1, which cannot read it: start"
+    ):
+        service.start()
+    assert service.pid is None
+
+
+@pytest.mark.parametrize("made", ["4.3.1", "4.3.9", "4.2.0", "3.9.0", ""])
+def test_older_data_and_that_of_another_bugfix_are_taken(service: KafkaService, directory: Path, made: str) -> None:
+    # Kafka's metadata keeps its version until somebody raises it, and every later Kafka reads it.
+    formatted(directory, made)
+    service._refuse_newer_data("4.3.1")

@@ -1,7 +1,9 @@
 """The embedded PostgreSQL: its data through every kind of end, and who may come in."""
 
 import os
+import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import psycopg
 import pytest
 
 from orders.embedded import account
+from orders.embedded import postgres as embedded_postgres
 from orders.embedded.postgres import PostgresService
 from orders.errors import StartError
 from support.services import FAST, open_folder
@@ -100,6 +103,50 @@ def test_what_is_no_cluster_is_one_sentence(service: PostgresService, directory:
     with pytest.raises(StartError, match=r"PostgreSQL does not start: .*data"):
         service.start()
     assert not service.running()
+
+
+def test_a_cluster_of_another_version_is_left_alone_and_the_choices_are_said(
+    service: PostgresService, directory: Path
+) -> None:
+    (directory / "data").mkdir(parents=True)
+    (directory / "data" / "PG_VERSION").write_text("15\n")
+    with pytest.raises(StartError) as refused:
+        service.start()
+    assert str(refused.value) == (
+        f"{directory}/data was made by PostgreSQL 15, and ours is 18, which cannot read it: take the data over as "
+        "docs/operations.md says, or choose another directory with --data-dir"
+    )
+    assert (directory / "data").stat().st_uid == os.getuid()
+
+
+@pytest.mark.parametrize("name", ["a$HOME", "a`b", 'a"b', "a\\b"])
+def test_an_installation_that_initdb_cannot_call_is_one_sentence(name: str) -> None:
+    # It runs `"/path/postgres" -V` through a shell.
+    with pytest.raises(StartError, match=f"has {re.escape(name[1])} in its name, .*: move this installation"):
+        embedded_postgres.refuse_unquotable(Path("/srv") / name / "initdb")
+    embedded_postgres.refuse_unquotable(Path("/srv/мой заказ 'копия' (2)!/initdb"))
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="elsewhere there is no /dev/shm")
+def test_it_does_without_shared_memory_of_the_machine_and_with_it_on_the_same_data(
+    service: PostgresService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's /dev/shm may be small or missing, at the first start or at a later one."""
+    for number, (room, kind) in enumerate([(2**62, "mmap"), (0, "posix"), (2**62, "mmap")], 1):
+        monkeypatch.setattr(embedded_postgres, "SHM_BYTES", room)
+        service.start()
+        with psycopg.connect(service.dsn) as connection:
+            assert connection.execute("SHOW dynamic_shared_memory_type").fetchone() == (kind,)
+        assert note(service.dsn) == number
+        service.stop()
+
+
+def test_a_place_without_shared_memory_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(embedded_postgres, "SHM", tmp_path / "missing")
+    assert embedded_postgres.shared_memory() == {"dynamic_shared_memory_type": "mmap"}
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert embedded_postgres.shared_memory() == {}
 
 
 @pytest.mark.system

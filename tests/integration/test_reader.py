@@ -115,7 +115,7 @@ def test_reads_use_their_indexes(dsn: str) -> None:
     values = {"uids": ["a"], "topic_ids": ["t"], "partitions": [0], "offsets": [0]}
     with psycopg.connect(dsn) as connection:
         connection.execute("set enable_seqscan = off")
-        for name, index in (("orders_by_uid", "orders_pkey"), ("outcomes_at", "outcomes_pkey")):
+        for name, index in (("documents_by_uid", "orders_pkey"), ("outcomes_at", "outcomes_pkey")):
             plan = connection.execute("explain " + queries[name], values).fetchall()
             assert any(index in line for (line,) in plan), plan
 
@@ -189,7 +189,7 @@ def test_a_reply_that_is_lost(dsn: str, memory: Memory) -> None:
         async def scenario() -> None:
             async with reading(through, memory) as reader:
                 assert await reader.order("b") is None
-                proxy.lose_reply_to(b"from orders where order_uid")
+                proxy.lose_reply_to(b"from documents where order_uid")
                 assert await reader.order("a") is not None
                 assert proxy.lost.is_set()
 

@@ -13,7 +13,7 @@ import httpx
 
 from orders.memory import Memory
 from orders.migrations import migrate
-from orders.settings import Settings, environment
+from orders.settings import Settings, environment, inherited
 from support.waiting import wait_for
 
 KILLABLE = Path(__file__).with_name("killable.py")
@@ -67,7 +67,7 @@ class Machine:
                 process.wait()
 
     def start(self, kind: str) -> None:
-        variables = os.environ | environment(self.settings)
+        variables = inherited(os.environ) | environment(self.settings)
         self._running[kind] = subprocess.Popen(self._command(kind), env=variables, stdin=subprocess.DEVNULL)
 
     def _command(self, kind: str) -> Sequence[str]:

@@ -18,6 +18,8 @@ import psutil
 from support.waiting import wait_for
 
 START_SECONDS = 60.0
+NO_FILE = {"ORDERS_SETTINGS_FILE": os.devnull}
+"""A developer's own orders.toml is none of the tests'."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -35,7 +37,7 @@ def orders(data: Path, *arguments: str, given: bytes | None = None) -> subproces
 
 def environment(data: Path) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ORDERS_")}
-    return clean | {"ORDERS_DATA_DIR": str(data), "ORDERS_HTTP_PORT": "0", "PYTHONPATH": str(ROOT / "src")}
+    return clean | {"ORDERS_DATA_DIR": str(data), "ORDERS_HTTP_PORT": "0", "PYTHONPATH": str(ROOT / "src")} | NO_FILE
 
 
 def left_of(data: Path) -> list[psutil.Process]:

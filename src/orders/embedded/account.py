@@ -11,6 +11,8 @@ from orders.errors import StartError
 
 REACH = 'test -r "$0" && test -x "$0" && test -w "$1" && exec "$0" --version'
 RUN_SECONDS = 120
+NOBODY = 65534
+"""The number that it has on Linux, also in an image that lists no users."""
 
 
 class Account(NamedTuple):
@@ -61,9 +63,21 @@ def choose(program: Path, directory: Path) -> Account:
     )
 
 
+def owners() -> frozenset[int]:
+    """The users to whom what an embedded service keeps may belong; another user's must be left alone."""
+    return frozenset({0, _nobody()} if os.geteuid() == 0 else {os.geteuid()})
+
+
+def _nobody() -> int:
+    try:
+        return pwd.getpwnam("nobody").pw_uid
+    except KeyError:
+        return NOBODY
+
+
 def _candidates() -> list[Account]:
     """Least rights first: `nobody`; nobody who may enter root's directories; root under another name."""
-    nobody = pwd.getpwnam("nobody").pw_uid
+    nobody = _nobody()
     enters = ("setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", "--pdeathsig=INT")
     # Without the secure bit access(2), by which initdb looks for its programs, does without the right.
     rights = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup", "--")

@@ -6,7 +6,6 @@ are right, so that an interrupted download, or two at once, leave nothing broken
 
 import hashlib
 import os
-import ssl
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +52,7 @@ class Jar(NamedTuple):
 
 Advance = Callable[[int], None]
 Fetch = Callable[[Jar, Path, Advance], None]
-"""Fetches a jar to `folder / jar.path`, telling `advance` of each chunk's bytes; raises OSError or RuntimeError."""
+"""Fetches a jar to `folder / jar.path`, telling `advance` of each chunk's bytes; raises `StartError` or OSError."""
 
 
 def parse(text: str) -> list[Jar]:
@@ -73,26 +72,27 @@ def pinned() -> list[Jar]:
 
 
 def local_repository() -> Path:
-    """Maven's local repository of this user: `M2_REPO`, else `~/.m2/repository`."""
-    return Path(os.environ.get("M2_REPO") or Path.home() / ".m2" / "repository").absolute()
+    """Maven's local repository of this user: `M2_REPO`, else `~/.m2/repository`. Raises `StartError`."""
+    try:
+        return Path(os.environ.get("M2_REPO") or Path.home() / ".m2" / "repository").absolute()
+    except RuntimeError:
+        raise StartError("this user has no home for Kafka's jars: name a directory in M2_REPO") from None
 
 
-def provide(jars: Sequence[Jar], repository: Path, progress: Progress, fetch: Fetch | None = None) -> list[Path]:
-    """Paths of the jars, after fetching those that are missing or wrong.
+def provide(jars: Sequence[Jar], repository: Path, progress: Progress, fetcher: Callable[[], Fetch]) -> list[Path]:
+    """Paths of the jars, after fetching those that are missing or wrong by what `fetcher` gives.
 
     Raises `StartError` when one cannot be had.
     """
-    with ThreadPoolExecutor(FETCHES) as pool:
-        right = pool.map(lambda jar: jar.is_right(repository / jar.path), jars)
-        missing = [jar for jar, ok in zip(jars, right, strict=True) if not ok]
-    if missing:
-        try:
-            _fetch_all(missing, repository, progress, fetch or from_maven())
-        except (OSError, RuntimeError) as error:
-            raise StartError(
-                f"Kafka's jars cannot be fetched into {repository} ({type(error).__name__}); is there a network, or a "
-                "proxy to name in HTTPS_PROXY? M2_REPO names another folder"
-            ) from error
+    try:
+        with ThreadPoolExecutor(FETCHES) as pool:
+            right = pool.map(lambda jar: jar.is_right(repository / jar.path), jars)
+            missing = [jar for jar, ok in zip(jars, right, strict=True) if not ok]
+        if missing:
+            _fetch_all(missing, repository, progress, fetcher())
+    except OSError as error:
+        why = f"{error.strerror or error}: {error.filename or repository}"
+        raise StartError(f"Kafka's jars have no place ({why}): name another directory in M2_REPO") from error
     return [repository / jar.path for jar in jars]
 
 
@@ -108,6 +108,10 @@ def _fetch_all(jars: Sequence[Jar], repository: Path, progress: Progress, fetch:
         _in_parallel(lambda jar: _fetch_one(jar, Path(folder), repository, fetch, advance), jars)
 
 
+class GivenUp(Exception):
+    """Another jar could not be had, or the start was stopped."""
+
+
 @contextmanager
 def _one_at_a_time(download: Download) -> Iterator[Advance]:
     """Its `advance` for many threads; after the end it stops them at their next chunk."""
@@ -116,7 +120,7 @@ def _one_at_a_time(download: Download) -> Iterator[Advance]:
 
     def advance(count: int) -> None:
         if over:
-            raise RuntimeError("the download was given up")
+            raise GivenUp
         with lock:
             download.advance(count)
 
@@ -145,28 +149,3 @@ def _fetch_one(jar: Jar, folder: Path, repository: Path, fetch: Fetch, advance: 
             fetched.replace(repository / jar.path)
             return
     raise StartError(f"the fetched {jar.path.name} is not the one that was pinned (SHA-256 differs); it was not used")
-
-
-def from_maven() -> Fetch:
-    """Fetches from the Maven repositories of jgo's settings and from Maven Central; raises `StartError`."""
-    try:
-        from jgo.config import GlobalSettings  # noqa: PLC0415 - an extra, and only for the first start
-        from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415 - as above
-    except ImportError:
-        raise StartError("jgo is missing, which fetches Kafka's jars: pip install 'orders[embedded]'") from None
-    # The system's certificates, as pip takes them: behind a company's proxy those that `requests` brings do not do.
-    system = ssl.get_default_verify_paths()
-    if certificates := system.cafile or system.capath:
-        os.environ.setdefault("REQUESTS_CA_BUNDLE", certificates)
-    mirrors = GlobalSettings.load().repositories
-
-    def fetch(jar: Jar, folder: Path, advance: Advance) -> None:
-        @contextmanager
-        def counted(_name: str, _size: int) -> Iterator[Advance]:
-            yield advance
-
-        context = MavenContext(PythonResolver(progress_callback=counted), repo_cache=folder)
-        context.remote_repos = {**mirrors, **context.remote_repos}
-        context.project(jar.group, jar.artifact).at_version(jar.version).artifact(jar.classifier).resolve()
-
-    return fetch

@@ -1,6 +1,7 @@
 """An embedded Apache Kafka: one broker that is its own controller, on the Java runtime of a wheel."""
 
 import os
+import re
 import signal
 import subprocess
 import uuid
@@ -13,6 +14,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from orders.embedded import Progress, jars, ports
+from orders.embedded.maven import Maven
 from orders.embedded.process import Kind, Launch
 from orders.embedded.service import Service
 from orders.errors import StartError
@@ -87,6 +89,9 @@ class KafkaService(Service):
     def __init__(self, directory: Path) -> None:
         super().__init__(KIND, directory)
         self._properties = self._directory / "server.properties"
+        self._stamp = self._directory / "version"
+        """The Kafka that formatted the storage. It set the metadata's version, which later ones keep and older ones
+        cannot read; of one number before the last dot all write the same."""
         self._port = 0
 
     @property
@@ -95,13 +100,31 @@ class KafkaService(Service):
         return f"{ports.LOOPBACK}:{self._port}"
 
     def _start(self, report: Progress) -> None:
-        java = self._java(jars.provide(jars.pinned(), jars.local_repository(), report))
+        pinned = jars.pinned()
+        ours, formatted = version(pinned), (self._directory / "data" / "meta.properties").exists()
+        if formatted:
+            self._refuse_newer_data(ours)
+        repository = jars.local_repository()
+        if os.pathsep in str(repository):
+            raise StartError(
+                f"Java cannot use jars in {repository}, for the {os.pathsep}: name another directory in M2_REPO"
+            )
+        java = self._java(jars.provide(pinned, repository, report, lambda: Maven().fetch))
         self._configure()
-        if not (self._directory / "data" / "meta.properties").exists():
+        if not formatted:
             report.step("formatting Kafka's storage")
+            self._stamp.write_text(f"{ours}\n")
             self._format(java)
         report.step("starting Kafka")
         self._process.start(lambda: self._launch(java), self._answers, READY_SECONDS)
+
+    def _refuse_newer_data(self, ours: str) -> None:
+        made = self._stamp.read_text().strip() if self._stamp.exists() else ours
+        if _release(made) > _release(ours):
+            raise StartError(
+                f"{self._directory} was made by Kafka {made}, and ours is {ours}, which cannot read it: start "
+                "the release of orders that made it, or a later one, or choose another directory with --data-dir"
+            )
 
     def _java(self, class_path: Sequence[Path]) -> list[str | Path]:
         logging = self._directory / "log4j2.properties"
@@ -138,7 +161,8 @@ class KafkaService(Service):
                 timeout=FORMAT_SECONDS,
             )
         if done.returncode:
-            raise StartError(f"Kafka's storage could not be formatted: {self._process.last_words()}")
+            words, advice = self._process.cause()
+            raise StartError(f"Kafka's storage could not be formatted: {words}: {advice}")
 
     def _launch(self, java: Sequence[str | Path]) -> Launch:
         self._configure()
@@ -152,6 +176,16 @@ class KafkaService(Service):
             return bool(admin.list_topics(timeout=2).brokers)
         except KafkaException:
             return False
+
+
+def version(pinned: Sequence[jars.Jar]) -> str:
+    """The version of Kafka among its jars."""
+    return next(jar.version for jar in pinned if jar.artifact == "kafka-clients")
+
+
+def _release(text: str) -> list[int]:
+    """Major and minor number; what is no version compares as the oldest."""
+    return [int(number) for number in re.findall(r"\d+", text)[:2]]
 
 
 def java_program() -> Path:

@@ -1,8 +1,10 @@
 """An embedded PostgreSQL: the binaries of a wheel, a cluster of our own in a directory of our own."""
 
+import re
 import secrets
 import shutil
 import signal
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +13,7 @@ from urllib.parse import quote
 import psycopg
 
 from orders.embedded import Progress, account, ports
+from orders.embedded.causes import cause
 from orders.embedded.process import Kind, Launch
 from orders.embedded.service import Service
 from orders.errors import StartError
@@ -22,6 +25,9 @@ READY_SECONDS = 300.0
 """A service that was killed reads its log first; one that cannot start ends long before."""
 ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC"}
 CLUSTER = ("--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-instructions")
+UNQUOTABLE = re.compile(r'[$`"\\]')
+SHM = Path("/dev/shm")  # noqa: S108 - the kernel's own; only its room is looked at
+SHM_BYTES = 16 * 2**20
 OPTIONS = {
     "listen_addresses": ports.LOOPBACK,
     "unix_socket_directories": "",
@@ -62,6 +68,7 @@ class PostgresService(Service):
 
     def _start(self, report: Progress) -> None:
         binaries = wheel_binaries()
+        self._refuse_another_version(binaries / "postgres")
         self._account = account.choose(binaries / "postgres", self._directory)
         self._password = self._kept_password()
         if not self._data.exists():
@@ -73,9 +80,21 @@ class PostgresService(Service):
         self._process.start(lambda: self._launch(binaries / "postgres"), self._answers, READY_SECONDS)
         self._make_database()
 
+    def _refuse_another_version(self, program: Path) -> None:
+        file = self._data / "PG_VERSION"
+        if not file.exists():
+            return
+        made, told = file.read_text().strip(), self._account.run([program, "--version"], ENVIRONMENT).stdout
+        if (ours := re.search(r"[0-9]+", told)) and ours[0] != made:
+            raise StartError(
+                f"{self._data} was made by PostgreSQL {made}, and ours is {ours[0]}, which cannot read it: take "
+                "the data over as docs/operations.md says, or choose another directory with --data-dir"
+            )
+
     def _launch(self, program: Path) -> Launch:
         (self._port,) = ports.remembered(self._directory / "port", 1)
-        settings = [word for name, value in self._options.items() for word in ("-c", f"{name}={value}")]
+        options = shared_memory() | self._options
+        settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         command: list[str | Path] = [*self._account.prefix, program, "-D", self._data, "-p", str(self._port), *settings]
         return Launch(command, self._account.uid, ENVIRONMENT)
 
@@ -87,15 +106,18 @@ class PostgresService(Service):
         return file.read_text().strip()
 
     def _make_cluster(self, initdb: Path) -> None:
+        refuse_unquotable(initdb)
         draft = self._directory / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         for each in (draft, self._directory / "password"):
             self._account.own(each)
         files: list[str | Path] = ["-D", draft, f"--pwfile={self._directory / 'password'}"]
-        made = self._account.run([initdb, *files, "-U", USER, *CLUSTER], ENVIRONMENT)
+        shared = [f"--set={name}={value}" for name, value in shared_memory().items()]
+        made = self._account.run([initdb, *files, "-U", USER, *CLUSTER, *shared], ENVIRONMENT)
         if made.returncode:
-            raise StartError(f"initdb failed: {(made.stderr.strip().splitlines() or ['it says nothing'])[-1]}")
+            words, advice = cause(made.stderr.splitlines(), self._directory)
+            raise StartError(f"PostgreSQL's cluster could not be made: {words}: {advice}")
         draft.rename(self._data)
 
     def _answers(self) -> bool:
@@ -113,7 +135,25 @@ class PostgresService(Service):
                 if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
                     connection.execute(f"CREATE DATABASE {DATABASE}")
         except psycopg.Error as error:
-            raise StartError(f"PostgreSQL has no database {DATABASE} and cannot make it: {error}") from error
+            words, advice = cause(str(error).splitlines(), self._directory)
+            raise StartError(f"PostgreSQL has no database {DATABASE} and cannot make it: {words}: {advice}") from None
+
+
+def refuse_unquotable(initdb: Path) -> None:
+    """Initdb calls its neighbours through a shell, with their path between double quotes. Raises `StartError`."""
+    if found := UNQUOTABLE.search(str(initdb)):
+        raise StartError(
+            f"PostgreSQL's initdb cannot work where a directory has {found[0]} in its name, as in {initdb.parent}: "
+            "move this installation (the data may stay), or give ORDERS_POSTGRES_DSN a server"
+        )
+
+
+def shared_memory() -> dict[str, str]:
+    """The setting by which PostgreSQL does without /dev/shm where that is missing or has too little room for it."""
+    if sys.platform != "linux":
+        return {}
+    roomy = SHM.is_dir() and shutil.disk_usage(SHM).free >= SHM_BYTES
+    return {"dynamic_shared_memory_type": "posix" if roomy else "mmap"}
 
 
 def wheel_binaries() -> Path:

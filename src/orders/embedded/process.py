@@ -1,7 +1,6 @@
 """A service's process: started under a guard, recognised when an earlier start left it, ended within a bounded time."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,14 +14,13 @@ from typing import NamedTuple
 import psutil
 
 from orders.embedded import guard
+from orders.embedded.causes import Cause, cause
 from orders.errors import StartError
 
 POLL = 0.05
 SLACK = 2.0
 """Seconds that a guard may take longer than its service."""
 TRIES = 3
-ERROR = re.compile(r"\b(FATAL|ERROR|PANIC|Exception|Error)\b")
-LONGEST = 400
 
 
 class Kind(NamedTuple):
@@ -71,7 +69,7 @@ class Process:
         """Starts what `make` gives and waits until it is `ready`.
 
         A service that ends at once is started again, as its port may have been taken, or what a killed one left be
-        still ending. Raises `StartError` with the last line of its log.
+        still ending. Raises `StartError` with what its logs tell.
         """
         for log in (self.output, self.log):
             if log.exists():
@@ -85,8 +83,10 @@ class Process:
                 return
             if self.running():
                 break
+        status = self._guard.poll() if self._guard else None
         self.stop()
-        raise StartError(f"{self._kind.name} does not start: {self.last_words()} (see {self._directory}/*.log)")
+        words, advice = self.cause(status)
+        raise StartError(f"{self._kind.name} does not start: {words}: {advice}")
 
     def _begin(self, launch: Launch) -> None:
         self._end()
@@ -117,13 +117,10 @@ class Process:
                 break
         return False
 
-    def last_words(self) -> str:
-        """The last error in the logs, with the line after it, where Java says what happened; else the last line."""
+    def cause(self, status: int | None = None) -> Cause:
+        """What the logs tell of a start that failed; `status` is how the service ended."""
         logs = [log.read_text(errors="replace").splitlines() for log in (self.output, self.log) if log.exists()]
-        lines = [line.strip() for log in logs for line in log] or ["it says nothing"]
-        errors = [number for number, line in enumerate(lines) if ERROR.search(line)]
-        told = lines[errors[-1] : errors[-1] + 2] if errors else lines[-1:]
-        return " / ".join(told)[:LONGEST]
+        return cause([line for log in logs for line in log], self._directory, status)
 
     def stop(self) -> None:
         """Ends the service that was started here, and waits for its end; a start in another thread is given up."""

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from orders.embedded import Progress, Silent
+from orders.embedded.causes import cause
 from orders.embedded.process import Kind, Process
 from orders.errors import StartError
 
@@ -35,9 +36,17 @@ class Service(ABC):
         try:
             self._prepare(report)
             self._start(report)
+        except subprocess.TimeoutExpired as error:
+            self.stop()
+            late = f"{Path(error.cmd[0]).name} took longer than {error.timeout:.0f} s"
+            raise StartError(f"{self._kind.name} cannot be started: {late}: is the machine busy?") from error
         except (OSError, subprocess.SubprocessError) as error:
             self.stop()
-            raise StartError(f"{self._kind.name} cannot be started: {error}") from error
+            what = (
+                f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
+            )
+            words, advice = cause(what.splitlines(), self._directory)
+            raise StartError(f"{self._kind.name} cannot be started: {words}: {advice}") from error
         except BaseException:
             self.stop()
             raise

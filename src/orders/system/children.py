@@ -48,7 +48,10 @@ class Restarts:
 
 
 class Child:
-    """A process of ours, in a session of its own: the terminal's Ctrl-C reaches the supervisor alone."""
+    """A process of ours, in a session of its own: the terminal's Ctrl-C reaches the supervisor alone.
+
+    `restarted` is told its kind whenever it is started again.
+    """
 
     def __init__(
         self,
@@ -56,11 +59,14 @@ class Child:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         inherited: Sequence[int],
+        *,
+        restarted: Callable[[str], None],
     ) -> None:
         self.kind = kind
         self._command = [sys.executable, "-m", "orders", kind, *arguments]
         self._environment = environment
         self._inherited = inherited
+        self._restarted = restarted
         self._restarts = Restarts()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -85,6 +91,7 @@ class Child:
         if status is None or not self._restarts.due(self.kind, f"status {status}"):
             return False
         self.start()
+        self._restarted(self.kind)
         return True
 
     def ask_to_stop(self) -> None:
@@ -125,15 +132,27 @@ class Embedded:
     """An embedded service whose starts go on in a thread, so that the supervisor goes on listening.
 
     It stands between the service and who is told of its progress: there a start is given up when it is to stop.
+    `restarted` is told the kind whenever it is started again.
     """
 
-    def __init__(self, kind: str, name: str, service: Service, report: Progress, stop: Stop) -> None:
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        service: Service,
+        report: Progress,
+        stop: Stop,
+        *,
+        restarted: Callable[[str], None],
+    ) -> None:
         self.kind = kind
         self.name = name
         self._service = service
         self._report = report
         self._stop = stop
+        self._restarted = restarted
         self._restarts = Restarts()
+        self._doing, self._since = "", monotonic()
         self._starting: threading.Thread | None = None
         self._failure: BaseException | None = None
 
@@ -142,6 +161,17 @@ class Embedded:
         if self._stop.begun:
             raise Stopped
         self._report.step(text)
+        self._doing, self._since = text, monotonic()
+
+    @property
+    def doing(self) -> str:
+        """The last step of a start that goes on; empty when none does."""
+        return self._doing if self._starting and self._starting.is_alive() else ""
+
+    @property
+    def seconds(self) -> float:
+        """How long ago that step began."""
+        return monotonic() - self._since
 
     def download(self, total: int) -> AbstractContextManager[Download]:
         """A download of a start."""
@@ -182,6 +212,7 @@ class Embedded:
             return False
         self._restarts.started()
         self.start()
+        self._restarted(self.kind)
         return True
 
     def _is_through(self, starting: threading.Thread) -> bool:

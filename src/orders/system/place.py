@@ -1,40 +1,98 @@
-"""What one running system holds of its machine: the data directory, the HTTP address, room for the memory."""
+"""What one running system holds of its machine alone: the data directory and the HTTP address."""
 
+import errno
 import fcntl
 import os
-import secrets
-import shutil
+import pwd
+import shlex
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from orders.embedded import account
 from orders.errors import StartError
+from orders.system.machine import LOCK, port_owner
 
-SHM = Path("/dev/shm")  # noqa: S108 - the kernel's own; our directory in it is made anew and closed to others
-PREFIX = f"orders-{os.getuid()}-"
+OWNED = (LOCK, "state.json", "postgres", "kafka")
+"""What in a data directory belongs to whoever made it; the directory itself may be a volume of root's."""
+ELSEWHERE = "choose another with --data-dir"
+
+
+# ---- the data directory ----
 
 
 @contextmanager
 def claimed(data: Path) -> Iterator[None]:
     """Holds the data directory for this process alone, and makes it where there is none. Raises `StartError`."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
-        lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = _locked(data)
     except OSError as error:
-        raise StartError(f"the data directory {data} cannot be used ({error.strerror}): choose --data-dir") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.read(lock, 20).decode().strip()
-        os.close(lock)
-        raise StartError(f"{data} is in use by process {pid}: stop that one first, or choose --data-dir") from None
-    os.ftruncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
+        raise StartError(f"the data directory {data} cannot be used ({_why(error, data)}): {ELSEWHERE}") from None
     try:
         yield
     finally:
         os.close(lock)
+
+
+def _locked(data: Path) -> int:
+    _refuse_foreign(data)
+    data.mkdir(mode=0o755, parents=True, exist_ok=True)
+    lock = os.open(data / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _hold(lock, data)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _hold(lock: int, data: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(lock, 20).decode().strip()  # nothing in the moment before the other wrote it
+        who = f"process {pid}" if pid else "another process"
+        raise StartError(f"{data} is in use by {who}: stop that one first, or {ELSEWHERE}") from None
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+
+
+def _refuse_foreign(data: Path) -> None:
+    """What another user made would be closed to us, or, were we root, be taken away from that user."""
+    for each in OWNED:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            owner = (data / each).stat().st_uid
+            if owner not in account.owners():
+                raise StartError(f"{data} was made by the user {_name(owner)}: {_way_out(data, _name(owner))}")
+
+
+def _way_out(data: Path, owner: str) -> str:
+    if os.geteuid() == 0:
+        return f"start as {owner} (`sudo -u {owner} ./orders run`), for root would lock {owner} out, or {ELSEWHERE}"
+    return f"take it over with `sudo chown -R {_name(os.geteuid())} {shlex.quote(str(data))}`, or {ELSEWHERE}"
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container's user often has no name
+        return str(uid)
+
+
+def _why(error: OSError, data: Path) -> str:
+    """The plain words, and whose it is where that is the reason."""
+    if isinstance(error, FileExistsError):
+        return "it is no directory"
+    words = error.strerror or str(error)
+    with suppress(OSError):
+        if isinstance(error, PermissionError) and (owner := data.stat().st_uid) != os.geteuid():
+            return f"{words}; it belongs to the user {_name(owner)}"
+    return words
+
+
+# ---- the HTTP address ----
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -42,10 +100,33 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family)
-    except OSError as error:
-        resolved = not isinstance(error, socket.gaierror)
-        why = os.strerror(error.errno or 0) if resolved else error.strerror  # the plain words, not Python's addition
-        raise StartError(f"HTTP cannot use {host}:{port} ({why}): choose another with --http-port") from None
+    except (OSError, UnicodeError) as error:
+        raise StartError(f"HTTP cannot use {host}:{port}: {_trouble(error, host, port)}") from None
+
+
+def _trouble(error: OSError | UnicodeError, host: str, port: int) -> str:
+    other_host = "choose another with --http-host (127.0.0.1: this machine alone, 0.0.0.0: all its addresses)"
+    if isinstance(error, (UnicodeError, socket.gaierror)):
+        return f"no address is known for that name, {other_host}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return _taken(host, port)
+        case errno.EADDRNOTAVAIL:
+            return f"that is no address of this machine, {other_host}"
+        case errno.EACCES:
+            return "low ports are root's, choose another with --http-port"
+    return f"{os.strerror(error.errno or 0)}, choose others with --http-host and --http-port"
+
+
+def _taken(host: str, port: int) -> str:
+    other_port = "choose another with --http-port (0: any free one)"
+    owner = port_owner(host, port)
+    if owner is None:
+        look = f"sudo ss -ltnp 'sport = :{port}'" if sys.platform == "linux" else f"sudo lsof -nP -iTCP:{port}"
+        return f"another program listens there and the machine does not tell us which, see `{look}` or {other_port}"
+    where = f" of the data directory {owner.data_dir}" if owner.data_dir else ""
+    again = "another " if owner.name == "orders run" else ""
+    return f"{again}{owner.name} (process {owner.pid}){where} listens there, stop it or {other_port}"
 
 
 def url_of(http: socket.socket) -> str:
@@ -53,49 +134,3 @@ def url_of(http: socket.socket) -> str:
     address, port, *_ = http.getsockname()
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - names them, binds nothing
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-@contextmanager
-def memory_directory(data: Path, needed: int) -> Iterator[Path]:
-    """A new directory for the shared memory: in RAM where `needed` bytes are free there, else in the data directory.
-
-    Takes away those that nobody holds any more, whoever of us left them.
-    """
-    for base in (SHM, data):
-        remove_abandoned(base)
-    base = SHM if has_room(SHM, needed) else data
-    path, handle = held_directory(base)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(handle)
-
-
-def held_directory(base: Path) -> tuple[Path, int]:
-    """A new directory and the handle that holds it."""
-    while True:
-        path = base / f"{PREFIX}{secrets.token_hex(6)}"
-        path.mkdir(mode=0o700)
-        with suppress(FileNotFoundError):
-            handle = os.open(path, os.O_RDONLY)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if path.exists():  # else another start found it before it was held
-                return path, handle
-            os.close(handle)
-
-
-def has_room(base: Path, needed: int) -> bool:
-    return base.is_dir() and os.access(base, os.W_OK) and shutil.disk_usage(base).free >= needed
-
-
-def remove_abandoned(base: Path) -> None:
-    """Removes memories whose holder is gone: the kernel let go of its lock, in whatever PID namespace it was."""
-    for path in base.glob(f"{PREFIX}*"):
-        with suppress(OSError):
-            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path)
-            finally:
-                os.close(handle)

@@ -1,10 +1,12 @@
 """What is said on the terminal while something goes on: lines with their time, bars with rate and remaining time."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -13,6 +15,7 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TaskID,
+    TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -20,6 +23,9 @@ from rich.text import Text
 
 from orders.system.stopping import Stop
 from orders.timing import Clock, monotonic
+
+LONG_SECONDS = 2.0
+"""What takes longer than this shows how far it is."""
 
 
 class Bar:
@@ -36,14 +42,38 @@ class Bar:
         self._progress.advance(self._task, count)
 
 
+class Counted:
+    """How far something is that somebody else counts; `show` is called once it takes long and its end is not near."""
+
+    def __init__(self, text: str, clock: Clock, show: Callable[[RenderableType], None]) -> None:
+        self._progress = Progress(
+            TextColumn("         {task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()
+        )
+        self._task = self._progress.add_task(text, total=None)
+        self._clock = clock
+        self._long_at = clock() + LONG_SECONDS
+        self._show = show
+        self._shown = False
+
+    def at(self, done: int, total: int) -> None:
+        """So many are done by now."""
+        self._progress.update(self._task, completed=done, total=total)
+        if not self._shown and done < total and self._clock() >= self._long_at:
+            self._shown = True
+            self._show(self._progress)
+
+
 class Steps:
-    """Lines on standard output; a terminal that is gone is no reason to fail."""
+    """Lines on standard output and, below them on a terminal, what is under way; a terminal may be gone."""
 
     def __init__(self, stop: Stop, console: Console | None = None, clock: Clock = monotonic) -> None:
         self._stop = stop
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._clock = clock
         self._began = clock()
+        self._lock = threading.Lock()
+        self._shown: list[RenderableType] = []
+        self._live: Live | None = None
 
     def step(self, text: str) -> None:
         """One line, with the seconds since the start."""
@@ -57,9 +87,59 @@ class Steps:
     @contextmanager
     def download(self, total: int) -> Iterator[Bar]:
         """Shows a download of `total` bytes on a terminal, and nothing elsewhere."""
-        columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self._console, disable=not self._console.is_terminal) as progress:
+        progress = Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        with self._showing(progress):
             yield Bar(progress, progress.add_task("", total=total), self._stop)
+
+    @contextmanager
+    def counted(self, text: str) -> Iterator[Counted]:
+        """Shows on a terminal how far something is that takes long, with rate and remaining time."""
+        with ExitStack() as shown:
+            yield Counted(text, self._clock, lambda bar: shown.enter_context(self._showing(bar)))
+
+    @contextmanager
+    def waiting(self, text: Callable[[], str]) -> Iterator[None]:
+        """Shows on a terminal what `text` says, several times a second."""
+        with self._showing(Said(text)):
+            yield
+
+    @contextmanager
+    def _showing(self, what: RenderableType) -> Iterator[None]:
+        if not self._console.is_terminal or self._console.is_dumb_terminal:
+            yield
+            return
+        with self._lock:
+            self._show([*self._shown, what])
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._show([each for each in self._shown if each is not what])
+
+    def _show(self, shown: list[RenderableType]) -> None:
+        self._shown = shown
+        with suppress(OSError):
+            if self._live is None:
+                self._live = Live(self, console=self._console, transient=True)
+                self._live.start()
+            elif not shown:
+                live, self._live = self._live, None
+                live.stop()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What is under way now."""
+        yield from self._shown
+
+
+class Said:
+    """Text that is asked for whenever it is shown."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The text of now; a line without any, so that the cursor keeps its place."""
+        yield Text(self._text() or " ")
 
 
 class Rate(ProgressColumn):

@@ -9,19 +9,19 @@ from typing import Protocol, TypeVar
 
 import msgspec
 import psutil
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from orders import logs
-from orders.embedded.kafka import KafkaService
-from orders.embedded.postgres import PostgresService
 from orders.errors import Away, StartError
 from orders.memory import Memory
 from orders.migrations import migrate
-from orders.settings import Settings, environment, without_password
+from orders.settings import Settings, environment, inherited, public, without_password
 from orders.system import state
-from orders.system.children import Child, Embedded, stop_all, wait_until_up
-from orders.system.client import Ready, ask_ready
-from orders.system.place import bind, claimed, memory_directory, url_of
+from orders.system.children import Child, stop_all
+from orders.system.client import Part, Ready, ask_ready
+from orders.system.place import bind, claimed, url_of
+from orders.system.room import memory_directory, require_disk, require_files, require_memory
+from orders.system.services import Services
 from orders.system.state import Process, State, process_of
 from orders.system.steps import Steps
 from orders.system.stopping import Stop, Stopped
@@ -43,6 +43,7 @@ SHARES = {"serve": 0.3, "ingest": 0.5, "keep": 0.55, "kafka": 0.75, "postgres": 
 def run(settings: Settings) -> None:
     """Runs the system until a signal asks it to stop, then ends by that signal. Raises `OrdersError`."""
     logs.configure("run", settings.log_level, settings.log_format)
+    os.umask(os.umask(0o077) | 0o022)  # what we write is for nobody else to change
     stop = Stop()
     stop.listen()
     with suppress(Stopped), ExitStack() as held:
@@ -66,15 +67,14 @@ class System:
         self._stop = stop
         self._steps = steps
         self._held = held
-        self._services: list[Embedded] = []
+        self._services = Services(settings, steps, stop, self._restarted)
         self._children: list[Child] = []
-        self._embedded: frozenset[str] = frozenset()
-        """Settings that came from embedded services."""
         self._url = ""
 
     def run(self) -> None:
         data = self._settings.data
         self._held.enter_context(claimed(data))
+        self._require_room()
         self._end_leftovers()
         http = self._held.enter_context(bind(self._settings.http_host, self._settings.http_port))
         self._url = url_of(http)
@@ -95,6 +95,15 @@ class System:
 
     # -- the start, in order --
 
+    def _require_room(self) -> None:
+        """Raises `StartError` when embedded services would lack files, disk or memory."""
+        if self._services.kept:
+            require_files()
+            require_disk(self._settings.data)
+            left = state.alive(state.load(self._settings.data).processes)
+            if not left:  # else what they hold comes free when they are ended
+                require_memory()
+
     def _end_leftovers(self) -> None:
         """Ends what a killed supervisor left; an embedded service ends its own."""
         left = [each for each in state.load(self._settings.data).processes if each.kind not in ("kafka", "postgres")]
@@ -106,21 +115,8 @@ class System:
                 process.wait(LEFT_SECONDS)
 
     def _start_services(self) -> None:
-        """PostgreSQL and Kafka at the same time, except those whose address is given."""
-        data = self._settings.data
-        addresses: dict[str, Callable[[], str]] = {}
-        if not self._settings.postgres_dsn:
-            postgres = PostgresService(data / "postgres")
-            self._services.append(Embedded("postgres", "PostgreSQL", postgres, self._steps, self._stop))
-            addresses["postgres_dsn"] = lambda: postgres.dsn
-        if not self._settings.kafka_bootstrap:
-            kafka = KafkaService(data / "kafka")
-            self._services.append(Embedded("kafka", "Kafka", kafka, self._steps, self._stop))
-            addresses["kafka_bootstrap"] = lambda: kafka.bootstrap
-        self._held.callback(self._stop_services)
-        wait_until_up(self._services, self._stop, lambda service: self._steps.step(f"{service.name} answers"))
-        self._settings = replace(self._settings, **{name: known() for name, known in addresses.items()})
-        self._embedded = frozenset(addresses)
+        self._held.callback(lambda: self._services.stop(SHARES))
+        self._settings = self._services.start()
 
     def _prepare_postgres(self) -> None:
         applied = self._retried(lambda: migrate(self._settings.postgres_dsn))
@@ -133,7 +129,7 @@ class System:
             self._settings.kafka_topic,
             self._settings.kafka_partitions,
         )
-        if "kafka_bootstrap" in self._embedded:
+        if "kafka_bootstrap" in self._services.gives:
             made = self._retried(lambda: create_topic(kafka, topic, partitions))
             self._steps.step(f"topic {topic}: made with {partitions} partitions" if made else f"topic {topic}: there")
         else:
@@ -142,26 +138,25 @@ class System:
 
     def _make_memory(self) -> None:
         budget = self._settings.memory_bytes
-        directory = self._held.enter_context(memory_directory(self._settings.data, 2 * budget))
+        directory, remark = self._held.enter_context(memory_directory(self._settings.data, budget))
         path = directory / "memory"
         Memory.create(path, budget).close()
         self._settings = replace(self._settings, memory_path=str(path))
-        self._steps.step(f"memory: {budget // 2**20} MB in {directory}")
+        self._steps.step(f"memory: {budget // 2**20} MB in {directory}{remark}")
 
     def _start_children(self, http: int) -> None:
         alive, self._life = os.pipe()  # our end is never closed: it ends with us, however we go, and they with it
-        variables = os.environ | environment(self._settings)
+        variables = inherited(os.environ) | environment(self._settings)
         parent = ("--parent-fd", str(alive))
+        count = self._settings.ingest_processes
+        plan: list[tuple[str, tuple[str, ...], list[int]]] = [
+            ("keep", (), []),
+            *(("ingest", ("--number", str(number)), []) for number in range(count)),
+            *[("serve", ("--socket-fd", str(http)), [http])] * self._settings.http_workers,
+        ]
         self._children = [
-            Child("keep", parent, variables, [alive]),
-            *(
-                Child("ingest", (*parent, "--number", str(number)), variables, [alive])
-                for number in range(self._settings.ingest_processes)
-            ),
-            *(
-                Child("serve", (*parent, "--socket-fd", str(http)), variables, [alive, http])
-                for _ in range(self._settings.http_workers)
-            ),
+            Child(kind, (*parent, *arguments), variables, [alive, *handles], restarted=self._restarted)
+            for kind, arguments, handles in plan
         ]
         self._held.callback(self._stop_children)
         for child in self._children:
@@ -172,8 +167,11 @@ class System:
 
     def _wait_until_ready(self) -> None:
         until, ready = monotonic() + READY_SECONDS, self._ask_ready()
-        while not ready.ready and monotonic() < until:
-            ready = self._ask_ready()
+        with self._steps.counted("restoring orders") as bar:
+            while not ready.ready and monotonic() < until:
+                ready = self._ask_ready()
+                restore = ready.parts.get("restore", Part())
+                bar.at(restore.done, restore.total)
         self._steps.step("ready" if ready.ready else f"not ready yet: {ready.missing}")
 
     def _ask_ready(self) -> Ready:
@@ -206,7 +204,10 @@ class System:
 
     @property
     def _kept(self) -> Sequence[Kept]:
-        return [*self._services, *self._children]
+        return [*self._services.kept, *self._children]
+
+    def _restarted(self, kind: str) -> None:
+        """Counts what was started again, by its kind."""
 
     def _tend(self) -> None:
         while True:
@@ -222,10 +223,9 @@ class System:
     def _save_state(self) -> None:
         data, settings = self._settings.data, self._settings
         running = [each.process for each in self._kept]
-        password = data / "postgres" / "password" if "postgres_dsn" in self._embedded else ""
-        shown = replace(settings, postgres_dsn=without_password(settings.postgres_dsn))
+        password = data / "postgres" / "password" if "postgres_dsn" in self._services.gives else ""
         processes = (process_of("run", os.getpid()), *(each for each in running if each))
-        state.save(data, State(processes, self._url, asdict(shown), str(password)))
+        state.save(data, State(processes, self._url, public(settings), str(password)))
 
     def _retried(self, action: Callable[[], T]) -> T:
         """Tries again while PostgreSQL or Kafka is away, for a while. Raises `StartError`, `SetupWrong`."""
@@ -245,8 +245,3 @@ class System:
         """HTTP, ingest, keeper; each has its part of the time."""
         for kind in ("serve", "ingest", "keep"):
             stop_all([each for each in self._children if each.kind == kind], self._stop.left(SHARES[kind]))
-
-    def _stop_services(self) -> None:
-        """Kafka, then PostgreSQL."""
-        for service in sorted(self._services, key=lambda each: each.kind):
-            service.stop(self._stop.left(SHARES[service.kind]))

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -43,22 +44,24 @@ def test_what_ends_again_and_again_is_started_later_and_later() -> None:
     assert waits(restarts, clock) <= 0.11
 
 
-def child(code: str) -> Child:
+def child(code: str, restarted: Callable[[str], None] = print) -> Child:
     """A child that runs Python code instead of a command of ours."""
-    made = Child("serve", [], dict(os.environ), [])
+    made = Child("serve", [], dict(os.environ), [], restarted=restarted)
     made._command = [sys.executable, "-c", code]
     made.start()
     return made
 
 
-def test_a_child_that_ended_is_started_again() -> None:
-    made = child("import threading; threading.Event().wait()")
+def test_a_child_that_ended_is_started_again_and_that_is_counted() -> None:
+    restarts: list[str] = []
+    made = child("import threading; threading.Event().wait()", restarts.append)
     first = made.process
     assert first
     assert not made.tend()
     os.kill(first.pid, signal.SIGKILL)
     wait_for(made.tend)
     assert made.process not in (None, first)
+    assert restarts == ["serve"]
     stop_all([made], 5)
     assert made.process is None
 
@@ -96,8 +99,8 @@ class Service:
         self.up = False
 
 
-def embedded(service: Service, stop: Stop) -> Embedded:
-    return Embedded("kafka", "Kafka", service, Silent(), stop)
+def embedded(service: Service, stop: Stop, restarted: Callable[[str], None] = print) -> Embedded:
+    return Embedded("kafka", "Kafka", service, Silent(), stop, restarted=restarted)
 
 
 def test_services_start_together_and_each_is_told_when_it_is_up() -> None:
@@ -123,12 +126,14 @@ def test_a_start_is_given_up_when_everything_stops() -> None:
 
 def test_a_service_that_ended_is_started_again_also_after_a_start_that_failed() -> None:
     service, stop = Service(), Stop()
-    kept = embedded(service, stop)
+    restarts: list[str] = []
+    kept = embedded(service, stop, restarts.append)
     wait_until_up([kept], stop, lambda _: None)
     service.up, service.failure = False, StartError("the port is taken")
     wait_for(lambda: (kept.tend(), service.starts > 1)[1])
     service.failure = None
     wait_for(lambda: (kept.tend(), service.up)[1])
     assert service.starts >= 3
+    assert restarts == ["kafka"] * (service.starts - 1)
     kept.stop(1)
     assert not service.up

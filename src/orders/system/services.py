@@ -1,0 +1,100 @@
+"""The embedded services of `orders run`: started together, shown while they start, stopped one after the other."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from orders.embedded.kafka import KafkaService
+from orders.embedded.postgres import PostgresService
+from orders.errors import UsageError
+from orders.settings import Settings
+from orders.settings import property_variable as variable
+from orders.system.children import Embedded, wait_until_up
+from orders.system.steps import Steps
+from orders.system.stopping import Stop
+
+TOOK = "starts.json"
+"""File of the data directory with the seconds that each service took to start, the last time."""
+
+
+SECURE = ("security.", "sasl.", "ssl.")
+
+
+class Services:
+    """PostgreSQL and Kafka, those of them whose address is not given.
+
+    Raises `UsageError` when what is given leads to brokers of the user's own.
+    """
+
+    def __init__(self, settings: Settings, steps: Steps, stop: Stop, restarted: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._steps = steps
+        self._stop = stop
+        data = settings.data
+        self._addresses: dict[str, Callable[[], str]] = {}
+        self.kept: list[Embedded] = []
+        if not settings.postgres_dsn:
+            postgres = PostgresService(data / "postgres")
+            self.kept.append(Embedded("postgres", "PostgreSQL", postgres, steps, stop, restarted=restarted))
+            self._addresses["postgres_dsn"] = lambda: postgres.dsn
+        if not settings.kafka_bootstrap:
+            refuse_security(settings.kafka_properties)
+            kafka = KafkaService(data / "kafka")
+            self.kept.append(Embedded("kafka", "Kafka", kafka, steps, stop, restarted=restarted))
+            self._addresses["kafka_bootstrap"] = lambda: kafka.bootstrap
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """The settings that come from here."""
+        return frozenset(self._addresses)
+
+    def start(self) -> Settings:
+        """Starts all at the same time and waits for them; the settings with their addresses. Raises `StartError`."""
+        took = remembered(self._settings.data)
+
+        def told(service: Embedded) -> None:
+            took[service.kind] = round(service.seconds, 1)
+            self._steps.step(f"{service.name} answers")
+
+        with self._steps.waiting(lambda: waiting_text(self.kept, took)):
+            wait_until_up(self.kept, self._stop, told)
+        remember(self._settings.data, took)
+        return replace(self._settings, **{name: address() for name, address in self._addresses.items()})
+
+    def stop(self, shares: Mapping[str, float]) -> None:
+        """Kafka, then PostgreSQL; each has its part of the time."""
+        for service in sorted(self.kept, key=lambda each: each.kind):
+            service.stop(self._stop.left(shares[service.kind]))
+
+
+def refuse_security(properties: Mapping[str, str]) -> None:
+    """The embedded Kafka speaks plain text: whoever asks for more forgot to say where."""
+    if given := [variable(name) for name in properties if name.startswith(SECURE)]:
+        raise UsageError(f"{given[0]} is for a Kafka of your own: name it in ORDERS_KAFKA_BOOTSTRAP, or leave it out")
+
+
+def waiting_text(services: Sequence[Embedded], took: Mapping[str, float]) -> str:
+    """A line for each service that is starting: for how long, and how long it took the last time."""
+    lines = []
+    for service in services:
+        if service.doing:
+            last = f" (last time {took[service.kind]:.0f} s)" if service.kind in took else ""
+            lines.append(f"         {service.doing}: {service.seconds:.0f} s{last}")
+    return "\n".join(lines)
+
+
+def remembered(data: Path) -> dict[str, float]:
+    """Seconds by kind; what cannot be read is forgotten."""
+    with suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode((data / TOOK).read_bytes(), type=dict[str, float])
+    return {}
+
+
+def remember(data: Path, took: Mapping[str, float]) -> None:
+    """Keeps the seconds for the next start, for which alone they are."""
+    if took:
+        with suppress(OSError):
+            (data / TOOK).write_bytes(msgspec.json.encode(took))

@@ -1,0 +1,42 @@
+"""Why no broker can be asked: told with the address, without waiting long."""
+
+import socket
+
+import pytest
+
+from orders.brokers import REQUEST_SECONDS, Brokers, Partition, Topic
+from orders.errors import Away
+from orders.timing import monotonic
+from support.machine import free_port
+
+
+def reason(address: str) -> str:
+    """What is said of an address, within a bounded time."""
+    began = monotonic()
+    with pytest.raises(Away) as told:
+        Brokers({"bootstrap.servers": address}).count()
+    assert monotonic() - began < REQUEST_SECONDS + 5
+    start, end = f"Kafka cannot be reached at {address} (", "): start it, or correct its address"
+    assert str(told.value).startswith(start)
+    assert str(told.value).endswith(end)
+    return str(told.value)[len(start) : -len(end)]
+
+
+def test_a_port_where_nobody_listens_is_refused() -> None:
+    port = free_port()
+    assert reason(f"127.0.0.1:{port}") == f"Connect to 127.0.0.1:{port} failed: Connection refused"
+
+
+def test_a_name_that_is_none_is_not_resolved() -> None:
+    assert reason("nowhere.invalid:9092").startswith("Failed to resolve 'nowhere.invalid:9092'")
+
+
+def test_one_who_never_answers_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert reason(f"127.0.0.1:{silent.getsockname()[1]}") == "no answer"
+
+
+def test_a_topic_counts_partitions_without_a_leader_too_and_the_fewest_replicas() -> None:
+    topic = Topic("id", {0: Partition(0, 0, 3, 3), 2: Partition(0, 0, 2, 2)}, (1,), frozenset())
+    assert (topic.count, topic.replicas) == (3, 2)
+    assert Topic("id", {}, (0,), frozenset()).replicas == 0
