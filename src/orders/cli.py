@@ -181,9 +181,9 @@ def topics() -> None:
 
 @command(topics, "topics create", "orders topics create --partitions 12 --retention-days 14")
 @settings_of("send")
-@click.option("--partitions", type=POSITIVE, metavar="N", help="[default: kafka_partitions of the settings]")
-@click.option("--replication-factor", type=POSITIVE, metavar="N", help="[default: 3, or the number of brokers]")
-@click.option("--retention-days", type=POSITIVE, metavar="N", help="[default: as the brokers have it]")
+@click.option("--partitions", type=POSITIVE, metavar="N", help="its partitions; unset: ORDERS_KAFKA_PARTITIONS")
+@click.option("--replication-factor", type=POSITIVE, metavar="N", help="replicas of each; unset: 3, or one a broker")
+@click.option("--retention-days", type=POSITIVE, metavar="N", help="days it keeps records; unset: as the brokers do")
 @for_programs("one JSON object")
 def create_topic(*, as_json: bool, **given: Any) -> None:
     """Make the topic, so that orders are safe in it.

@@ -26,7 +26,10 @@ NOTICES = "async.c"
 """PostgreSQL's source file whose errors mean a full queue of notices: somebody listens and does not read."""
 UNIQUE_VIOLATION, ORDERS_KEY = "23505", "orders_pkey"
 """What a transaction meets that did not see an order which another one was just making."""
-SETUP_AT_CONNECT = re.compile(r"authentication failed|does not exist|no pg_hba|permission denied|not permitted")
+SETUP_AT_CONNECT = re.compile(
+    r"authentication failed|does not exist|no pg_hba|permission denied|not permitted|"
+    r"no password supplied|does not support SSL"
+)
 """libpq gives no SQLSTATE for a refused connection; a server that speaks another language counts as away."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]

@@ -30,7 +30,6 @@ NO_RIGHT = frozenset(
 )
 LOGIN = frozenset({KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION})  # noqa: SLF001 - public names
 
-TOPICS = "kafka-topics.sh --bootstrap-server $ORDERS_KAFKA_BOOTSTRAP"
 ACLS = "kafka-acls.sh --bootstrap-server $ORDERS_KAFKA_BOOTSTRAP --add --allow-principal User:… --operation All"
 
 Headers = Sequence[tuple[str, bytes]]
@@ -55,7 +54,7 @@ def verdict(error: KafkaError, topic: str) -> Away | SetupWrong:
     """Ours for librdkafka's: what is wrong with the set-up comes with the command that mends it."""
     code = error.code()
     if code in UNKNOWN_TOPIC:
-        return SetupWrong(f"topic {topic!r} does not exist; {TOPICS} --create --topic {topic} --partitions 4")
+        return SetupWrong(f"topic {topic!r} does not exist: make it with `orders topics create`")
     if code in NO_RIGHT:
         return SetupWrong(no_right(topic))
     if code in LOGIN:

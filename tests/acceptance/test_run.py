@@ -145,7 +145,7 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
 def test_a_missing_topic_is_one_sentence_with_the_command(addresses: list[str], tmp_path: Path) -> None:
     refused = orders(tmp_path, "run", *addresses, "--kafka-topic", "missing")
     assert refused.returncode == 1
-    assert b"--create --topic missing" in refused.stderr
+    assert b"topic 'missing' does not exist: make it with `orders topics create`" in refused.stderr
     assert refused.stderr.count(b"\n") == 1
 
 

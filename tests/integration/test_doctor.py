@@ -116,9 +116,11 @@ def test_rights_that_a_role_lacks_on_our_tables_are_named(postgres_dsn: str) -> 
         execute(postgres_dsn, "grant create on schema public to {}", name)
         execute(postgres_dsn, "grant all on all tables in schema public to {}", name)
         execute(postgres_dsn, "revoke insert on orders from {}", name)
+        execute(postgres_dsn, "revoke select on documents from {}", name)
         found = ask(theirs)["PostgreSQL rights"]
     assert found.state == "failed"
     assert "orders: insert" in found.found
+    assert "documents: select" in found.found
     assert "order_ids: usage" in found.found
     assert "positions" not in found.found
 

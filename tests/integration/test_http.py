@@ -216,10 +216,10 @@ def test_everything_is_away(memory: Memory) -> None:
 
 def test_a_topic_that_is_not_there(kafka_bootstrap: str) -> None:
     """One sentence with the command that makes it."""
-    with pytest.raises(SetupWrong, match="--create --topic nosuch"):
+    with pytest.raises(SetupWrong, match=r"topic 'nosuch' does not exist.*orders topics create"):
         TopicView({"bootstrap.servers": kafka_bootstrap}, "nosuch").look()
     producer = OrderProducer({"bootstrap.servers": kafka_bootstrap}, "nosuch", 5)
-    with pytest.raises(SetupWrong, match="--create --topic nosuch"):
+    with pytest.raises(SetupWrong, match=r"topic 'nosuch' does not exist.*orders topics create"):
         producer.send([(b"k", b"v")], lambda _: None)
     producer.close()
 

@@ -10,11 +10,11 @@ from orders.timing import monotonic
 from support.machine import free_port
 
 
-def reason(address: str) -> str:
+def reason(address: str, **properties: str) -> str:
     """What is said of an address, within a bounded time."""
     began = monotonic()
     with pytest.raises(Away) as told:
-        Brokers({"bootstrap.servers": address}).count()
+        Brokers({"bootstrap.servers": address, **properties}).count()
     assert monotonic() - began < REQUEST_SECONDS + 5
     start, end = f"Kafka cannot be reached at {address} (", "): start it, or correct its address"
     assert str(told.value).startswith(start)
@@ -31,9 +31,11 @@ def test_a_name_that_is_none_is_not_resolved() -> None:
     assert reason("nowhere.invalid:9092").startswith("Failed to resolve 'nowhere.invalid:9092'")
 
 
-def test_one_who_never_answers_is_given_up() -> None:
+@pytest.mark.parametrize("setup", ["30000", "1000"], ids=["the client still waits", "the client gave up too"])
+def test_one_who_never_answers_is_given_up(setup: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert reason(f"127.0.0.1:{silent.getsockname()[1]}") == "no answer"
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        assert reason(address, **{"socket.connection.setup.timeout.ms": setup}) == "no answer"
 
 
 def test_a_topic_counts_partitions_without_a_leader_too_and_the_fewest_replicas() -> None:

@@ -44,3 +44,16 @@ def test_a_string_that_cannot_be_read_is_not_quoted() -> None:
     with pytest.raises(SetupWrong) as caught:
         conninfo("postgresql://u:se%cret@h/x", "test")
     assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        'FATAL:  password authentication failed for user "orders"',
+        "fe_sendauth: no password supplied",
+        "server does not support SSL, but SSL was required",
+        'FATAL:  database "nowhere" does not exist',
+    ],
+)
+def test_a_connection_that_is_refused_for_its_settings_is_no_outage(told: str) -> None:
+    assert isinstance(verdict(errors.OperationalError(told)), SetupWrong)

@@ -102,7 +102,7 @@ def test_a_producer_that_is_beyond_repair_is_replaced(producer: OrderProducer) -
 @pytest.mark.parametrize(
     ("code", "kind", "word"),
     [
-        (KafkaError.UNKNOWN_TOPIC_OR_PART, SetupWrong, "--create --topic orders"),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, SetupWrong, "`orders topics create`"),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, SetupWrong, "kafka-acls.sh"),
         (KafkaError.SASL_AUTHENTICATION_FAILED, SetupWrong, "login"),
         (KafkaError.MSG_SIZE_TOO_LARGE, SetupWrong, "max.message.bytes"),

@@ -51,6 +51,8 @@ select coalesce(has_schema_privilege(current_schema(), 'create'), false),
                 unnest(array['select', 'insert', 'update', 'delete']) as privilege
            where not has_table_privilege(to_regclass(name), privilege) group by name
            union all
+           select 'documents: select' where not has_table_privilege(to_regclass('documents'), 'select')
+           union all
            select name || ': usage' from unnest(array['order_ids', 'order_versions']) as name
            where not has_sequence_privilege(to_regclass(name), 'usage')
        )

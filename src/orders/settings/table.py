@@ -46,7 +46,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         "classic"
     )
     kafka_session_timeout: Annotated[Session, about("seconds until a dead member's partitions are given away")] = 6.0
-    kafka_partitions: Annotated[Count, about("partitions of the topic when the embedded Kafka creates it")] = 4
+    kafka_partitions: Annotated[Count, about("partitions of a topic that is made")] = 4
     kafka_queue_bytes: Annotated[Prefetch, about("bytes that a consumer fetches ahead: a bound of its memory")] = (
         16 * 2**20
     )
