@@ -77,8 +77,12 @@ def sentences() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """The first signal ends the run; the next ones change nothing, so that all that was started is ended."""
-    kept = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    """The first signal ends the run; the next ones change nothing, so that all that was started is ended.
+
+    One that is ignored (`nohup`) stays ignored.
+    """
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    kept = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:

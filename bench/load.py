@@ -44,14 +44,17 @@ class Task(Struct, frozen=True):
 
 
 class Load(Struct, frozen=True):
-    """What came of it. Latencies are in seconds; `cpu` is the generator's, as a part of one core."""
+    """What came of it, times in seconds.
+
+    `late` is by how much the generator itself sent too late, of 99 in 100 requests: due, and a connection was free.
+    """
 
     requests: int
     seconds: float
     statuses: dict[str, int]
     bytes: int
     latency: dict[str, float]
-    cpu: float = 0.0
+    late: float = 0.0
 
 
 class Connection:
@@ -62,6 +65,7 @@ class Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
         self.due = 0.0
+        self.free_since = 0.0
         self._got = b""
 
     def fileno(self) -> int:
@@ -104,6 +108,7 @@ class Generator:
         self._free = deque(Connection(task.port) for _ in range(task.connections))
         self._waiting: dict[int, Connection] = {}
         self._latencies = array("d")
+        self._lateness = array("d")
         self._statuses: Counter[str] = Counter()
         self._bytes = 0
         self._sent = 0
@@ -111,15 +116,15 @@ class Generator:
 
     def run(self) -> Load:
         """Runs to the end; answers that are on their way then are waited for."""
-        cpu, self._begin = time.process_time(), time.perf_counter()
+        self._begin = time.perf_counter()
         while self._goes_on() or self._waiting:
             self._send()
             self._take()
         seconds = time.perf_counter() - self._begin
         ordered = sorted(self._latencies)
         latency = {name: percentile(ordered, share) for name, share in SHARES.items()}
-        spent = (time.process_time() - cpu) / seconds
-        return Load(self._sent, seconds, dict(self._statuses), self._bytes, latency, spent)
+        late = percentile(sorted(self._lateness), SHARES["p99"])
+        return Load(self._sent, seconds, dict(self._statuses), self._bytes, latency, late)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -139,8 +144,9 @@ class Generator:
         return self._begin + self._sent / self._task.rate if self._task.rate else time.perf_counter()
 
     def _send(self) -> None:
-        while self._free and self._goes_on() and (due := self._due()) <= time.perf_counter():
+        while self._free and self._goes_on() and (due := self._due()) <= (now := time.perf_counter()):
             connection = self._free.popleft()
+            self._lateness.append(now - max(due, connection.free_since))
             connection.send(self._requests[self._sent % len(self._requests)], due)
             self._waiting[connection.fileno()] = connection
             self._sent += 1
@@ -150,7 +156,8 @@ class Generator:
             connection = self._waiting[number]
             answer = connection.receive()
             if answer is not None:
-                self._latencies.append(time.perf_counter() - connection.due)
+                connection.free_since = time.perf_counter()
+                self._latencies.append(connection.free_since - connection.due)
                 self._statuses[answer[9:12].decode()] += 1
                 self._bytes += len(answer)
                 del self._waiting[number]

@@ -4,10 +4,25 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from bench.contest import Contest, Told
 from bench.sizes import Sizes
+
+REFRESHES_A_SECOND = 2
+"""Seldom: the bar shares the machine with what is measured."""
+
+
+class Left(ProgressColumn):
+    """Minutes that are left: as the steps take usually, then as they took up to now."""
+
+    def render(self, task: Task) -> Text:
+        """The column's text."""
+        rest = (task.total or 0) - task.completed
+        pace = (task.elapsed or 0) / task.completed if task.completed else 1
+        minutes, seconds = divmod(round(rest * pace), 60)
+        return Text(f"about {minutes}:{seconds:02} left")
 
 
 class Steps:
@@ -15,10 +30,12 @@ class Steps:
 
     def __init__(self, contests: Sequence[Contest], sizes: Sizes, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
-        self._seconds = {contest.name: contest.seconds * sizes.rounds[contest.name] for contest in contests}
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-        self._progress = Progress(*columns, *times, console=self._console, disable=not self._console.is_terminal)
+        self._seconds = {each.name: each.seconds * sizes.rounds[each.name] * sizes.pace for each in contests}
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), Left())
+        silent = not self._console.is_terminal
+        self._progress = Progress(
+            *columns, console=self._console, disable=silent, refresh_per_second=REFRESHES_A_SECOND
+        )
         self._task = self._progress.add_task("", total=sum(self._seconds.values()))
 
     def __enter__(self) -> Self:

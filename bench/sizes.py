@@ -9,6 +9,8 @@ class Sizes(Struct, frozen=True):
     """Numbers of orders, seconds, requests a second, and rounds by contest."""
 
     name: str
+    pace: float
+    """How long a round takes, as a part of one at full size."""
     rounds: Mapping[str, int]
     backlog: int
     """Orders in the topic before anything reads; the other contestants of ingest write the same number."""
@@ -30,6 +32,7 @@ class Sizes(Struct, frozen=True):
 
 FULL = Sizes(
     name="full",
+    pace=1.0,
     rounds={"ingest": 5, "get": 7, "restore": 7, "latency": 3, "single": 3, "memory": 1, "indexes": 5},
     backlog=300_000,
     inserted=10_000,
@@ -44,6 +47,7 @@ FULL = Sizes(
 )
 QUICK = Sizes(
     name="quick",
+    pace=0.6,
     rounds={"ingest": 2, "get": 3, "restore": 3, "latency": 1, "single": 1, "memory": 1, "indexes": 3},
     backlog=80_000,
     inserted=3_000,

@@ -13,6 +13,7 @@ from support.services import open_folder
 
 TINY = Sizes(
     name="tiny",
+    pace=0.1,
     rounds=dict.fromkeys(CONTESTS, 1),
     backlog=3000,
     inserted=50,

@@ -5,10 +5,8 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
-from click.testing import CliRunner
 
 from bench import charts, report
-from bench.__main__ import main
 from bench.contest import Comparison, Figure, Outcome, Sample
 from bench.measure import Noise, Spread
 from bench.report import Run, meets, summary, text, warnings
@@ -111,16 +109,3 @@ def test_a_chart_is_small_follows_the_colour_scheme_and_embeds_no_font() -> None
     assert len(svg) < 4000
     assert "prefers-color-scheme:dark" in svg
     assert "@font-face" not in svg
-
-
-def test_charts_can_be_drawn_again_from_a_kept_file(tmp_path: Path) -> None:
-    file = report.keep(run(TWO_ROUNDS), tmp_path / "results")
-    done = CliRunner().invoke(main, ["--draw", str(file), "--into", str(tmp_path)], standalone_mode=False)
-    assert done.exception is None
-    assert [each.name for each in (tmp_path / "charts").iterdir()] == ["ingest.svg"]
-
-
-def test_an_unknown_contest_is_refused_with_the_known_ones() -> None:
-    done = CliRunner().invoke(main, ["nonsense"])
-    assert done.exit_code == 2
-    assert "'ingest'" in done.output

@@ -104,6 +104,20 @@ def test_any_sequence_is_the_sums_and_buckets_that_it_should_be(
     assert values.cells.tolist() == expected
 
 
+def layout(
+    name: str = "painted_total", colours: tuple[str, ...] = ("red", "green"), bounds: tuple[float, ...] = (1, 2)
+) -> Layout:
+    return Layout([Counter[str](name, "Pots", {"colour": colours}), Histogram[None]("dried_seconds", "Hours", bounds)])
+
+
+def test_only_arrays_that_fit_have_the_same_fingerprint() -> None:
+    """Another name, label, order of labels or bound is another layout, also where the size is the same; help is not."""
+    others = [layout(name="drawn_total"), layout(colours=("red", "blue")), layout(colours=("green", "red"))]
+    others += [layout(colours=("red",)), layout(bounds=(1, 3)), layout(bounds=(1, 2, 3))]
+    assert len({each.fingerprint for each in [layout(), *others]}) == 7
+    assert layout().fingerprint == layout().fingerprint
+
+
 # ---- slots ----
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 import structlog
 
 from orders.embedded import Download, Progress
+from orders.metrics import ProcessKind
 from orders.system.state import Process, process_of
 from orders.system.stopping import Stop, Stopped
 from orders.timing import Clock, backoff, monotonic
@@ -55,15 +56,15 @@ class Child:
 
     def __init__(
         self,
-        kind: str,
+        kind: ProcessKind,
         arguments: Sequence[str],
         environment: Mapping[str, str],
         inherited: Sequence[int],
         *,
-        restarted: Callable[[str], None],
+        restarted: Callable[[ProcessKind], None],
     ) -> None:
         self.kind = kind
-        self._command = [sys.executable, "-m", "orders", kind, *arguments]
+        self._command = [sys.executable, "-P", "-m", "orders", kind, *arguments]  # -P: no modules of the cwd
         self._environment = environment
         self._inherited = inherited
         self._restarted = restarted
@@ -137,13 +138,13 @@ class Embedded:
 
     def __init__(
         self,
-        kind: str,
+        kind: ProcessKind,
         name: str,
         service: Service,
         report: Progress,
         stop: Stop,
         *,
-        restarted: Callable[[str], None],
+        restarted: Callable[[ProcessKind], None],
     ) -> None:
         self.kind = kind
         self.name = name

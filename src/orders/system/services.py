@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
 from orders.errors import UsageError
+from orders.metrics import ProcessKind
 from orders.settings import Settings
 from orders.settings import property_variable as variable
 from orders.system.children import Embedded, wait_until_up
@@ -29,7 +30,7 @@ class Services:
     Raises `UsageError` when what is given leads to brokers of the user's own.
     """
 
-    def __init__(self, settings: Settings, steps: Steps, stop: Stop, restarted: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, steps: Steps, stop: Stop, restarted: Callable[[ProcessKind], None]) -> None:
         self._settings = settings
         self._steps = steps
         self._stop = stop
@@ -81,8 +82,9 @@ def waiting_text(services: Sequence[Embedded], took: Mapping[str, float]) -> str
     lines = []
     for service in services:
         if service.doing:
-            last = f" (last time {took[service.kind]:.0f} s)" if service.kind in took else ""
-            lines.append(f"         {service.doing}: {service.seconds:.0f} s{last}")
+            last = took.get(service.kind, 0.0)
+            before = f" (last time {last:.0f} s)" if last >= 1 else ""
+            lines.append(f"         {service.doing}: {service.seconds:.0f} s{before}")
     return "\n".join(lines)
 
 

@@ -14,8 +14,10 @@ from msgspec.structs import replace
 from orders import logs
 from orders.errors import Away, StartError
 from orders.memory import Memory
+from orders.metrics import LAYOUT, RESTARTS, ProcessKind, private
 from orders.migrations import migrate
 from orders.settings import Settings, environment, inherited, public, without_password
+from orders.slots import claim
 from orders.system import state
 from orders.system.children import Child, stop_all
 from orders.system.client import Part, Ready, ask_ready
@@ -69,6 +71,7 @@ class System:
         self._held = held
         self._services = Services(settings, steps, stop, self._restarted)
         self._children: list[Child] = []
+        self._values = private()
         self._url = ""
 
     def run(self) -> None:
@@ -141,22 +144,23 @@ class System:
         directory, remark = self._held.enter_context(memory_directory(self._settings.data, budget))
         path = directory / "memory"
         Memory.create(path, budget).close()
+        self._values = claim(path, LAYOUT)
         self._settings = replace(self._settings, memory_path=str(path))
         self._steps.step(f"memory: {budget // 2**20} MB in {directory}{remark}")
 
     def _start_children(self, http: int) -> None:
         alive, self._life = os.pipe()  # our end is never closed: it ends with us, however we go, and they with it
         variables = inherited(os.environ) | environment(self._settings)
-        parent = ("--parent-fd", str(alive))
-        count = self._settings.ingest_processes
-        plan: list[tuple[str, tuple[str, ...], list[int]]] = [
-            ("keep", (), []),
-            *(("ingest", ("--number", str(number)), []) for number in range(count)),
-            *[("serve", ("--socket-fd", str(http)), [http])] * self._settings.http_workers,
-        ]
+
+        def made(kind: ProcessKind, *arguments: str, handles: Sequence[int] = ()) -> Child:
+            command = ("--parent-fd", str(alive), *arguments)
+            return Child(kind, command, variables, [alive, *handles], restarted=self._restarted)
+
+        ingests, serves = range(self._settings.ingest_processes), range(self._settings.http_workers)
         self._children = [
-            Child(kind, (*parent, *arguments), variables, [alive, *handles], restarted=self._restarted)
-            for kind, arguments, handles in plan
+            made("keep"),
+            *(made("ingest", "--number", str(number)) for number in ingests),
+            *(made("serve", "--socket-fd", str(http), handles=[http]) for _ in serves),
         ]
         self._held.callback(self._stop_children)
         for child in self._children:
@@ -206,8 +210,8 @@ class System:
     def _kept(self) -> Sequence[Kept]:
         return [*self._services.kept, *self._children]
 
-    def _restarted(self, kind: str) -> None:
-        """Counts what was started again, by its kind."""
+    def _restarted(self, kind: ProcessKind) -> None:
+        self._values.add(RESTARTS, kind)
 
     def _tend(self) -> None:
         while True:

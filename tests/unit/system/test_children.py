@@ -10,6 +10,7 @@ import pytest
 
 from orders.embedded import Progress, Silent
 from orders.errors import StartError
+from orders.metrics import ProcessKind
 from orders.system.children import STEADY_SECONDS, Child, Embedded, Restarts, stop_all, wait_until_up
 from orders.system.stopping import Stop, Stopped
 from support.waiting import wait_for
@@ -44,7 +45,7 @@ def test_what_ends_again_and_again_is_started_later_and_later() -> None:
     assert waits(restarts, clock) <= 0.11
 
 
-def child(code: str, restarted: Callable[[str], None] = print) -> Child:
+def child(code: str, restarted: Callable[[ProcessKind], None] = print) -> Child:
     """A child that runs Python code instead of a command of ours."""
     made = Child("serve", [], dict(os.environ), [], restarted=restarted)
     made._command = [sys.executable, "-c", code]
@@ -53,7 +54,7 @@ def child(code: str, restarted: Callable[[str], None] = print) -> Child:
 
 
 def test_a_child_that_ended_is_started_again_and_that_is_counted() -> None:
-    restarts: list[str] = []
+    restarts: list[ProcessKind] = []
     made = child("import threading; threading.Event().wait()", restarts.append)
     first = made.process
     assert first
@@ -99,7 +100,7 @@ class Service:
         self.up = False
 
 
-def embedded(service: Service, stop: Stop, restarted: Callable[[str], None] = print) -> Embedded:
+def embedded(service: Service, stop: Stop, restarted: Callable[[ProcessKind], None] = print) -> Embedded:
     return Embedded("kafka", "Kafka", service, Silent(), stop, restarted=restarted)
 
 
@@ -126,7 +127,7 @@ def test_a_start_is_given_up_when_everything_stops() -> None:
 
 def test_a_service_that_ended_is_started_again_also_after_a_start_that_failed() -> None:
     service, stop = Service(), Stop()
-    restarts: list[str] = []
+    restarts: list[ProcessKind] = []
     kept = embedded(service, stop, restarts.append)
     wait_until_up([kept], stop, lambda _: None)
     service.up, service.failure = False, StartError("the port is taken")

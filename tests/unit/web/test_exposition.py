@@ -4,7 +4,7 @@ from itertools import accumulate
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from orders.meter import Histogram
@@ -23,13 +23,14 @@ def test_every_metric_of_the_table_is_there_with_its_kind_and_help(accept: str) 
 
 
 @FORMATS
-@settings(max_examples=5)  # 8,000 values each
+@settings(max_examples=5, phases=[Phase.generate])  # 8,000 values each, and no seed is simpler than another
 @given(seed=st.integers())
 def test_any_values_are_read_as_what_they_are(accept: str, seed: int) -> None:
     """Counters as they stand; each bucket holds those below it, the last is the count, the sum is the sum."""
     random = Random(seed)
     cells = [float(random.randrange(1, 1000)) for _ in range(LAYOUT.size)]
-    assert series_of(page(cells, {}, accept).body.decode(), accept) == expected(cells)
+    told = series_of(page(cells, {}, accept).body.decode(), accept)
+    assert sorted(told.items() ^ expected(cells).items())[:5] == []
 
 
 def expected(cells: list[float]) -> dict[str, float]:
