@@ -56,4 +56,4 @@ lock: ## Resolve the requirements anew (needs uv)
 
 clean: ## Remove what was built or installed; the data under .orders stays
 	rm -rf .venv tests/postman/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests tools -name __pycache__ -type d -exec rm -rf {} +
+	find src tests tools bench -name __pycache__ -type d -exec rm -rf {} +

@@ -26,6 +26,7 @@ from orders.topic import TopicView
 log = structlog.get_logger()
 
 REQUEST_SECONDS = 5.0
+HEARTBEAT_MILLISECONDS = 500
 CONSUME_MOST = 500
 """Most messages taken at once: more gains nothing, and each holds 1.5 KB until it is a record."""
 BEYOND_ERRORS = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001 - as above
@@ -90,7 +91,12 @@ def consumer_config(
     if protocol == "classic":
         # A static member that died comes back to its partitions at once. Under KIP-848 the broker refuses
         # it until the old session ends, so that there a new member is faster.
-        config |= {"group.instance.id": member, "session.timeout.ms": int(session_seconds * 1000)}
+        # A member learns from its heartbeat that another one joins; until then partitions stand idle.
+        config |= {
+            "group.instance.id": member,
+            "session.timeout.ms": int(session_seconds * 1000),
+            "heartbeat.interval.ms": HEARTBEAT_MILLISECONDS,
+        }
     return config | GROUP_PROTOCOLS[protocol] | dict(kafka)
 
 

@@ -27,7 +27,7 @@ TOOLS = "sh", "dirname", "readlink", "cmp"
 IN_A_HURRY = re.compile(r"^(?:click|msgspec)==.*?(?=^\S)", re.DOTALL | re.MULTILINE)
 """What `--help` needs of the lock."""
 FURTHER = ("3.11", "3.12", "3.13", "3.14")
-NO_INDEX = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "PIP_RETRIES": "0", "NO_PROXY": "127.0.0.1"}
+NO_INDEX = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "PIP_RETRIES": "1", "NO_PROXY": "127.0.0.1"}
 """No package index but the one that a test names."""
 
 

@@ -1,7 +1,9 @@
 """Lifetimes of a service under its guard, shown on a stand-in that is a real process."""
 
 import os
+import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orders.embedded import Progress
 from orders.errors import StartError
 from support.standin import HOPELESS, KIND, NEVER_READY, STUBBORN, Lines, StandIn, started_by_another
 from support.waiting import wait_for
@@ -125,6 +128,32 @@ def test_what_cannot_start_is_tried_again_and_its_last_words_are_told(tmp_path: 
         service.start()
     assert (tmp_path / "output.log").read_text().count("no hope") == 3
     assert not service.running()
+
+
+def test_what_the_kernel_killed_lacked_memory(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=r"stand-in does not start: it was killed, .*: there is too little memory"):
+        StandIn(tmp_path, "import os; os.kill(os.getpid(), 9)").start()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            subprocess.TimeoutExpired(["/opt/java/bin/java", "-cp"], 60),
+            "java took longer than 60 s: is the machine busy?",
+        ),
+        (OSError(28, "No space left on device", "/data/ports"), "No space left on device: /data/ports: make room on"),
+        (PermissionError(13, "Permission denied", "/opt/java"), "Permission denied: /opt/java: see the logs in"),
+    ],
+)
+def test_a_start_that_breaks_off_is_one_sentence(tmp_path: Path, error: Exception, told: str) -> None:
+    class Broken(StandIn):
+        def _start(self, report: Progress) -> None:
+            report.step("starting the stand-in")
+            raise error
+
+    with pytest.raises(StartError, match=f"^stand-in cannot be started: {re.escape(told)}"):
+        Broken(tmp_path).start()
 
 
 def test_a_start_is_given_up_when_another_thread_stops_it(tmp_path: Path) -> None:
