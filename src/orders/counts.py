@@ -2,11 +2,11 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from orders.errors import OrdersError, PositionsMoved, Rejected, SetupWrong
-from orders.fold import Known, State, decide
+from orders.fold import Decided
 from orders.meter import Values
 from orders.metrics import COMMIT_SECONDS, DEAD_LETTERS, KEYLESS, READABLE_SECONDS, RECORDS, Committed
 from orders.order import Content
@@ -38,10 +38,8 @@ class Counts:
         finally:
             self._values.observe(COMMIT_SECONDS, result, self._clock() - began)
 
-    def committed(self, batch: Batch, known: Mapping[str, Known], topic_id: str) -> None:
-        """The records of a batch that is committed, by their outcomes, which are decided here once more."""
-        states: dict[str, State] = {}
-        decided = [decide(entry, states, known, topic_id) for entry in batch.entries]
+    def committed(self, batch: Batch, decided: Sequence[Decided]) -> None:
+        """The records of a batch that is committed, by their outcomes."""
         for outcome, count in Counter(each.outcome for each in decided).items():
             self._values.add(RECORDS, outcome, count)
         for fault, count in Counter(each.invalid.fault for each in decided if each.invalid).items():

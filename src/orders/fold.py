@@ -103,13 +103,14 @@ class Decided(NamedTuple):
 class Folded(NamedTuple):
     """Final states, one per uid, in the order in which the uids first appeared; and the records' outcomes.
 
-    `refused` are dead letters to be; `replies` the outcomes that somebody waits for.
+    Of those, `decided` are all, `refused` dead letters to be, `replies` what somebody waits for.
     """
 
     writes: list[Created | Replaced]
     deletes: list[Deleted]
     refused: list[Decided]
     replies: list[Decided]
+    decided: list[Decided]
 
 
 def uid_of(entry: Entry) -> str | None:
@@ -137,7 +138,7 @@ def fold(entries: Iterable[Entry], known: Mapping[str, Known], topic_id: str) ->
     final = [f for state in states.values() if (f := settle(state)) is not None]
     deletes = [f for f in final if isinstance(f, Deleted)]
     writes = [f for f in final if not isinstance(f, Deleted)]
-    return Folded(writes, deletes, refused, replies)
+    return Folded(writes, deletes, refused, replies, decided)
 
 
 def decide(entry: Entry, states: dict[str, State], known: Mapping[str, Known], topic_id: str) -> Decided:

@@ -84,7 +84,8 @@ class Writer:
             with self._counts.trying(), self._store.transaction(topic_id) as transaction:
                 transaction.lock(batch.spans)
                 known = transaction.known(uids_of(batch.entries))
-                plan = transaction.number(fold(batch.entries, known, topic_id))
+                folded = fold(batch.entries, known, topic_id)
+                plan = transaction.number(folded)
                 self._at("before copy")
                 transaction.write(plan)
                 transaction.advance(batch.spans)
@@ -104,7 +105,7 @@ class Writer:
         self._at("after commit")
         self._fill(plan, mark, sent_at)
         self._counts.readable(plan)
-        self._counts.committed(batch, known, topic_id)
+        self._counts.committed(batch, folded.decided)
         self._at("after fill")
 
     def _fill(self, plan: Plan, mark: int, as_of: float) -> None:

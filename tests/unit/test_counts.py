@@ -4,7 +4,7 @@ import pytest
 
 from orders.counts import Counts
 from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected, SetupWrong
-from orders.fold import Created, Origin
+from orders.fold import Created, Origin, fold
 from orders.metrics import private
 from orders.record import Batch, Condition, Entry, Record
 from orders.store import Numbered, Plan
@@ -47,7 +47,7 @@ def test_records_are_counted_by_their_outcomes_and_dead_letters_by_their_faults(
         invalid(offset=13),
     )
     stored = {"a": known("a", 1), "b": known("b", 1)}
-    Counts(values).committed(Batch(entries, {}), stored, TOPIC_ID)
+    Counts(values).committed(Batch(entries, {}), fold(entries, stored, TOPIC_ID).decided)
     assert counted(values) == {
         'orders_records_total{outcome="unchanged"}': 2,
         'orders_records_total{outcome="created"}': 1,
@@ -65,7 +65,8 @@ def test_only_orders_under_another_key_than_their_uid_are_without_their_own() ->
     values = private()
     own = Entry(Record(0, 0, None, b"a", b"{}"), content("a"))
     none = Entry(Record(0, 1, None, None, b"{}"), content("b"))
-    Counts(values).committed(Batch((own, none, delete("c", offset=2), invalid(offset=3)), {}), {}, TOPIC_ID)
+    entries = (own, none, delete("c", offset=2), invalid(offset=3))
+    Counts(values).committed(Batch(entries, {}), fold(entries, {}, TOPIC_ID).decided)
     assert counted(values)["orders_records_without_own_key_total"] == 1
 
 
