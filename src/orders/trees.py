@@ -39,6 +39,7 @@ Rule = Callable[[int, float, int, Floor, View], bool]
 
 _NUMBER = Struct(">Q")
 _HEAD = Struct(">QB")
+HEAD_BYTES = _HEAD.size
 _STATE = Struct(">QQdd?")
 
 
@@ -127,10 +128,10 @@ def size(txn: "Txn", tree: "_Database") -> int:
 
 def document_of(entry: bytes, order_uid: bytes) -> bytes | None:
     """The document in an entry of `documents`, if it is that order's."""
-    begin = _HEAD.size + len(order_uid)
-    if entry[_HEAD.size - 1] != len(order_uid) or entry[_HEAD.size : begin] != order_uid:
+    length = len(order_uid)
+    if entry[HEAD_BYTES - 1] != length or not entry.startswith(order_uid, HEAD_BYTES):
         return None
-    return entry[begin:]
+    return entry[HEAD_BYTES + length :]
 
 
 class Work:
@@ -195,9 +196,9 @@ class Work:
         cursor = self._txn.cursor(self._trees.documents)
         while self._trees.used(self._txn) > self._state.budget and cursor.first():
             entry = cursor.value()
-            end = _HEAD.size + entry[_HEAD.size - 1]
+            end = HEAD_BYTES + entry[HEAD_BYTES - 1]
             cursor.delete()
-            self._txn.delete(entry[_HEAD.size : end], db=self._trees.numbers)
+            self._txn.delete(entry[HEAD_BYTES:end], db=self._trees.numbers)
 
     # -- marks and floors --
 

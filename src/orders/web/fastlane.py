@@ -114,8 +114,6 @@ class FastLane(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
         self._chunk_bytes = len(data)
         if self._in_head:
             self._head_bytes += len(data)
@@ -144,10 +142,22 @@ class FastLane(HttpToolsProtocol):
             if self._deadline is None:
                 seconds = HEAD_SECONDS if self._in_head else BODY_SECONDS
                 self._deadline = self.loop.call_later(seconds, self._too_late)
-        elif self._deadline is None and not self._busy() and not self._last:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        elif self.timeout_keep_alive_task is None and self._deadline is None and not self._busy() and not self._last:
+            self._wait_idle(self.timeout_keep_alive)
+
+    def _wait_idle(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Ends an idle connection. To move the timer with every request would cost a tenth of a hit: it looks here."""
+        self.timeout_keep_alive_task = None
+        if self._in_request or self._busy():
+            return  # set again when the answer is out
+        left = self._began + self.timeout_keep_alive - monotonic()
+        if left > 0:
+            self._wait_idle(left)
+        else:
+            super().timeout_keep_alive_handler()
 
     def _busy(self) -> bool:
         # None until the first request, which uvicorn's annotation leaves out
@@ -186,7 +196,9 @@ class FastLane(HttpToolsProtocol):
             return  # a trailer: nobody reads them, so nobody keeps them
         name = name.lower()
         self.headers.append((name, value))
-        if name in NOTED:
+        if name == b"host" and value == self._host:
+            self._hosts += 1
+        elif name in NOTED:
             self._note(name, value)
 
     def _note(self, name: bytes, value: bytes) -> None:
@@ -196,11 +208,10 @@ class FastLane(HttpToolsProtocol):
                 self.expect_100_continue = True
             return
         self._hosts += 1
-        if value != self._host:
-            if HOST.fullmatch(value):
-                self._host = value
-            else:
-                self._host_valid = False
+        if HOST.fullmatch(value):
+            self._host = value
+        else:
+            self._host_valid = False
 
     def on_headers_complete(self) -> None:
         if self._chunk_bytes > MAX_HEAD or len(self.headers) > MAX_FIELDS:

@@ -257,9 +257,10 @@ async def _turn(loop: Clocked, seconds: float) -> None:
         (HIT, 5.0, b"HTTP/1.1 200 OK"),
     ],
 )
-def test_deadlines(sent: bytes, seconds: float, status: bytes) -> None:
+def test_deadlines(monkeypatch: pytest.MonkeyPatch, sent: bytes, seconds: float, status: bytes) -> None:
     """A connection that is slow to ask, or idle after an answer, is closed in time and not before."""
     loop = Clocked()
+    monkeypatch.setattr("orders.web.fastlane.monotonic", loop.time)
 
     async def scenario() -> None:
         line = Line(FAST, APP)
@@ -291,6 +292,29 @@ def test_deadline_is_each_requests_own() -> None:
         assert not line.wire.is_closing()
         line.wire.close()
         await asyncio.sleep(0)
+
+    try:
+        loop.run_until_complete(scenario())
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("last", [HIT, post(b"{}")])
+def test_each_request_makes_a_connection_live_longer(monkeypatch: pytest.MonkeyPatch, last: bytes) -> None:
+    """It is idle from its last request on, on whichever lane that was."""
+    loop = Clocked()
+    monkeypatch.setattr("orders.web.fastlane.monotonic", loop.time)
+
+    async def scenario() -> None:
+        line = Line(FAST, APP)
+        for sent in (HIT, HIT, last):
+            await _turn(loop, 4.0)
+            await line.feed(sent)
+            await line.settle()
+        await _turn(loop, 4.9)
+        assert not line.wire.is_closing()
+        await _turn(loop, 0.2)
+        assert line.wire.is_closing()
 
     try:
         loop.run_until_complete(scenario())
