@@ -140,8 +140,8 @@ def install(kind: str, line: "Line") -> None:
 
 def environment() -> dict[str, str]:
     """Ours; what SSL_CERT_FILE names is told to older pips in their own way."""
-    own = os.environ.get("SSL_CERT_FILE")
-    return {"REQUESTS_CA_BUNDLE": own, **os.environ} if own else dict(os.environ)
+    own, known = os.environ.get("SSL_CERT_FILE"), os.environ.get("REQUESTS_CA_BUNDLE")
+    return os.environ | ({"REQUESTS_CA_BUNDLE": own} if own and not known else {})
 
 
 def why(words: str) -> str:

@@ -1,5 +1,15 @@
 """`python -m orders`."""
 
-from orders.cli import main
+import sys
+
+try:
+    from orders.cli import main
+except ModuleNotFoundError as missing:
+    if (missing.name or "").partition(".")[0] == "orders":
+        raise
+    sys.exit(
+        f"orders: the Python package {missing.name} is missing: remove .venv and start again, "
+        "or pip install 'orders[embedded]'"
+    )
 
 main()

@@ -27,7 +27,7 @@ TOOLS = "sh", "dirname", "readlink", "cmp"
 IN_A_HURRY = re.compile(r"^(?:click|msgspec)==.*?(?=^\S)", re.DOTALL | re.MULTILINE)
 """What `--help` needs of the lock."""
 FURTHER = ("3.11", "3.12", "3.13", "3.14")
-NO_INDEX = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "PIP_RETRIES": "1", "NO_PROXY": "127.0.0.1"}
+NO_INDEX = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "PIP_RETRIES": "1", "NO_PROXY": "*", "no_proxy": "*"}
 """No package index but the one that a test names."""
 
 
@@ -206,7 +206,7 @@ def test_why_pip_failed_is_told_with_what_helps(environment: Any, words: str, to
 
 
 def test_older_pips_are_told_of_the_certificates_too(environment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
     monkeypatch.setenv("SSL_CERT_FILE", "/company.pem")
     assert environment.environment()["REQUESTS_CA_BUNDLE"] == "/company.pem"
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/chosen.pem")

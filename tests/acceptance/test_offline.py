@@ -1,10 +1,13 @@
-"""After the first start no network is needed: the whole system in a network namespace that has nothing but `lo`."""
+"""Where the network is narrow: a first start with a company's mirror alone, and a later one with nothing at all."""
 
 import json
 import shutil
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +16,7 @@ from orders.embedded import Silent, jars
 from orders.embedded.maven import Maven
 from support.services import open_folder
 from support.starting import Started, started
+from support.system import environment
 
 ORIGINAL = Path(__file__).resolve().parents[2] / "src" / "orders" / "original.json"
 UID = "b563feg7bdg3286ttjr67siej"
@@ -35,6 +39,45 @@ def inside(system: Started, method: str, path: str, body: bytes = b"") -> tuple[
     return int(status), json.loads(text)
 
 
+def first_start() -> Path:
+    """Sees to it that the user's cache has all jars."""
+    jars.provide(jars.pinned(), jars.local_repository(), Silent(), lambda: Maven().fetch)
+    return jars.local_repository()
+
+
+@pytest.mark.system
+def test_a_company_with_a_mirror_alone_can_start() -> None:
+    # The mirror is what another start of this user fetched; every other way out is a proxy that is not there.
+    handler = partial(Quiet, directory=str(first_start()))
+    with open_folder() as folder, ThreadingHTTPServer(("127.0.0.1", 0), handler) as mirror:
+        thread = Thread(target=mirror.serve_forever, args=(0.05,))
+        thread.start()
+        settings = folder / "jgo.conf"
+        settings.write_text(f"[repositories]\ncentral = http://127.0.0.1:{mirror.server_address[1]}\n")
+        variables = environment(folder / "data") | {
+            "JGO_CONFIG_FILE": str(settings),
+            "M2_REPO": str(folder / "m2"),
+            **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1"),
+            **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:1"),
+        }
+        try:
+            with started([sys.executable, "-m", "orders", "run"], folder / "data", variables) as system:
+                assert f"fetching 46 of Kafka's jars once, 45 MB, into {folder}/m2" in system.said
+                assert system.request("POST", "/orders", ORIGINAL.read_bytes())[0] == 201
+                assert system.request("GET", f"/orders/{UID}")[0] == 200
+                system.stop()
+        finally:
+            mirror.shutdown()
+            thread.join()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
 @pytest.mark.system
 @pytest.mark.skipif("os.getuid() != 0 or sys.platform != 'linux'", reason="only root makes a network namespace")
 def test_without_a_network_the_whole_system_starts_and_serves() -> None:
@@ -43,7 +86,7 @@ def test_without_a_network_the_whole_system_starts_and_serves() -> None:
         pytest.skip(f"{', '.join(missing)}: not on this machine")
     if subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode:
         pytest.skip("a network namespace is forbidden here")
-    jars.provide(jars.pinned(), jars.local_repository(), Silent(), lambda: Maven().fetch)  # the first start
+    first_start()
     order = ORIGINAL.read_bytes()
     command = ["unshare", "--net", "sh", "-c", ALONE.format(sys.executable)]
     with open_folder() as folder, started(command, folder / "data") as system:

@@ -174,3 +174,19 @@ def test_sample_shows_how_far_it_is_where_nobody_else_does(redirected: str, seen
     os.close(theirs)
     assert (b"3000/3000" in shown) is seen
     assert len((tmp_path / "file").read_bytes().splitlines()) == 3000
+
+
+def test_a_package_that_is_missing_is_one_sentence() -> None:
+    # Without `site` no installed package is found: as in a half-deleted .venv.
+    source = str(Path(commands.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "orders", "status"],
+        env=os.environ | {"PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("orders: the Python package ")
+    assert "remove .venv and start again" in done.stderr
+    assert done.stderr.count("\n") == 1

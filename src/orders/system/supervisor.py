@@ -11,7 +11,7 @@ import msgspec
 import psutil
 from msgspec.structs import replace
 
-from orders import logs
+from orders import clients, logs
 from orders.errors import Away, StartError
 from orders.memory import Memory
 from orders.metrics import LAYOUT, RESTARTS, ProcessKind, private
@@ -76,6 +76,7 @@ class System:
 
     def run(self) -> None:
         data = self._settings.data
+        clients.check(self._settings.kafka)
         self._held.enter_context(claimed(data))
         self._require_room()
         self._end_leftovers()
