@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import psycopg
@@ -27,6 +28,8 @@ COPY_TYPES = (
 NOTICE_CHANGES = 40
 """Most changes in one payload: 40 uids of 128 characters stay under the limit."""
 LONGEST_REASON = 1_000
+MOMENTS = 1_000
+"""Timestamps that are remembered: many records of a batch have the same."""
 FIRST_MOMENT = datetime.min.replace(tzinfo=UTC).timestamp() * 1000
 LAST_MOMENT = datetime.max.replace(tzinfo=UTC).timestamp() * 1000
 
@@ -221,6 +224,7 @@ def above(drawn: int, known: Known | None) -> int:
     return max(drawn, known.version + 1) if known else drawn
 
 
+@lru_cache(MOMENTS)
 def moment(milliseconds: int | None) -> datetime | None:
     """A record's timestamp; None where it is none that a `datetime` holds."""
     if milliseconds is None or not FIRST_MOMENT <= milliseconds < LAST_MOMENT:

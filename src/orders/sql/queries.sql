@@ -91,9 +91,9 @@ select id from orders order by id desc offset %(newer)s limit 1
 -- How many orders a restore will read.
 select count(*) from orders where id >= %(id)s
 
--- name: copy_documents_from
+-- name: documents_from
 -- Reads orders for the restore as they are served, oldest first.
-copy (select order_uid, version, document from documents where id >= %(id)s order by id) to stdout (format binary)
+select order_uid, version, convert_to(document, 'UTF8') from documents where id >= %(id)s order by id
 
 -- name: prune_outcomes
 -- Forgets outcomes that nobody waits for any more, so many at a time.
