@@ -104,13 +104,18 @@ def decode(value: bytes) -> Content | Invalid:
 
 def read(record: Record) -> Entry:
     """A record and what it asks for: an order to store, an order to delete, or why neither."""
+    if not record.headers:
+        return Entry(record, _content_of(record))
     reply = any(name == REPLY_HEADER for name, _ in record.headers)
     try:
         condition = _condition([value for name, value in record.headers if name == CONDITION_HEADER])
     except _RefusedError as refused:
         return Entry(record, refused.invalid, reply=reply)
-    content = _tombstone(record.key) if record.value is None else decode(record.value)
-    return Entry(record, content, condition, reply)
+    return Entry(record, _content_of(record), condition, reply)
+
+
+def _content_of(record: Record) -> Content | Tombstone | Invalid:
+    return _tombstone(record.key) if record.value is None else decode(record.value)
 
 
 def _tombstone(key: bytes | None) -> Tombstone | Invalid:

@@ -126,7 +126,7 @@ class Transaction:
     def known(self, uids: Sequence[str]) -> dict[str, Known]:
         """Stored orders among `uids`, locked."""
         known: dict[str, Known] = {}
-        seen = self._connection.execute(queries["seen_uids"], {"uids": uids}).fetchall() if uids else []
+        seen = self._connection.execute(queries["seen_uids"], {"uids": ",".join(uids)}).fetchall() if uids else []
         uids = [order_uid for (order_uid,) in seen]
         while uids:
             rows = self._connection.execute(queries["known_orders"], {"uids": uids}, binary=True).fetchall()

@@ -144,6 +144,7 @@ class Work:
         self._next_number = self._state.next_number
         self._at = self._state.view(now)
         self._unweighed = 0
+        self._any_floors = txn.stat(trees.floors)["entries"] > 0
 
     # -- documents --
 
@@ -232,7 +233,7 @@ class Work:
                 self._txn.delete(key, db=self._trees.floors)
 
     def _floor(self, key: bytes) -> Floor:
-        packed = self._txn.get(key, None, self._trees.floors)
+        packed = self._txn.get(key, None, self._trees.floors) if self._any_floors else None
         return NO_FLOOR if packed is None else marks.unpack(packed)
 
     def _keep(self, key: bytes, floor: Floor) -> None:
@@ -240,6 +241,7 @@ class Work:
             self._txn.delete(key, db=self._trees.floors)
         else:
             self._txn.put(key, marks.pack(floor), db=self._trees.floors)
+            self._any_floors = True
 
     # -- memory as a whole --
 

@@ -9,8 +9,9 @@ where topic_id = %(topic_id)s and partition = any(%(partitions)s)
 order by partition for update
 
 -- name: seen_uids
--- Which uids of a batch are stored: mostly none is, and nothing has to be locked.
-select order_uid from orders where order_uid = any(%(uids)s) order by order_uid
+-- Which uids of a batch are stored: mostly none is, and nothing has to be locked. They come as one text, joined by
+-- commas, which no uid has: to write an array of 2,000 took psycopg a microsecond for each.
+select order_uid from orders where order_uid = any(string_to_array(%(uids)s, ',')) order by order_uid
 
 -- name: known_orders
 -- The rows that a batch meets, locked in the order of their uids. Where another transaction wrote a row anew while

@@ -87,6 +87,7 @@ def test_no_property_that_ingest_sets_for_its_promises_can_be_given() -> None:
         "fetch.message.max.bytes",
         "fetch.queue.backoff.ms",
         "fetch.wait.max.ms",
+        "heartbeat.interval.ms",
         "queued.min.messages",
         "reconnect.backoff.max.ms",
         "topic.metadata.refresh.interval.ms",
