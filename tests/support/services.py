@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 import psycopg
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # public, not exported
 from confluent_kafka.cimpl import NewTopic
 from psycopg import sql
 
 from orders.embedded.postgres import PostgresService
+from support.waiting import wait_for
 
 FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 """What a test's PostgreSQL may do without: it need not live through a power loss."""
@@ -63,7 +65,14 @@ class Topics:
         made = self._admin.create_topics([NewTopic(name, partitions, 1)], operation_timeout=REQUEST_SECONDS)
         made[name].result(REQUEST_SECONDS)
         self._names.append(name)
+        wait_for(lambda: self._is_led(name, partitions), "leaders of a topic that was made")
         return name
+
+    def _is_led(self, name: str, partitions: int) -> bool:
+        """Whether each partition answers: a broker that has made a topic may not know for a moment that it leads it."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call] # the library leaves it untyped
+        asked = self._admin.list_offsets({TopicPartition(name, p): latest for p in range(partitions)})
+        return not any(answer.exception(REQUEST_SECONDS) for answer in asked.values())
 
     def delete(self) -> None:
         """Deletes all that were made and are still there."""
