@@ -4,11 +4,11 @@ Like `producer` and `topic` it knows the Kafka client. All callbacks run inside 
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol, cast
 
 import structlog
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
@@ -114,6 +114,7 @@ class OrderConsumer:
         self._owner = owner
         self._assigned: set[int] = set()
         self._unplaced: set[int] = set()
+        self._unstarted: set[int] = set()
         self._placed: set[int] = set()
         self._stops: dict[int, Stop] = {}
         self._held = False
@@ -150,10 +151,13 @@ class OrderConsumer:
         if error.code() == KafkaError._FATAL:  # noqa: SLF001 - as above; `fatal()` says no, and polling would go on
             raise ended(error)
         log.warning("kafka_error", reason=error.name(), partition=message.partition())
+        partition = message.partition() or 0
+        if partition in self._unstarted and error.code() in (*BEYOND_ERRORS, *UNREADABLE_ERRORS):
+            return True  # fetched before the pause took hold, from where nobody wanted it
         if error.code() in BEYOND_ERRORS:
-            self._stop(message.partition() or 0, self._beyond(message.partition() or 0))
+            self._stop(partition, self._beyond(partition))
         elif error.code() in UNREADABLE_ERRORS:
-            self._stop(message.partition() or 0, self._unreadable(message, error))
+            self._stop(partition, self._unreadable(message, error))
         elif isinstance(wrong := verdict(error, self._topic), SetupWrong):
             self.trouble = wrong
         return True
@@ -178,16 +182,31 @@ class OrderConsumer:
         numbers = [p.partition for p in partitions]
         self._assigned.update(numbers)
         found = self._try_positions(numbers)
-        consumer.incremental_assign([TopicPartition(self._topic, n, found.get(n, OFFSET_BEGINNING)) for n in numbers])
+        places = self._harmless([n for n in numbers if n not in found]) | found
+        consumer.incremental_assign([TopicPartition(self._topic, *place) for place in places.items()])
+        self._unstarted.update(set(numbers) - set(found))
         self._unplaced.update(set(numbers) - set(found))
         self._pause(numbers if self._held else [n for n in numbers if n not in found])
         log.info("partitions_assigned", partitions=numbers, waiting=sorted(self._unplaced))
         self._tell(found)
 
+    def _harmless(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Where partitions are assigned, paused, whose positions cannot be told: at an offset that is there.
+
+        A logical one such as `OFFSET_BEGINNING` would be asked of the broker, and where the answer is late librdkafka
+        asks again and goes there, wherever it was told to seek meanwhile.
+        """
+        places = dict.fromkeys(partitions, 0)
+        with suppress(Away):
+            for partition in places:
+                places[partition] = self._watermarks(partition)[0]
+        return places
+
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [p.partition for p in partitions]
         self._assigned.difference_update(numbers)
         self._unplaced.difference_update(numbers)
+        self._unstarted.difference_update(numbers)
         self._owner.lost(numbers)
         consumer.incremental_unassign(partitions)
         log.info("partitions_revoked", partitions=numbers)
@@ -206,6 +225,7 @@ class OrderConsumer:
             self.trouble = None
         if self._start(found):
             self._unplaced.difference_update(found)
+            self._unstarted.difference_update(found)
             self._tell(found)
 
     def _start(self, places: Mapping[int, int]) -> bool:
