@@ -141,7 +141,9 @@ def _content(value: bytes) -> Content:
     order = _decode_order(value)
     instant = _instant(order.date_created)
     canonical = encode(order)
-    unknown = None if canonical == value and _NUL not in value else _look_again(value)
+    if canonical == value:
+        canonical = value  # the same bytes need no second place in memory
+    unknown = None if canonical is value and _NUL not in value else _look_again(value)
     moment = _served(order.date_created, instant)
     if moment != order.date_created:
         canonical = encode(replace(order, date_created=moment))
