@@ -3,8 +3,9 @@
 
 PYTHON = .venv/bin/python
 UV = uv
-COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
-	--no-emit-index-url --no-annotate --no-header --extra embedded
+COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+	--no-emit-index-url --no-annotate --no-header
+PROJECT = $(COMPILE) pyproject.toml
 
 help: ## List what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1 - \2/p' Makefile
@@ -50,9 +51,12 @@ docs: ## Write the pages that are made from the code: settings, commands, metric
 	$(PYTHON) tools/docs.py
 
 lock: ## Resolve the requirements anew (needs uv)
-	$(COMPILE) --output-file requirements/run.txt
-	$(COMPILE) --output-file requirements/dev.txt --group dev --constraints requirements/run.txt
-	$(COMPILE) --output-file requirements/bench.txt --group bench --constraints requirements/dev.txt
+	$(PROJECT) --output-file requirements/run.txt --extra embedded
+	$(PROJECT) --output-file requirements/image.txt --constraints requirements/run.txt
+	$(PROJECT) --output-file requirements/dev.txt --extra embedded --group dev --constraints requirements/run.txt
+	$(PROJECT) --output-file requirements/bench.txt --extra embedded --group bench --constraints requirements/dev.txt
+	$(COMPILE) --output-file requirements/build.txt --group build
+	$(COMPILE) --output-file requirements/system.txt --group system
 
 clean: ## Remove what was built or installed; the data under .orders stays
 	rm -rf .venv tests/postman/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
