@@ -23,7 +23,8 @@ RUN tools/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir di
 FROM ${BASE}
 # The number is fixed: volumes and Kubernetes' runAsNonRoot know it.
 RUN groupadd --gid 10001 orders \
-    && useradd --uid 10001 --gid orders --home-dir /var/lib/orders --create-home --shell /usr/sbin/nologin orders
+    && useradd --uid 10001 --gid orders --home-dir /var/lib/orders --create-home --shell /usr/sbin/nologin orders \
+    && mkdir /etc/orders
 COPY --from=build /opt/orders /opt/orders
 ENV PATH=/opt/orders/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
