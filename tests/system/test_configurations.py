@@ -1,0 +1,175 @@
+"""The files for PostgreSQL, Prometheus, Grafana and HAProxy, tried with those programs."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import psycopg
+import pytest
+import yaml
+
+from orders.embedded.postgres import PostgresService, wheel_binaries
+from orders.embedded import ports
+from support.programs import program
+from support.services import FAST, open_folder
+from support.system import ROOT
+from support.waiting import wait_for
+
+pytestmark = pytest.mark.system
+
+DEPLOY = ROOT / "deploy"
+
+
+def test_the_configuration_of_prometheus_is_one() -> None:
+    command = [program("promtool", "apt-get install prometheus"), "check", "config"]
+    done = subprocess.run(
+        [*command, str(DEPLOY / "prometheus" / "prometheus.yml")], capture_output=True, check=False, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_grafana_finds_prometheus_and_the_dashboard_where_compose_puts_them() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    (source,) = provisioned("datasources/prometheus.yml")["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = provisioned("dashboards/orders.yml")["providers"]
+    mounted = [volume.split(":")[1] for volume in services["grafana"]["volumes"]]
+    assert f"{provider['options']['path']}/orders.json" in mounted
+
+
+def provisioned(name: str) -> Any:
+    return yaml.safe_load((DEPLOY / "grafana" / "provisioning" / name).read_text())
+
+
+def test_postgresql_gets_a_role_without_rights_that_both_connection_strings_open(tmp_path: Path) -> None:
+    # The script as the image runs it: with its superuser, and the secrets in /run/secrets.
+    script = (DEPLOY / "postgres" / "10-orders.sh").read_text()
+    here = tmp_path / "10-orders.sh"
+    here.write_text(script.replace("/run/secrets", str(DEPLOY / "secrets")))
+    with open_folder() as folder:
+        service = PostgresService(folder / "postgres", FAST | {"unix_socket_directories": ""})
+        with ExitStack() as stack:
+            stack.callback(service.stop)
+            service.start()
+            with psycopg.connect(service.dsn, autocommit=True) as connection:
+                # The wheel's superuser has the name that the script is to make.
+                connection.execute("create role postgres superuser login password 'postgres'")
+            info = psycopg.conninfo.conninfo_to_dict(service.dsn)
+            admin = {"PGHOST": str(info["host"]), "PGPORT": str(info["port"]), "PGPASSWORD": "postgres"}
+            rename(admin, info)
+            variables = {"PATH": f"{wheel_binaries()}:{os.environ['PATH']}", "POSTGRES_USER": "postgres", **admin}
+            subprocess.run(["sh", str(here)], env=variables, check=True, capture_output=True, timeout=60)
+            for name in ("orders", "orders_zookeeper"):
+                dsn = (DEPLOY / "secrets" / f"{name}_dsn").read_text().strip()
+                with psycopg.connect(dsn, host=str(info["host"]), port=str(info["port"])) as connection:
+                    row = connection.execute(
+                        "select current_database(), rolsuper or rolcreatedb or rolcreaterole or rolreplication, "
+                        "has_schema_privilege('public', 'create') from pg_roles where rolname = current_user"
+                    ).fetchone()
+                assert row == (name, False, True)
+
+
+def rename(admin: dict[str, str], info: dict[str, Any]) -> None:
+    """Takes the names `orders` out of the way of the script."""
+    dsn = psycopg.conninfo.make_conninfo(
+        host=admin["PGHOST"], port=admin["PGPORT"], user="postgres", password="postgres", dbname="postgres"
+    )
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("alter database orders rename to wheel")
+        connection.execute("alter role orders rename to wheel")
+    assert info["user"] == "orders"
+
+
+# ---- the proxy ----
+
+
+class Replica:
+    """Answers as a replica does, as far as the proxy looks: alive and ready or not."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ready = True
+        self.alive = True
+        replica = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                well = {"/readyz": replica.ready, "/livez": replica.alive}.get(self.path, True)
+                body = replica.name.encode()
+                self.send_response(200 if well else 503)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+
+
+@contextmanager
+def serving(replica: Replica) -> Iterator[None]:
+    thread = Thread(target=replica.server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield
+    finally:
+        replica.server.shutdown()
+        thread.join()
+        replica.server.server_close()
+
+
+def asked(url: str) -> str:
+    """Who answered."""
+    try:
+        with urlopen(url, timeout=5) as answer:
+            return str(answer.read().decode())
+    except HTTPError as error:
+        error.close()
+        return str(error.code)
+    except OSError as error:
+        return str(error)
+
+
+def test_the_proxy_asks_the_ready_and_where_none_is_the_living(tmp_path: Path) -> None:
+    one, two = Replica("one"), Replica("two")
+    port, health = ports.free(2)
+    text = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
+    for there, here in (
+        ("bind :8080", f"bind 127.0.0.1:{port}"),
+        ("bind :8404", f"bind 127.0.0.1:{health}"),
+        ("server one orders:8080", f"server one {one.address}"),
+        ("server two orders-2:8080", f"server two {two.address}"),
+        ("inter 2s", "inter 100ms"),
+    ):
+        assert there in text
+        text = text.replace(there, here)
+    (tmp_path / "haproxy.cfg").write_text(text)
+    command = [program("haproxy", "apt-get install haproxy"), "-db", "-f", str(tmp_path / "haproxy.cfg")]
+    with serving(one), serving(two), subprocess.Popen(command, stdout=-3, stderr=-3) as proxy:
+        try:
+            url = f"http://127.0.0.1:{port}/orders/a"
+
+            def answers() -> set[str]:
+                return {asked(url) for _ in range(6)}
+
+            wait_for(lambda: answers() == {"one", "two"}, "both serve")
+            assert "200 OK" in asked(f"http://127.0.0.1:{health}/")
+            one.ready = False  # it restores, or it is being stopped
+            wait_for(lambda: answers() == {"two"}, "the ready one serves")
+            two.ready = False  # PostgreSQL is away: what is in memory is served on
+            wait_for(lambda: answers() == {"one", "two"}, "the living serve")
+            two.alive = False
+            wait_for(lambda: answers() == {"one"}, "the living one serves")
+            one.alive = False
+            wait_for(lambda: answers() == {"503"}, "nobody serves")
+        finally:
+            proxy.terminate()
