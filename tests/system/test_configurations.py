@@ -1,9 +1,9 @@
-"""The files for PostgreSQL, Prometheus, Grafana and HAProxy, tried with those programs."""
+"""The files and variables for PostgreSQL, Kafka, Prometheus, Grafana and HAProxy, tried with those programs."""
 
 import http.client
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,16 +14,19 @@ import psycopg
 import pytest
 import yaml
 
-from orders.embedded import ports
+from orders.embedded import Silent, jars, ports
+from orders.embedded.kafka import java_program
+from orders.embedded.maven import Maven
 from orders.embedded.postgres import PostgresService, wheel_binaries
 from support.programs import program
 from support.services import FAST, open_folder
-from support.system import ROOT
+from support.system import ROOT, orders
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.system
 
 DEPLOY = ROOT / "deploy"
+CLUSTER = "5L6g3nShT-eMCtK--X86sw"
 
 
 def test_the_configuration_of_prometheus_is_one() -> None:
@@ -88,6 +91,59 @@ def rename(admin: dict[str, str], info: dict[str, Any]) -> None:
         connection.execute("alter database orders rename to wheel")
         connection.execute("alter role orders rename to wheel")
     assert info["user"] == "orders"
+
+
+# ---- Kafka ----
+
+
+def properties(replaced: Mapping[str, str]) -> str:
+    """What Kafka's image makes of compose's variables, with some text replaced."""
+    variables = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["kafka"]["environment"]
+    lines = [
+        f"{name.removeprefix('KAFKA_').lower().replace('_', '.')}={value}\n"
+        for name, value in variables.items()
+        if name != "KAFKA_HEAP_OPTS"  # the JVM's
+    ]
+    text = "".join(lines)
+    for there, here in replaced.items():
+        assert there in text
+        text = text.replace(there, here)
+    return text
+
+
+def test_kafka_starts_with_the_settings_of_compose_and_both_listeners_lead_to_it() -> None:
+    listed = jars.pinned()
+    jars.provide(listed, jars.local_repository(), Silent(), lambda: Maven().fetch)
+    java = [str(java_program()), "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    java += ["-cp", os.pathsep.join(str(jars.local_repository() / jar.path) for jar in listed)]
+    inside, host, controller = ports.free(3)
+    with open_folder() as folder:
+        file = folder / "server.properties"
+        replaced = {
+            "INTERNAL://kafka:19092": f"INTERNAL://127.0.0.1:{inside}",
+            "INTERNAL://:19092": f"INTERNAL://127.0.0.1:{inside}",
+            "HOST://:9092": f"HOST://127.0.0.1:{host}",
+            "HOST://127.0.0.1:9092": f"HOST://127.0.0.1:{host}",
+            "localhost:9099": f"127.0.0.1:{controller}",
+            "/var/lib/kafka/data": str(folder / "data"),
+        }
+        file.write_text(properties(replaced))
+        format_it = [*java, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER, "--config", str(file)]
+        subprocess.run(format_it, check=True, capture_output=True, timeout=60)
+        output = folder / "output"
+        with (
+            output.open("wb") as log,
+            subprocess.Popen([*java, "kafka.Kafka", str(file)], stdout=log, stderr=log) as kafka,
+        ):
+            try:
+                # What compose asks before it lets others start.
+                wait_for(lambda: ports.is_open(inside) or kafka.poll() is not None, "Kafka listens", 60)
+                for port, told in ((inside, b"made, partitions 4, replication factor 1"), (host, b"there already")):
+                    done = orders(folder, "topics", "create", "--kafka-bootstrap", f"127.0.0.1:{port}")
+                    assert told in done.stdout, (done.stderr, output.read_text())
+                    assert done.returncode == 0
+            finally:
+                kafka.terminate()
 
 
 # ---- the proxy ----

@@ -96,6 +96,7 @@ def test_both_connection_strings_hold_the_password_of_the_role() -> None:
         assert (url.hostname, url.path) == ("postgres", f"/{name}")
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
 def test_up_says_what_is_missing_where_docker_is_not(tmp_path: Path) -> None:
     for name in ("sh", "make"):
         (tmp_path / name).symlink_to(str(shutil.which(name)))
