@@ -1,10 +1,11 @@
 .POSIX:
-.PHONY: help run test test-all test-faults bench bench-quick lint format docs lock clean
+.PHONY: help run test test-all test-faults bench bench-quick lint format up down logs docs lock clean docker
 
 PYTHON = .venv/bin/python
 UV = uv
-COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
-	--no-emit-index-url --no-annotate --no-header --extra embedded
+COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+	--no-emit-index-url --no-annotate --no-header
+PROJECT = $(COMPILE) pyproject.toml
 
 help: ## List what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1 - \2/p' Makefile
@@ -16,8 +17,8 @@ test: ## Run the tests on a real PostgreSQL and Kafka; needs Python alone
 	@tools/environment run dev
 	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not system and not others and not faults"
 
-test-all: ## Run every test but the long fault runs; needs npm for the Postman collection
-	@tools/environment run dev
+test-all: ## Run every test but the long fault runs; needs npm and the packages that .ci/run names
+	@tools/environment run dev system
 	cd tests/postman && npm ci --no-audit --no-fund --loglevel=error
 	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not faults"
 
@@ -45,14 +46,34 @@ format: ## Format the sources
 	$(PYTHON) -m ruff check --fix-only
 	$(PYTHON) -m ruff format
 
+up: docker ## Bring up the containers of compose.yaml and wait until they are well: http://127.0.0.1:8080
+	docker compose up --build --detach --wait
+
+down: docker ## Stop the containers of all profiles and remove them; their volumes stay
+	docker compose --profile '*' down
+
+logs: docker ## Follow what the containers log
+	docker compose --profile '*' logs --follow --tail 100
+
+docker:
+	@command -v docker >/dev/null || { echo "docker is not installed: it is Docker Engine with its Compose plugin," \
+		"see https://docs.docker.com/engine/install (without containers: make run)" >&2; exit 1; }
+	@docker compose version >/dev/null 2>&1 || { echo "docker has no Compose plugin: install docker-compose-plugin" \
+		"(docker-compose-v2 on Ubuntu)" >&2; exit 1; }
+	@docker info >/dev/null 2>&1 || { echo "the Docker engine does not answer: start it, or let your user use it" \
+		"(docker info says why)" >&2; exit 1; }
+
 docs: ## Write the pages that are made from the code: settings, commands, metrics
 	@tools/environment run dev
 	$(PYTHON) tools/docs.py
 
 lock: ## Resolve the requirements anew (needs uv)
-	$(COMPILE) --output-file requirements/run.txt
-	$(COMPILE) --output-file requirements/dev.txt --group dev --constraints requirements/run.txt
-	$(COMPILE) --output-file requirements/bench.txt --group bench --constraints requirements/dev.txt
+	$(PROJECT) --output-file requirements/run.txt --extra embedded
+	$(PROJECT) --output-file requirements/image.txt --constraints requirements/run.txt
+	$(PROJECT) --output-file requirements/dev.txt --extra embedded --group dev --constraints requirements/run.txt
+	$(PROJECT) --output-file requirements/bench.txt --extra embedded --group bench --constraints requirements/dev.txt
+	$(COMPILE) --output-file requirements/build.txt --group build
+	$(COMPILE) --output-file requirements/system.txt --group system
 
 clean: ## Remove what was built or installed; the data under .orders stays
 	rm -rf .venv tests/postman/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
