@@ -73,7 +73,7 @@ def variables() -> list[dict[str, Any]]:
     """The data source, and what is shown of it; Grafana fills in the choices."""
     source = {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "regex": ""}
     return [
-        source | {"refresh": 1, "hide": 0, "includeAll": False, "multi": False, "options": [], "current": {}},
+        source | {"refresh": 1, "hide": 0, "includeAll": False, "multi": False, "options": []},
         variable("job", "Job", "label_values(orders_build_info, job)"),
         variable("instance", "Instance", 'label_values(orders_build_info{job=~"$job"}, instance)'),
     ]
@@ -85,7 +85,6 @@ def variable(name: str, label: str, query: str) -> dict[str, Any]:
         "label": label,
         "type": "query",
         "datasource": SOURCE,
-        "definition": query,
         "query": {"qryType": 1, "query": query, "refId": f"{name}-values"},
         "refresh": 2,  # at each change of the time range
         "sort": 1,
