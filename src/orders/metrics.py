@@ -21,6 +21,7 @@ Posted = Literal["created", "replaced", "unchanged", "conflict", "refused", "acc
 Committed = Literal["committed", "rejected", "away", "setup_wrong", "moved"]
 Restored = Literal["start", "database", "emptied"]
 ProcessKind = Literal["serve", "ingest", "keep", "kafka", "postgres"]
+IngestState = Literal["running", "paused", "stopped"]
 
 KAFKA = {"messaging_system": ("kafka",)}
 QUICK = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -42,7 +43,8 @@ HTTP_SECONDS = Histogram[Request](
     QUICK,
     labelled("http_request_method", Method)
     | labelled("http_route", Route)
-    | labelled("http_response_status_code", Status),
+    | labelled("http_response_status_code", Status)
+    | {"url_scheme": ("http",)},
 )
 LOOKUPS = Counter[Lookup](
     "orders_memory_lookups_total",
@@ -132,6 +134,11 @@ MEMORY_ORDERS = Gauge("orders_memory_orders", "Orders whose documents are in mem
 MEMORY_FLOORS = Gauge("orders_memory_floors", "Orders with marks or floors in memory")
 RESTORE_DONE = Gauge("orders_restore_done_orders", "Orders read by the restore that goes on, or by the last one")
 RESTORE_EXPECTED = Gauge("orders_restore_expected_orders", "Orders that the same restore is to read in all")
+INGESTS = Gauge(
+    "orders_ingests",
+    "Ingests of this machine that are running, paused (PostgreSQL or Kafka is away) or stopped (the set-up is wrong)",
+    "state",
+)
 READY = Gauge("orders_ready", "Whether a part of /readyz is well: 1 or 0", "part")
 BUILD = Gauge("orders_build_info", "Release of the service and of Python; always 1", "version", "python")
 

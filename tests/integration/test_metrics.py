@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import LiteralString
 
 import httpx
+import psycopg
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
@@ -32,7 +34,8 @@ ORDER = "/orders/{order_uid}"
 
 
 def request(method: str, route: str, status: int) -> str:
-    return f'{HTTP}{{http_request_method="{method}",http_response_status_code="{status}",http_route="{route}"}}'
+    labels = f'http_request_method="{method}",http_response_status_code="{status}",http_route="{route}"'
+    return f'{HTTP}{{{labels},url_scheme="http"}}'
 
 
 def scrape(url: str) -> Series:
@@ -152,6 +155,27 @@ def test_lag_is_told_in_messages_and_in_seconds(machine: Machine) -> None:
     assert [told[f'orders_lag_{unit}{{partition="1"}}'] for unit in ("messages", "seconds")] == [0, 0]
     assert told['orders_produced_to_readable_seconds_bucket{le="900.0"}'] == 0
     assert told["orders_produced_to_readable_seconds_count"] == 1
+
+
+def test_an_ingest_that_must_not_go_on_is_told_as_stopped(machine: Machine) -> None:
+    """PostgreSQL's positions are of another topic; when they are right again it runs."""
+    assert ingests(machine) == {"running": 1, "paused": 0, "stopped": 0}
+    execute(machine, "update positions set topic_id = 'not ' || topic_id")
+    produce(machine, b"{")  # it finds out with the next record
+    wait_for(lambda: ingests(machine) == {"running": 0, "paused": 0, "stopped": 1}, "it stops", 20)
+    assert scrape(machine.url)['orders_ready{part="postgres"}'] == 1
+    execute(machine, "update positions set topic_id = substr(topic_id, 5)")
+    wait_for(lambda: ingests(machine)["running"] == 1, "it goes on", 20)
+
+
+def ingests(machine: Machine) -> dict[str, float]:
+    told = scrape(machine.url)
+    return {state: told[f'orders_ingests{{state="{state}"}}'] for state in ("running", "paused", "stopped")}
+
+
+def execute(machine: Machine, statement: LiteralString) -> None:
+    with psycopg.connect(machine.settings.postgres_dsn) as connection:
+        connection.execute(statement)
 
 
 def test_records_times_are_read_where_there_are_records(kafka_bootstrap: str, make_topic: MakeTopic) -> None:

@@ -19,7 +19,14 @@ from support.waiting import wait_for
 
 KEPT: list[Any] = [metric for metric in TABLE if isinstance(metric, Kept)]
 SMALL = Layout([BATCHES])
-UNITLESS = {"orders_position", "orders_log_end", "orders_memory_floors", "orders_ready", "orders_build_info"}
+UNITLESS = {
+    "orders_position",
+    "orders_log_end",
+    "orders_memory_floors",
+    "orders_ingests",
+    "orders_ready",
+    "orders_build_info",
+}
 ROW = 1 + len(COMMIT_SECONDS.buckets)
 
 

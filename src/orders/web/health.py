@@ -1,13 +1,14 @@
 """Whether this process can do its work: PostgreSQL, Kafka, assignment, lag, restore, each with its reason."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from orders.errors import OrdersError
+from orders.metrics import IngestState
 from orders.timing import Clock
 from orders.topic import View
 from orders.web.waiting import in_time
@@ -65,7 +66,7 @@ class Ingest(Struct, frozen=True):
     """What an ingest posts to the board as `ingest:<n>`."""
 
     partitions: tuple[int, ...]
-    state: Literal["running", "paused", "stopped"]
+    state: IngestState
     at: float
     reason: str = ""
 
@@ -90,6 +91,7 @@ class Look(NamedTuple):
     report: Report
     positions: Positions | None
     view: View | None
+    ingests: Sequence[Ingest]
 
 
 _ingest = msgspec.json.Decoder(Ingest).decode
@@ -137,7 +139,7 @@ class Health:
             restore(board, now),
         )
         ready = all(getattr(parts, name).ok for name in parts.__struct_fields__)
-        return Look(Report(ready, parts), positions, view)
+        return Look(Report(ready, parts), positions, view, alive(board, now))
 
     def _read_board(self) -> Board:
         try:
@@ -153,15 +155,20 @@ async def _tried(question: Awaitable[T]) -> tuple[Part, T | None]:
         return Part(ok=False, reason=str(error)), None
 
 
+def alive(board: Board, now: float) -> list[Ingest]:
+    """The ingests of this machine that posted lately."""
+    return [i for name, text in board.items() if name.startswith("ingest:") and (i := _read(_ingest, text, now))]
+
+
 def assignment(board: Board, now: float) -> Part:
     """Whether the ingests of this machine run and have partitions; other machines may have the others."""
-    alive = [i for name, text in board.items() if name.startswith("ingest:") and (i := _read(_ingest, text, now))]
-    if not alive:
+    ingests = alive(board, now)
+    if not ingests:
         return Part(ok=False, reason="no ingest is running")
-    for ingest in alive:
+    for ingest in ingests:
         if ingest.state != "running":
             return Part(ok=False, reason=f"an ingest is {ingest.state}: {ingest.reason or 'no reason given'}")
-    if not any(ingest.partitions for ingest in alive):
+    if not any(ingest.partitions for ingest in ingests):
         return Part(ok=False, reason="no partition is assigned to an ingest of this machine")
     return Part(ok=True)
 

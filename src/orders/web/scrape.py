@@ -3,7 +3,9 @@
 import asyncio
 import platform
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import get_args
 
 from msgspec.structs import asdict
 
@@ -13,6 +15,7 @@ from orders.memory import Stats
 from orders.meter import Gauge
 from orders.metrics import (
     BUILD,
+    INGESTS,
     LAG_MESSAGES,
     LAG_SECONDS,
     LOG_END,
@@ -24,10 +27,11 @@ from orders.metrics import (
     READY,
     RESTORE_DONE,
     RESTORE_EXPECTED,
+    IngestState,
 )
 from orders.timing import Clock
 from orders.web.exposition import Page, page
-from orders.web.health import Look, Report
+from orders.web.health import Ingest, Look, Report
 from orders.web.waiting import in_time
 
 RECORD_SECONDS = 0.8
@@ -67,7 +71,7 @@ class Scrape:
 
     async def _sample(self) -> Samples:
         look = await self._look()
-        samples = of_report(look.report) | of_topic(look) | self._of_memory()
+        samples = of_report(look.report) | of_ingests(look.ingests) | of_topic(look) | self._of_memory()
         samples[LAG_SECONDS] = numbered(await self._ages(reached_of(look)))
         samples[BUILD] = {(__version__, platform.python_version()): 1.0}
         return samples
@@ -104,6 +108,12 @@ def of_report(report: Report) -> Samples:
         RESTORE_DONE: {(): float(restore.done)},
         RESTORE_EXPECTED: {(): float(restore.total)},
     }
+
+
+def of_ingests(ingests: Sequence[Ingest]) -> Samples:
+    """How many are in each state; a machine without any has 0 of each."""
+    states = Counter(each.state for each in ingests)
+    return {INGESTS: {(state,): float(states[state]) for state in get_args(IngestState)}}
 
 
 def of_topic(look: Look) -> Samples:

@@ -63,7 +63,14 @@ def test_what_never_happened_is_0_except_where_labels_are_combined() -> None:
     assert {value for name, value in series.items() if name.startswith(BATCHES.name)} == {0.0}
     assert [name for name in series if name.startswith(f"{HTTP_SECONDS.name}_count")] == [
         f"{HTTP_SECONDS.name}_count"
-        + named({"http_request_method": "GET", "http_response_status_code": "200", "http_route": "/"})
+        + named(
+            {
+                "http_request_method": "GET",
+                "http_response_status_code": "200",
+                "http_route": "/",
+                "url_scheme": "http",
+            }
+        )
     ]
 
 

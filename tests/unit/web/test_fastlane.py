@@ -55,7 +55,8 @@ def test_lanes_count_alike(name: str) -> None:
 
 
 def request(method: str, route: str, status: int) -> str:
-    return f'{HTTP}{{http_request_method="{method}",http_response_status_code="{status}",http_route="{route}"}}'
+    labels = f'http_request_method="{method}",http_response_status_code="{status}",http_route="{route}"'
+    return f'{HTTP}{{{labels},url_scheme="http"}}'
 
 
 ORDER = "/orders/{order_uid}"

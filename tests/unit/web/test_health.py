@@ -54,6 +54,13 @@ def check(**given: Any) -> Report:
     return asyncio.run(health(**given).report())
 
 
+def test_a_look_has_the_ingests_that_posted_lately() -> None:
+    board = BOARD | {"ingest:1": ingest(1, state="stopped"), "ingest:2": ingest(at=NOW - GONE_SECONDS - 1)}
+    found = asyncio.run(health(board=board).look())
+    assert [each.state for each in found.ingests] == ["running", "stopped"]
+    assert not asyncio.run(health(board=Away("memory fails")).look()).ingests
+
+
 def test_ready() -> None:
     """All parts are well: ready, with the figures."""
     report = check()

@@ -2,15 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from orders.errors import Away
 from orders.memory import Stats
-from orders.metrics import LAYOUT
+from orders.metrics import LAYOUT, IngestState
 from orders.topic import View
-from orders.web.health import Lag, Look, Part, Parts, Report, Restore
+from orders.web.health import Ingest, Lag, Look, Part, Parts, Report, Restore
 from orders.web.scrape import Scrape
 from support.metrics import series_of
 
@@ -21,10 +21,15 @@ NOW = 1000.0
 STATS = Stats(3, 1, 4096, 8192)
 
 
-def look(view: View | None = VIEW, positions: Mapping[tuple[str, int], int] | None = POSITIONS) -> Look:
+def look(
+    view: View | None = VIEW,
+    positions: Mapping[tuple[str, int], int] | None = POSITIONS,
+    states: Sequence[IngestState] = (),
+) -> Look:
     kafka = WELL if view else NOT_WELL
     parts = Parts(WELL if positions else NOT_WELL, kafka, WELL, Lag(ok=True), Restore(ok=False, done=3, total=9))
-    return Look(Report(ready=False, parts=parts), positions, view)
+    ingests = [Ingest((), state, NOW) for state in states]
+    return Look(Report(ready=False, parts=parts), positions, view, ingests)
 
 
 class Rig:
@@ -97,6 +102,16 @@ def test_memory_restore_and_readiness() -> None:
     assert {part: gauges[f'orders_ready{{part="{part}"}}'] for part in parts} == parts
     (build,) = [value for name, value in gauges.items() if name.startswith("orders_build_info")]
     assert build == 1
+
+
+def test_ingests_are_told_by_their_states() -> None:
+    """States that none is in as 0, so that an alert sees the first one."""
+    gauges = Rig(look(states=["stopped", "running", "stopped"])).gauges()
+    assert {name: value for name, value in gauges.items() if name.startswith("orders_ingests")} == {
+        'orders_ingests{state="running"}': 1,
+        'orders_ingests{state="paused"}': 0,
+        'orders_ingests{state="stopped"}': 2,
+    }
 
 
 @pytest.mark.parametrize(
