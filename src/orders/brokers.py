@@ -19,6 +19,7 @@ from msgspec import Struct
 from orders import clients
 from orders.errors import Away, SetupWrong
 from orders.producer import UNKNOWN_TOPIC, verdict
+from orders.topic import identity
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -115,7 +116,7 @@ class Brokers:
             each.id: Partition(lows[each.id], ends[each.id], len(each.replicas), len(each.isr)) for each in led
         }
         leaderless = [each.id for each in found.partitions if not each.leader]
-        return Topic(str(found.topic_id), partitions, leaderless, _names(found.authorized_operations))
+        return Topic(identity(found.topic_id, name), partitions, leaderless, _names(found.authorized_operations))
 
     def _offsets(self, topic: str, partitions: list[int], spec: Callable[[], Any]) -> dict[int, int]:
         asked = {TopicPartition(topic, partition): spec() for partition in partitions}

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
 from confluent_kafka.admin import AclOperation, NewTopic, OffsetSpec  # type: ignore[attr-defined] # public, not exported
 
 from orders import clients
@@ -16,6 +16,8 @@ REQUEST_SECONDS = 2.0
 CREATE_SECONDS = 15.0
 REFRESH_SECONDS = 5.0
 """How old the topic's identity may be before it is asked for again."""
+NO_ID = str(Uuid(0, 0))
+"""What a broker says that gives topics no ids (KIP-516)."""
 REFUSED = frozenset(
     {
         KafkaError.TOPIC_EXCEPTION,
@@ -63,13 +65,27 @@ class TopicView:
             TopicCollection([self.topic]), request_timeout=REQUEST_SECONDS, include_authorized_operations=True
         )
         found = answers[self.topic].result(REQUEST_SECONDS + 1)
-        return str(found.topic_id), [each.id for each in found.partitions], found.authorized_operations or []
+        return (
+            identity(found.topic_id, self.topic),
+            [each.id for each in found.partitions],
+            found.authorized_operations or [],
+        )
 
     def _ends(self, partitions: Iterable[int]) -> dict[int, int]:
         end = OffsetSpec.latest()  # type: ignore[no-untyped-call] # the library leaves it untyped
         asked = {TopicPartition(self.topic, partition): end for partition in partitions}
         answers = self._admin.list_offsets(asked, request_timeout=REQUEST_SECONDS)
         return {place.partition: answer.result(REQUEST_SECONDS + 1).offset for place, answer in answers.items()}
+
+
+def identity(topic_id: Uuid, topic: str) -> str:
+    """The topic's id as text; raises `SetupWrong` where it has none."""
+    if str(topic_id) == NO_ID:
+        raise SetupWrong(
+            f"topic {topic!r} has no id, without which one that was made anew cannot be told from it: upgrade the "
+            "brokers to Kafka 2.8 or later, and their inter.broker.protocol.version if it is set"
+        )
+    return str(topic_id)
 
 
 def create_topic(
