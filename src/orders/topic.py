@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
 from confluent_kafka.admin import AclOperation, NewTopic, OffsetSpec  # type: ignore[attr-defined] # public, not exported
 
 from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
-from orders.producer import no_right, verdict
 from orders.timing import Clock
+from orders.troubles import Met, no_right, verdict
 
 REQUEST_SECONDS = 2.0
 CREATE_SECONDS = 15.0
@@ -30,6 +30,10 @@ REFUSED = frozenset(
 """What the brokers have against a topic that is to be made: they say it best."""
 
 
+Right = Literal["Read", "Write"]
+RIGHTS: Mapping[Right, AclOperation] = {"Read": AclOperation.READ, "Write": AclOperation.WRITE}
+
+
 class View(NamedTuple):
     """The topic at one moment; `ends` has the next offset of every partition."""
 
@@ -42,22 +46,28 @@ class TopicView:
 
     def __init__(self, kafka: Mapping[str, str], topic: str) -> None:
         self.topic = topic
-        self._admin = clients.admin({"client.id": "orders", "reconnect.backoff.max.ms": 1000, **kafka})
+        self._met = Met()
+        self._admin = clients.admin(
+            {"client.id": "orders", "reconnect.backoff.max.ms": 1000, **kafka, "error_cb": self._met}
+        )
 
-    def look(self, *, reading: bool = False) -> View:
+    def look(self, *needed: Right) -> View:
         """Identity and ends. Raises `Away` or `SetupWrong`, within about two requests' time.
 
-        With `reading` the right to read is asked for too: the client tells a consumer of its lack only once.
+        The rights that are needed are asked for too: the client tells a consumer of its lack only once, and a
+        producer when it is too late.
         """
         try:
             topic_id, partitions, rights = self._describe()
-            if reading and rights and AclOperation.READ not in rights:
-                raise SetupWrong(no_right(self.topic))
-            return View(topic_id, self._ends(partitions))
-        except KafkaException as error:
-            raise verdict(error.args[0], self.topic) from None
-        except TimeoutError:
-            raise Away("Kafka does not answer") from None
+            for right in needed:
+                if rights and RIGHTS[right] not in rights:
+                    raise no_right(right, "topic", self.topic)
+            view = View(topic_id, self._ends(partitions))
+        except (KafkaException, TimeoutError) as error:
+            self._admin.poll(0)
+            raise self._met.trouble(error, self.topic) from None
+        self._met.forget()
+        return view
 
     def _describe(self) -> tuple[str, list[int], list[AclOperation]]:
         """Id, partitions, and what we may do; no rights where the broker does not tell."""
@@ -115,7 +125,7 @@ def create_topic(
 
 def _not_made(error: KafkaError, topic: str) -> Away | SetupWrong:
     if error.code() not in REFUSED:
-        return verdict(error, topic)
+        return verdict(error, topic, right="Create")
     why = error.str().rstrip(".")
     return SetupWrong(f"Kafka refuses to make topic {topic!r}: {why}; see `orders topics create --help`")
 
