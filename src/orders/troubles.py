@@ -23,7 +23,7 @@ UNREACHED = frozenset(
 
 GROUP = "$ORDERS_KAFKA_GROUP"
 UNTRUSTED = re.compile(r"certificate verify failed")
-REFUSED = re.compile(r"alert (?:certificate|bad certificate|unknown ca|unsupported certificate|handshake failure)")
+REFUSED = re.compile(r"alert ((?:bad |unsupported |unknown )?(?:certificate|ca)\b[a-z ]*)")
 REASON = re.compile(r"(?:\S+/(?:bootstrap|\d+): )?(.*?)(?: \(after .*)?", re.DOTALL)
 """An error of the client's network threads: broker, what happened, how long it took."""
 
@@ -106,7 +106,7 @@ class Met:
             return SetupWrong(f"the certificate of Kafka's brokers is not trusted: name its CA in {name}")
         if found := REFUSED.search(said):
             names = f"{variable('ssl.certificate.location')} and {variable('ssl.key.location')}"
-            return SetupWrong(f"Kafka refused our certificate ({found[0]}): give one that it trusts in {names}")
+            return SetupWrong(f"Kafka refused our certificate ({found[1]}): give one that it trusts in {names}")
         return None
 
     def trouble(self, error: KafkaException | TimeoutError, topic: str) -> OrdersError:

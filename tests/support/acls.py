@@ -1,9 +1,10 @@
 """The rights that docs/security.md gives: the tests work under these and no others."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, not exported
     AclBinding,
@@ -46,21 +47,22 @@ class Acls:
         self._names = {"topic": topic, "group": group}
 
     def grant(self, user: str, rights: Iterable[Right]) -> None:
-        for made in self._admin.create_acls(list(self._bindings(AclBinding, user, rights))).values():
+        bindings = [AclBinding(*self._of(user, right)) for right in rights]
+        for made in (self._admin.create_acls(bindings) if bindings else {}).values():
             made.result(SECONDS)
 
-    def take(self, user: str, rights: Iterable[Right]) -> None:
-        for gone in self._admin.delete_acls(list(self._bindings(AclBindingFilter, user, rights))).values():
+    def take(self, user: str, *rights: Right) -> None:
+        for gone in self._admin.delete_acls([AclBindingFilter(*self._of(user, right)) for right in rights]).values():
             assert gone.result(SECONDS), "there was no such right"
 
-    def _bindings(self, kind: type, user: str, rights: Iterable[Right]) -> Iterator[object]:
-        for resource, operation in rights:
-            yield kind(
-                ResourceType[resource.upper()],
-                self._names[resource],
-                ResourcePatternType.LITERAL,
-                f"User:{user}",
-                "*",
-                AclOperation[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).upper()],
-                AclPermissionType.ALLOW,
-            )
+    def _of(self, user: str, right: Right) -> tuple[Any, ...]:
+        kind, operation = right
+        return (
+            ResourceType[kind.upper()],
+            self._names[kind],
+            ResourcePatternType.LITERAL,
+            f"User:{user}",
+            "*",
+            AclOperation[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).upper()],
+            AclPermissionType.ALLOW,
+        )

@@ -36,8 +36,9 @@ class Machine:
         dsn: str,
         bootstrap: str,
         topic: str,
+        *,
         ingests: int = 2,
-        logins: Mapping[str, Mapping[str, str]] | None = None,
+        logins: Mapping[str, dict[str, str]] | None = None,
     ) -> None:
         self.folder = folder
         self.settings = Settings(

@@ -29,7 +29,7 @@ def orders(
     """Runs one command to its end; `variables` are more than those that all tests have."""
     return subprocess.run(
         [sys.executable, "-m", "orders", *arguments],
-        env=environment(data) | (variables or {}),
+        env={**environment(data), **(variables or {})},
         input=given,
         capture_output=True,
         check=False,
@@ -64,7 +64,7 @@ class System:
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "orders", "run", *arguments],
-                env=environment(data) | (variables or {}),
+                env={**environment(data), **(variables or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -8,7 +8,7 @@ from support.system import System, orders
 from support.waiting import wait_for
 
 
-def go(system: System, seed: int, variables: Mapping[str, str] | None = None) -> dict[str, object]:
+def go(system: System, seed: int, variables: Mapping[str, str] | None = None) -> Mapping[str, object]:
     """Stores orders in both ways and reads them back; what GET answers, by uid."""
     posted, *sent = samples(20, seed)
     assert system.request("POST", "/orders", posted)[0] == 201

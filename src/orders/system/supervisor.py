@@ -138,7 +138,8 @@ class System:
             made = self._retried(lambda: create_topic(kafka, topic, partitions))
             self._steps.step(f"topic {topic}: made with {partitions} partitions" if made else f"topic {topic}: there")
         else:
-            view = self._retried(lambda: TopicView(kafka, topic).look("Read", "Write"))
+            quiet = {"log_level": "0", **kafka}  # what its client would log is in the error
+            view = self._retried(lambda: TopicView(quiet, topic).look("Read", "Write"))
             require_group(kafka, self._settings.kafka_group)
             self._steps.step(f"topic {topic}: there with {len(view.ends)} partitions")
 

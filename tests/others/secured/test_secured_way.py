@@ -1,8 +1,8 @@
 """The whole way on a Kafka with logins and ACLs, under the least rights that docs/security.md gives."""
 
 import json
-import subprocess
 from collections.abc import Callable, Mapping
+from subprocess import CompletedProcess
 from typing import Protocol
 
 import pytest
@@ -43,7 +43,7 @@ def test_orders_go_the_whole_way_under_the_documented_rights(
     with open_folder() as folder:
         data = folder / "data"
         place.acls.grant("orders-create", rights["orders-create"])
-        created = orders(data, "topics", "create", "--json", variables=place.variables | login("orders-create"))
+        created = orders(data, "topics", "create", "--json", variables={**place.variables, **login("orders-create")})
         assert (created.returncode, created.stderr) == (0, b"")
         assert {check["state"] for check in json.loads(created.stdout)["checks"]} == {"ok"}
         place.acls.grant("orders", rights["orders"])
@@ -60,5 +60,5 @@ def test_orders_go_the_whole_way_under_the_documented_rights(
         assert not [password for password in logins.passwords if password in said]
 
 
-def found(done: "subprocess.CompletedProcess[bytes]") -> dict[str, dict[str, str]]:
+def found(done: CompletedProcess[bytes]) -> dict[str, dict[str, str]]:
     return {check["name"]: check for check in json.loads(done.stdout)["checks"]}
