@@ -15,14 +15,21 @@ from orders.troubles import verdict
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.1
-FATAL_SECONDS = 1.0
-"""How long the next producer waits after a fatal error: where a right is missing it meets the same."""
 QUEUE_KILOBYTES = 32_768
 """Most that waits for the brokers: a bound of memory."""
 MAX_MESSAGE_BYTES = 1_048_588
 """Kafka's own default limit; librdkafka's is smaller than the largest order with its headers."""
 OUTSTANDING = 10_000
 """Most messages that `send` has on the way."""
+
+ENDED = frozenset(
+    {
+        KafkaError._FATAL,  # noqa: SLF001 - a public name
+        KafkaError._PURGE_QUEUE,  # noqa: SLF001 - as above
+        KafkaError._PURGE_INFLIGHT,  # noqa: SLF001 - as above
+    }
+)
+"""What records hear of a producer that ended; why, was said before."""
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -61,6 +68,8 @@ class OrderProducer:
         self.topic = topic
         self._lock = threading.Lock()
         self._producer: Producer | None = None
+        self._ended: OrdersError | None = None
+        """Why the last producer ended that did."""
         self._closing = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="producer", daemon=True)
         self._current()
@@ -123,19 +132,21 @@ class OrderProducer:
 
     def _poll(self) -> None:
         while not self._closing.is_set():
-            producer = self._current()
+            producer = self._producer
+            if producer is None:  # it ended; the next record makes another, which may meet the same
+                self._closing.wait(POLL_SECONDS)
+                continue
             try:
                 producer.poll(POLL_SECONDS)
             except KafkaException as error:  # a fatal one
                 self._give_up(producer, error.args[0])
 
     def _give_up(self, producer: Producer, error: KafkaError) -> None:
-        """The next producer is made; this one's records have their reports before, for nobody would hear them later."""
+        """This producer's records have their reports now: nobody would hear them later."""
         self._failed(error)
         with suppress(KafkaException):
             producer.purge()
             producer.flush(POLL_SECONDS)
-        self._closing.wait(FATAL_SECONDS)
 
     def _current(self) -> Producer:
         with self._lock:
@@ -155,4 +166,7 @@ class OrderProducer:
             log.error("producer_fatal", error=error.name())
             with self._lock:
                 self._producer = None
+                self._ended = verdict(error, self.topic, right="Write")
+        if error.code() in ENDED and self._ended:
+            return self._ended
         return verdict(error, self.topic, right="Write")

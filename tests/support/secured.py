@@ -54,7 +54,11 @@ class SecuredKafka(KafkaService):
     @property
     def admin(self) -> Mapping[str, str]:
         """Properties by which a client is the administrator."""
-        certificate = self._authority.issue("admin")
+        return self.user("admin")
+
+    def user(self, name: str) -> Mapping[str, str]:
+        """Properties by which a client is a user, by certificate."""
+        certificate = self._authority.issue(name)
         return {
             "bootstrap.servers": self.by_certificate,
             "security.protocol": "ssl",
