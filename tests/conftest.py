@@ -51,6 +51,12 @@ def kafka_bootstrap(kafka: KafkaService) -> str:
     return kafka.bootstrap
 
 
+@pytest.fixture(params=["classic", "consumer"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    """Each of the group protocols that the session's Kafka speaks."""
+    return str(request.param)
+
+
 @pytest.fixture
 def make_topic(kafka_bootstrap: str) -> Iterator[MakeTopic]:
     """Makes topics of this test's own: `make_topic(partitions=4) -> name`."""

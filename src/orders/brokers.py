@@ -3,11 +3,11 @@
 Calls block, each for `REQUEST_SECONDS` and little more; errors are `Away` or `SetupWrong`.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, not exported
     AclOperation,
     ConfigResource,
@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from orders import clients
 from orders.errors import Away, SetupWrong
-from orders.producer import UNKNOWN_TOPIC, verdict
+from orders.topic import identity
+from orders.troubles import GROUP, UNKNOWN_TOPIC, Met, no_right, verdict
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REQUEST_SECONDS = 3.0
-REASON = re.compile(r"(?:\S+/(?:bootstrap|\d+): )?(.*?)(?: \(after .*)?", re.DOTALL)
-"""An error of the client's network threads: broker, what happened, how long it took."""
 
 
 class Partition(NamedTuple):
@@ -66,35 +65,25 @@ class Brokers:
 
     def __init__(self, kafka: Mapping[str, str]) -> None:
         self._address = kafka["bootstrap.servers"]
-        self._errors: list[KafkaError] = []
+        self._met = Met()
         config: dict[str, Any] = {
             "client.id": "orders",
             "log_level": 0,  # what it would log comes as errors
             "reconnect.backoff.ms": 500,
             **kafka,
-            "error_cb": self._errors.append,
+            "error_cb": self._met,
         }
         self._admin = clients.admin(config)
 
     def count(self) -> int:
-        """How many brokers there are; `Away` says where none answers, why, and what to do."""
+        """How many brokers there are; `Away` or `SetupWrong` says where none answers, why, and what to do."""
         try:
             return len(self._admin.describe_cluster(request_timeout=REQUEST_SECONDS).result(REQUEST_SECONDS + 1).nodes)
         except (KafkaException, TimeoutError):
             self._admin.poll(0)
-            raise Away(
-                f"Kafka cannot be reached at {self._address} ({self._reason()}): start it, or correct its address"
+            raise self._met.wrong() or Away(
+                f"Kafka cannot be reached at {self._address} ({self._met.reason}): start it, or correct its address"
             ) from None
-
-    def _reason(self) -> str:
-        """What the network threads met first: later errors only say that all brokers are down."""
-        told = next(iter(self._errors), None)
-        if told is None or told.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a public name
-            return "no answer"
-        if told.code() == KafkaError._BAD_MSG:  # noqa: SLF001 - a public name
-            return "what answers speaks another protocol"
-        found = REASON.fullmatch(told.str())
-        return re.sub(r"\bipv[46]#", "", found[1]) if found else told.name()
 
     def topic(self, name: str) -> Topic | None:
         """The topic of that name, None where there is none."""
@@ -115,7 +104,7 @@ class Brokers:
             each.id: Partition(lows[each.id], ends[each.id], len(each.replicas), len(each.isr)) for each in led
         }
         leaderless = [each.id for each in found.partitions if not each.leader]
-        return Topic(str(found.topic_id), partitions, leaderless, _names(found.authorized_operations))
+        return Topic(identity(found.topic_id, name), partitions, leaderless, _names(found.authorized_operations))
 
     def _offsets(self, topic: str, partitions: list[int], spec: Callable[[], Any]) -> dict[int, int]:
         asked = {TopicPartition(topic, partition): spec() for partition in partitions}
@@ -132,11 +121,14 @@ class Brokers:
             return None
 
     def group_rights(self, group: str) -> frozenset[str]:
-        """What we may do with a consumer group, whether there is one yet or not."""
+        """What we may do with a consumer group, whether there is one yet or not. Raises `Away`, `SetupWrong`."""
         asked = self._admin.describe_consumer_groups(
             [group], include_authorized_operations=True, request_timeout=REQUEST_SECONDS
         )
-        return _names(_answer(asked[group], group).authorized_operations)
+        try:
+            return _names(asked[group].result(REQUEST_SECONDS + 1).authorized_operations)
+        except (KafkaException, TimeoutError) as error:
+            raise _ours(error, "", group) from None
 
 
 def _answer(future: "Future[T]", topic: str) -> T:
@@ -146,8 +138,18 @@ def _answer(future: "Future[T]", topic: str) -> T:
         raise _ours(error, topic) from None
 
 
-def _ours(error: Exception, topic: str) -> Exception:
-    return verdict(error.args[0], topic) if isinstance(error, KafkaException) else Away("Kafka does not answer")
+def _ours(error: Exception, topic: str, group: str = GROUP) -> Exception:
+    if isinstance(error, KafkaException):
+        return verdict(error.args[0], topic, group=group)
+    return Away("Kafka does not answer")
+
+
+def require_group(kafka: Mapping[str, str], group: str) -> None:
+    """Raises `SetupWrong` unless we may be a member of a consumer group, or that cannot be told yet."""
+    with suppress(Away):  # a new cluster makes the groups' own topic when it is first asked
+        rights = Brokers(kafka).group_rights(group)
+        if rights and "Read" not in rights:
+            raise no_right("Read", "group", group)
 
 
 def _names(operations: list[AclOperation] | None) -> frozenset[str]:

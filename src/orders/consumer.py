@@ -19,9 +19,9 @@ from confluent_kafka import (
 
 from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
-from orders.producer import verdict
 from orders.record import Record
 from orders.topic import TopicView
+from orders.troubles import verdict
 
 log = structlog.get_logger()
 
@@ -118,6 +118,9 @@ class OrderConsumer:
         self._placed: set[int] = set()
         self._stops: dict[int, Stop] = {}
         self._held = False
+        self._group = config["group.id"]
+        self._barred: OrdersError | None = None
+        """Why the group does not let us in; nothing but an assignment says that it does again."""
         self.trouble: OrdersError | None = None
         self.topic_id = ""
         self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
@@ -158,8 +161,10 @@ class OrderConsumer:
             self._stop(partition, self._beyond(partition))
         elif error.code() in UNREADABLE_ERRORS:
             self._stop(partition, self._unreadable(message, error))
-        elif isinstance(wrong := verdict(error, self._topic), SetupWrong):
+        elif isinstance(wrong := verdict(error, self._topic, right="Read", group=self._group), SetupWrong):
             self.trouble = wrong
+            if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                self._barred = wrong
         return True
 
     def _stop(self, partition: int, reason: str) -> None:
@@ -181,6 +186,7 @@ class OrderConsumer:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [p.partition for p in partitions]
         self._assigned.update(numbers)
+        self._barred = None
         found = self._try_positions(numbers)
         places = self._harmless([n for n in numbers if n not in found]) | found
         consumer.incremental_assign([TopicPartition(self._topic, *place) for place in places.items()])
@@ -258,7 +264,7 @@ class OrderConsumer:
         except OrdersError as error:
             self.trouble = error
             return None
-        self.trouble = None
+        self.trouble = self._barred
         return None if same or not self._assigned else self.replace()
 
     def replace(self) -> None:
@@ -328,7 +334,7 @@ class OrderConsumer:
 
     def read_topic_id(self) -> str:
         """The topic's id, which changes when a topic is made anew; raises `Away` or `SetupWrong`."""
-        return self._view.look(reading=True).topic_id
+        return self._view.look("Read").topic_id
 
     # -- flow --
 

@@ -2,13 +2,15 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from orders import clients
-from orders.errors import Away, OrdersError, SetupWrong
+from orders.errors import Away, OrdersError
+from orders.troubles import verdict
 
 log = structlog.get_logger()
 
@@ -20,17 +22,14 @@ MAX_MESSAGE_BYTES = 1_048_588
 OUTSTANDING = 10_000
 """Most messages that `send` has on the way."""
 
-UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - public names
-NO_RIGHT = frozenset(
+ENDED = frozenset(
     {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError._FATAL,  # noqa: SLF001 - a public name
+        KafkaError._PURGE_QUEUE,  # noqa: SLF001 - as above
+        KafkaError._PURGE_INFLIGHT,  # noqa: SLF001 - as above
     }
 )
-LOGIN = frozenset({KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION})  # noqa: SLF001 - public names
-
-ACLS = "kafka-acls.sh --bootstrap-server $ORDERS_KAFKA_BOOTSTRAP --add --allow-principal User:… --operation All"
+"""What records hear of a producer that ended; why, was said before."""
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -43,25 +42,6 @@ class Delivered(NamedTuple):
 
 
 Report = Callable[[Delivered | OrdersError], None]
-
-
-def no_right(topic: str) -> str:
-    """The sentence for a topic that is closed to us."""
-    return f"no right to topic {topic!r}; {ACLS} --topic {topic}"
-
-
-def verdict(error: KafkaError, topic: str) -> Away | SetupWrong:
-    """Ours for librdkafka's: what is wrong with the set-up comes with the command that mends it."""
-    code = error.code()
-    if code in UNKNOWN_TOPIC:
-        return SetupWrong(f"topic {topic!r} does not exist: make it with `orders topics create`")
-    if code in NO_RIGHT:
-        return SetupWrong(no_right(topic))
-    if code in LOGIN:
-        return SetupWrong("Kafka refused the login")
-    if code == KafkaError.MSG_SIZE_TOO_LARGE:
-        return SetupWrong(f"topic {topic!r} takes smaller messages only; raise its max.message.bytes to 1048588")
-    return Away(f"Kafka is away ({error.name()})")
 
 
 class OrderProducer:
@@ -88,6 +68,8 @@ class OrderProducer:
         self.topic = topic
         self._lock = threading.Lock()
         self._producer: Producer | None = None
+        self._ended: OrdersError | None = None
+        """Why the last producer ended that did."""
         self._closing = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="producer", daemon=True)
         self._current()
@@ -150,7 +132,21 @@ class OrderProducer:
 
     def _poll(self) -> None:
         while not self._closing.is_set():
-            self._current().poll(POLL_SECONDS)
+            producer = self._producer
+            if producer is None:  # it ended; the next record makes another, which may meet the same
+                self._closing.wait(POLL_SECONDS)
+                continue
+            try:
+                producer.poll(POLL_SECONDS)
+            except KafkaException as error:  # a fatal one
+                self._give_up(producer, error.args[0])
+
+    def _give_up(self, producer: Producer, error: KafkaError) -> None:
+        """This producer's records have their reports now: nobody would hear them later."""
+        self._failed(error)
+        with suppress(KafkaException):
+            producer.purge()
+            producer.flush(POLL_SECONDS)
 
     def _current(self) -> Producer:
         with self._lock:
@@ -170,4 +166,7 @@ class OrderProducer:
             log.error("producer_fatal", error=error.name())
             with self._lock:
                 self._producer = None
-        return verdict(error, self.topic)
+                self._ended = verdict(error, self.topic, right="Write")
+        if error.code() in ENDED and self._ended:
+            return self._ended
+        return verdict(error, self.topic, right="Write")

@@ -2,20 +2,22 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
 from confluent_kafka.admin import AclOperation, NewTopic, OffsetSpec  # type: ignore[attr-defined] # public, not exported
 
 from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
-from orders.producer import no_right, verdict
 from orders.timing import Clock
+from orders.troubles import Met, no_right, verdict
 
 REQUEST_SECONDS = 2.0
 CREATE_SECONDS = 15.0
 REFRESH_SECONDS = 5.0
 """How old the topic's identity may be before it is asked for again."""
+NO_ID = str(Uuid(0, 0))
+"""What a broker says that gives topics no ids (KIP-516)."""
 REFUSED = frozenset(
     {
         KafkaError.TOPIC_EXCEPTION,
@@ -26,6 +28,10 @@ REFUSED = frozenset(
     }
 )
 """What the brokers have against a topic that is to be made: they say it best."""
+
+
+Right = Literal["Read", "Write"]
+RIGHTS: Mapping[Right, AclOperation] = {"Read": AclOperation.READ, "Write": AclOperation.WRITE}
 
 
 class View(NamedTuple):
@@ -40,22 +46,28 @@ class TopicView:
 
     def __init__(self, kafka: Mapping[str, str], topic: str) -> None:
         self.topic = topic
-        self._admin = clients.admin({"client.id": "orders", "reconnect.backoff.max.ms": 1000, **kafka})
+        self._met = Met()
+        self._admin = clients.admin(
+            {"client.id": "orders", "reconnect.backoff.max.ms": 1000, **kafka, "error_cb": self._met}
+        )
 
-    def look(self, *, reading: bool = False) -> View:
+    def look(self, *needed: Right) -> View:
         """Identity and ends. Raises `Away` or `SetupWrong`, within about two requests' time.
 
-        With `reading` the right to read is asked for too: the client tells a consumer of its lack only once.
+        The rights that are needed are asked for too: the client tells a consumer of its lack only once, and a
+        producer when it is too late.
         """
         try:
             topic_id, partitions, rights = self._describe()
-            if reading and rights and AclOperation.READ not in rights:
-                raise SetupWrong(no_right(self.topic))
-            return View(topic_id, self._ends(partitions))
-        except KafkaException as error:
-            raise verdict(error.args[0], self.topic) from None
-        except TimeoutError:
-            raise Away("Kafka does not answer") from None
+            for right in needed:
+                if rights and RIGHTS[right] not in rights:
+                    raise no_right(right, "topic", self.topic)
+            view = View(topic_id, self._ends(partitions))
+        except (KafkaException, TimeoutError) as error:
+            self._admin.poll(0)
+            raise self._met.trouble(error, self.topic) from None
+        self._met.forget()
+        return view
 
     def _describe(self) -> tuple[str, list[int], list[AclOperation]]:
         """Id, partitions, and what we may do; no rights where the broker does not tell."""
@@ -63,13 +75,27 @@ class TopicView:
             TopicCollection([self.topic]), request_timeout=REQUEST_SECONDS, include_authorized_operations=True
         )
         found = answers[self.topic].result(REQUEST_SECONDS + 1)
-        return str(found.topic_id), [each.id for each in found.partitions], found.authorized_operations or []
+        return (
+            identity(found.topic_id, self.topic),
+            [each.id for each in found.partitions],
+            found.authorized_operations or [],
+        )
 
     def _ends(self, partitions: Iterable[int]) -> dict[int, int]:
         end = OffsetSpec.latest()  # type: ignore[no-untyped-call] # the library leaves it untyped
         asked = {TopicPartition(self.topic, partition): end for partition in partitions}
         answers = self._admin.list_offsets(asked, request_timeout=REQUEST_SECONDS)
         return {place.partition: answer.result(REQUEST_SECONDS + 1).offset for place, answer in answers.items()}
+
+
+def identity(topic_id: Uuid, topic: str) -> str:
+    """The topic's id as text; raises `SetupWrong` where it has none."""
+    if str(topic_id) == NO_ID:
+        raise SetupWrong(
+            f"topic {topic!r} has no id, without which one that was made anew cannot be told from it: upgrade the "
+            "brokers to Kafka 2.8 or later, and their inter.broker.protocol.version if it is set"
+        )
+    return str(topic_id)
 
 
 def create_topic(
@@ -99,7 +125,7 @@ def create_topic(
 
 def _not_made(error: KafkaError, topic: str) -> Away | SetupWrong:
     if error.code() not in REFUSED:
-        return verdict(error, topic)
+        return verdict(error, topic, right="Create")
     why = error.str().rstrip(".")
     return SetupWrong(f"Kafka refuses to make topic {topic!r}: {why}; see `orders topics create --help`")
 

@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from orders.consumer import OrderConsumer, consumer_config
-from orders.embedded.kafka import KafkaService
+from orders.embedded.service import Service
 from orders.errors import Away, SetupWrong
 from orders.record import Record
 from orders.topic import TopicView
@@ -112,7 +112,6 @@ def records(consumer: OrderConsumer, count: int) -> list[Record]:
     return got
 
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_a_partition_without_a_position_is_read_from_its_start(bench: Bench, protocol: str) -> None:
     bench.produce(3)
     got = records(bench.consumer(protocol=protocol), 3)
@@ -203,9 +202,7 @@ def stopped(consumer: OrderConsumer) -> None:
     wait_for(is_stopped, "trouble", 20)
 
 
-def test_what_a_disk_damaged_stops_the_partition_and_is_never_taken_for_a_record(
-    bench: Bench, kafka: KafkaService
-) -> None:
+def test_what_a_disk_damaged_stops_the_partition_and_is_never_taken_for_a_record(bench: Bench, kafka: Service) -> None:
     for value in (b"first", b"second", b"third"):
         bench.produce(1, value=value)
     damage(kafka, bench.topic, b"second")
@@ -219,7 +216,7 @@ def test_what_a_disk_damaged_stops_the_partition_and_is_never_taken_for_a_record
     assert [r.value for r in records(consumer, 1)] == [b"third"]
 
 
-def damage(kafka: KafkaService, topic: str, value: bytes) -> None:
+def damage(kafka: Service, topic: str, value: bytes) -> None:
     (log,) = (kafka._directory / "data" / f"{topic}-0").glob("*.log")
     log.write_bytes(log.read_bytes().replace(value, value.swapcase()))
 

@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,9 +25,21 @@ def free_port() -> int:
 
 
 class Machine:
-    """One machine: keeper, `ingests` killable ingests, one HTTP worker; restarted by the test, not by themselves."""
+    """One machine: keeper, `ingests` killable ingests, one HTTP worker; restarted by the test, not by themselves.
 
-    def __init__(self, folder: Path, dsn: str, bootstrap: str, topic: str, ingests: int = 2) -> None:
+    `logins` are more variables for the processes of a kind.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        dsn: str,
+        bootstrap: str,
+        topic: str,
+        *,
+        ingests: int = 2,
+        logins: Mapping[str, dict[str, str]] | None = None,
+    ) -> None:
         self.folder = folder
         self.settings = Settings(
             data_dir=str(folder),
@@ -42,6 +54,7 @@ class Machine:
             log_level="error",
         )
         self._kinds = ["keep", "serve", *(f"ingest {n}" for n in range(ingests))]
+        self._logins = logins or {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -67,7 +80,9 @@ class Machine:
                 process.wait()
 
     def start(self, kind: str) -> None:
-        variables = inherited(os.environ) | environment(self.settings)
+        variables = (
+            inherited(os.environ) | environment(self.settings) | dict(self._logins.get(kind.split(maxsplit=1)[0], {}))
+        )
         self._running[kind] = subprocess.Popen(self._command(kind), env=variables, stdin=subprocess.DEVNULL)
 
     def _command(self, kind: str) -> Sequence[str]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ NO_FILE = {"ORDERS_SETTINGS_FILE": os.devnull}
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def orders(data: Path, *arguments: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Runs one command to its end."""
+def orders(
+    data: Path, *arguments: str, given: bytes | None = None, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs one command to its end; `variables` are more than those that all tests have."""
     return subprocess.run(
         [sys.executable, "-m", "orders", *arguments],
-        env=environment(data),
+        env={**environment(data), **(variables or {})},
         input=given,
         capture_output=True,
         check=False,
@@ -56,13 +58,13 @@ def mentions(process: psutil.Process, text: str) -> bool:
 class System:
     """A system that was started with `orders run`."""
 
-    def __init__(self, data: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(self, data: Path, arguments: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> None:
         self.data = data
         self.output = data.parent / f"{data.name}.out"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "orders", "run", *arguments],
-                env=environment(data),
+                env={**environment(data), **(variables or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -106,9 +108,9 @@ class System:
 
 
 @contextmanager
-def running(data: Path, arguments: Sequence[str] = ()) -> Iterator[System]:
+def running(data: Path, arguments: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> Iterator[System]:
     """A started system; whatever is left of it in the end is killed."""
-    system = System(data, arguments)
+    system = System(data, arguments, variables)
     try:
         system.wait_until_started()
         yield system

@@ -34,3 +34,19 @@ def test_the_examples_of_settings_are_accepted(pages: dict[str, str], tmp_path: 
     assert settings.postgres_dsn == settings.kafka_properties["sasl.password"] == "secret"
     assert settings.kafka_properties["ssl.ca.location"] == exported["ORDERS_KAFKA_SSL_CA_LOCATION"]
     assert settings.http_port == 9000
+
+
+def test_the_logins_of_security_are_accepted(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("sesame\n")
+    blocks = re.findall(r"```sh\n(export ORDERS_KAFKA.*?)```", (ROOT / "docs/security.md").read_text(), re.DOTALL)
+    given = [dict(re.findall(r"export (\w+)=(\S+)", block)) for block in blocks]
+    secrets = [{name: str(tmp_path / "secret") for name in each if name.endswith("_FILE")} for each in given]
+    by_password, by_certificate = (
+        load({**each, **files, "ORDERS_HOME": str(tmp_path)}).kafka_properties
+        for each, files in zip(given, secrets, strict=True)
+    )
+    assert (by_password["security.protocol"], by_password["sasl.password"]) == ("sasl_ssl", "sesame")
+    assert (by_certificate["security.protocol"], by_certificate["ssl.key.location"]) == (
+        "ssl",
+        "/run/secrets/orders.key",
+    )

@@ -9,7 +9,8 @@ from confluent_kafka import KafkaError, Producer
 
 from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
-from orders.producer import Delivered, OrderProducer, verdict
+from orders.producer import Delivered, OrderProducer
+from orders.troubles import verdict
 from support.waiting import wait_for
 
 

@@ -25,11 +25,11 @@ class Granted(TopicView):
 
 def test_without_the_right_to_read_the_sentence_has_the_command() -> None:
     view = Granted(AclOperation.DESCRIBE, AclOperation.WRITE)
-    with pytest.raises(SetupWrong, match=r"no right to topic 'orders'; kafka-acls\.sh"):
-        view.look(reading=True)
+    with pytest.raises(SetupWrong, match=r"no right to topic 'orders' \(Read\); kafka-acls\.sh .* Read --topic orders"):
+        view.look("Read")
     assert view.look().topic_id == "id"
 
 
 @pytest.mark.parametrize("rights", [[AclOperation.READ], []], ids=["granted", "the broker does not tell"])
 def test_with_the_right_or_a_broker_that_tells_none_the_topic_is_read(rights: list[AclOperation]) -> None:
-    assert Granted(*rights).look(reading=True).topic_id == "id"
+    assert Granted(*rights).look("Read").topic_id == "id"

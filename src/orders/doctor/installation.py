@@ -12,7 +12,7 @@ from pathlib import Path
 
 from orders.doctor.check import Case, Check, failed, ok, skipped, warning
 from orders.embedded import jars
-from orders.embedded.kafka import java_program
+from orders.embedded.java import program as java_program
 from orders.errors import StartError
 from orders.system.machine import free_bytes
 

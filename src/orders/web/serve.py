@@ -31,7 +31,7 @@ def parts(settings: Settings, memory: Memory, values: Values | None = None) -> P
     """What the application stands on, from settings; connections are opened by its lifespan."""
     kafka, topic, deadline = settings.kafka, settings.kafka_topic, settings.post_deadline
     values = values or private()
-    watch = TopicWatch(TopicView(kafka, topic).look, monotonic)
+    watch = TopicWatch(partial(TopicView(kafka, topic).look, "Write"), monotonic)
     reader = Reader(settings.postgres_dsn, topic, settings.postgres_connections, memory, monotonic)
     producer = OrderProducer(kafka, topic, deadline * DELIVERY_SHARE)
     outcomes = Outcomes(reader.outcomes, monotonic)

@@ -1,0 +1,30 @@
+"""The session's Kafka is here one of ZooKeeper's time; modules of this folder run tests of other folders on it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.services import open_folder
+from support.zookeeper import OldKafka
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[OldKafka]:
+    """A Kafka 3.9 with its ZooKeeper for the whole session."""
+    with open_folder() as folder:
+        service = OldKafka(folder)
+        service.start()
+        yield service
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(kafka: OldKafka) -> str:
+    """host:port of it; a fixture of the session's own, for pytest keeps those of a session whatever stands behind."""
+    return kafka.bootstrap
+
+
+@pytest.fixture
+def protocol() -> str:
+    """The group protocol that it speaks; KIP-848 is younger."""
+    return "classic"

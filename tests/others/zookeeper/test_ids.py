@@ -1,0 +1,29 @@
+"""A Kafka that gives topics no ids, as all did before 2.8: what it holds cannot be told from a topic made anew."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orders.brokers import Brokers
+from orders.errors import SetupWrong
+from orders.topic import TopicView, create_topic
+from support.zookeeper import OldKafka
+
+pytestmark = pytest.mark.others
+
+
+@pytest.fixture
+def kafka_without_ids(tmp_path: Path) -> Iterator[str]:
+    service = OldKafka(tmp_path, {"inter.broker.protocol.version": "2.7"})
+    service.start()
+    yield service.bootstrap
+    service.stop()
+
+
+def test_a_topic_without_an_id_is_refused_with_the_release_to_upgrade_to(kafka_without_ids: str) -> None:
+    kafka = {"bootstrap.servers": kafka_without_ids}
+    create_topic(kafka, "orders", 1)
+    for look in (TopicView(kafka, "orders").look, lambda: Brokers(kafka).topic("orders")):
+        with pytest.raises(SetupWrong, match=r"topic 'orders' has no id, .*: upgrade the brokers to Kafka 2\.8"):
+            look()
