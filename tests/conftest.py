@@ -7,6 +7,7 @@ import pytest
 
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
+from support import installed
 from support.services import FAST, MakeTopic, Topics, fresh_database, open_folder
 
 hypothesis.settings.register_profile(
@@ -16,6 +17,11 @@ hypothesis.settings.register_profile(
     database=None,  # nothing is left behind
 )
 hypothesis.settings.load_profile("tests")
+
+
+def pytest_report_header() -> str:
+    """What the tests of tests/others/postgres run on."""
+    return installed.told()
 
 
 @pytest.fixture(scope="session")

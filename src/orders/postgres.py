@@ -13,6 +13,8 @@ from psycopg.errors import Error
 
 from orders.errors import Away, Collided, OrdersError, Rejected, SetupWrong
 
+OLDEST = 15
+"""The oldest major version that the tests run on."""
 CONNECT_SECONDS = 5
 NETWORK_SECONDS = 10
 """How long sent bytes may stay unacknowledged, and a silent peer unnoticed."""
