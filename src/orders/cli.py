@@ -183,13 +183,10 @@ def migrate(*, as_json: bool, **given: Any) -> None:
     `orders run` does the same where its role may. Give this command the role that owns the database, and `orders run`
     one that may do less. All is applied, or nothing; several may run at once.
     """
-    from orders import migrations
-    from orders.system import client, state
+    from orders.system import client
 
-    settings = joined(os.environ, given)
-    state.require(settings, "postgres_dsn")
-    applied = migrations.migrate(settings.postgres_dsn)
-    click.echo(client.as_json({"applied": applied}) if as_json else migrations.told(applied))
+    migrated = client.migrate(joined(os.environ, given))
+    click.echo(client.as_json(migrated) if as_json else client.migrated_text(migrated))
 
 
 @cli.group("topics")

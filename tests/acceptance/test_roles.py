@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import LiteralString, NamedTuple, cast
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -152,6 +153,18 @@ def test_an_order_is_posted_read_replaced_and_deleted(running: Running) -> None:
     wait_for(lambda: running.system.request("GET", f"/orders/{uid}")[0] == 404, "the deletion", 20)
 
 
+def test_the_keeper_hears_what_another_machine_changed(running: Running) -> None:
+    uid, text = order(104)
+    running.send(uid.encode(), text)
+    wait_for(lambda: running.amount(uid), "the order", 20)
+    change = "update orders set payment_amount = 77, version = version + 100 where order_uid = %s returning version"
+    with running.orders.connect("ingest") as connection, connection.transaction():
+        ((version,),) = connection.execute(change, (uid,))
+        notice = json.dumps({"memory": "another", "changes": [[uid, version]]})
+        connection.execute("select pg_notify('orders_changed', %s)", (notice,))
+    wait_for(lambda: running.amount(uid) == 77, "the other machine's amount", 20)
+
+
 def test_a_dead_letter_is_kept_and_listed_by_who_ingests(running: Running) -> None:
     running.send(b"bad", b"no JSON")
 
@@ -182,8 +195,10 @@ def test_the_commands_and_pages_that_tell_how_it_is_find_nothing_wrong(running: 
     assert doctor.returncode == 0, doctor.stdout
     checks = {each["name"]: each["state"] for each in json.loads(doctor.stdout)["checks"]}
     assert {checks[name] for name in ("PostgreSQL", "PostgreSQL rights", "PostgreSQL serve", "schema")} == {"ok"}
-    scraped = running.orders.command("status", "--json")
-    assert json.loads(scraped.stdout)["ready"]
+    assert json.loads(running.orders.command("status", "--json").stdout)["ready"]
+    metrics = httpx.get(f"{running.system.url}/metrics", timeout=10)
+    assert 'orders_ready{part="postgres"} 1.0' in metrics.text
+    assert f"orders_lag_messages{{" in metrics.text, "positions are read"
 
 
 def test_no_password_is_shown_and_no_process_knows_anothers(running: Running) -> None:

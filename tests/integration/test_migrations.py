@@ -29,6 +29,15 @@ def test_a_schema_that_is_up_to_date_is_only_read(postgres_dsn: str) -> None:
     assert migrate(reading) == []
 
 
+def test_a_server_that_is_too_old_gets_no_schema(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # None so old is to be had: what counts as too old is moved instead.
+    monkeypatch.setattr("orders.postgres.OLDEST", 99)
+    with pytest.raises(SetupWrong, match=r"^PostgreSQL \d+.* is too old: orders needs 99 or later$"):
+        migrate(postgres_dsn)
+    with psycopg.connect(postgres_dsn) as connection:
+        assert connection.execute("select to_regclass('migrations')").fetchone() == (None,)
+
+
 def test_a_role_that_may_not_make_tables_is_told_who_has_to(postgres_dsn: str) -> None:
     with role(postgres_dsn) as (_, theirs), pytest.raises(SetupWrong) as caught:
         migrate(theirs)

@@ -25,6 +25,10 @@ SERVER = 'connection failed: connection to server at "127.0.0.1", port 5432 fail
             'no pg_hba.conf entry for host "10.0.0.1", user "u", database "d", no encryption',
             "the server wants TLS: add sslmode=verify-full and sslrootcert to the connection string",
         ),
+        (
+            "channel binding required, but SSL not in use",
+            "let the server ask for SCRAM over TLS, or correct channel_binding in the connection string",
+        ),
         ('permission denied for database "orders"', "grant the role the right to connect, and to log in"),
     ],
 )
