@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import LiteralString, NamedTuple, cast
 
@@ -198,7 +198,7 @@ def test_the_commands_and_pages_that_tell_how_it_is_find_nothing_wrong(running: 
     assert json.loads(running.orders.command("status", "--json").stdout)["ready"]
     metrics = httpx.get(f"{running.system.url}/metrics", timeout=10)
     assert 'orders_ready{part="postgres"} 1.0' in metrics.text
-    assert f"orders_lag_messages{{" in metrics.text, "positions are read"
+    assert "orders_lag_messages{" in metrics.text, "positions are read"
 
 
 def test_no_password_is_shown_and_no_process_knows_anothers(running: Running) -> None:
@@ -266,10 +266,15 @@ DENIED: dict[str, list[LiteralString]] = {
 }
 
 
-@pytest.mark.parametrize(("role", "statement"), [(role, each) for role in DENIED for each in DENIED[role]])
-def test_a_role_may_no_more_than_its_processes_need(orders: Orders, role: str, statement: LiteralString) -> None:
-    with orders.connect(role) as connection, pytest.raises(InsufficientPrivilege):
-        connection.execute(statement)
+@pytest.mark.parametrize("role", list(DENIED))
+def test_a_role_may_no_more_than_its_processes_need(orders: Orders, role: str) -> None:
+    done = []
+    with orders.connect(role) as connection:
+        for statement in DENIED[role]:
+            with suppress(InsufficientPrivilege):
+                connection.execute(statement)
+                done.append(statement)
+    assert done == []
 
 
 @pytest.mark.parametrize(("role", "needs"), [("ingest", access.WRITES), ("serve", access.SERVES)])
