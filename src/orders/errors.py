@@ -3,6 +3,7 @@
 OrdersError
 ├── Away            something is away (PostgreSQL, Kafka, memory): keep everything, try again later
 ├── SetupWrong      the set-up is wrong: stop consuming, say so, go on when mended
+│   └── Forbidden   PostgreSQL denies a right to the role that asks
 ├── Rejected        PostgreSQL would not take what a transaction holds; trial finds the record to blame
 │   └── Collided    another transaction was at the same order: the same again passes, no record is to blame
 ├── PositionsMoved  the stored positions are not where a batch begins: nothing is written, read again from them
@@ -24,6 +25,10 @@ class Away(OrdersError):
 
 class SetupWrong(OrdersError):
     """The set-up is wrong (right, schema, topic, login): consumption stops until it is mended."""
+
+
+class Forbidden(SetupWrong):
+    """The role may not do this in PostgreSQL; somebody grants it, or another role does it."""
 
 
 class Rejected(OrdersError):

@@ -4,11 +4,12 @@ A library was left out: Alembic wants SQLAlchemy, dbmate is a foreign binary, an
 """
 
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
-from orders.errors import SetupWrong
-from orders.postgres import Connection, connect, translated
+from orders.errors import Forbidden, SetupWrong
+from orders.postgres import Connection, connect, refuse_old, translated
 
 LOCK = 0x6F7264657273
 """Advisory lock that only one migration at a time holds: "orders" in ASCII."""
@@ -18,6 +19,9 @@ create table if not exists migrations (
     name text primary key, sha256 text not null, at timestamptz not null default now()
 )
 """
+
+
+MIGRATE = "run `orders migrate` with the connection string of the role that owns the database"
 
 
 class Migration(NamedTuple):
@@ -37,20 +41,37 @@ def shipped() -> list[Migration]:
 
 
 def migrate(dsn: str) -> list[str]:
-    """Applies what is missing and returns its names.
+    """Applies what is missing and returns its names; only reads where nothing is.
 
-    Raises `SetupWrong` when an applied file was edited, or the schema is newer than this release.
+    Raises `SetupWrong` when PostgreSQL is too old, an applied file was edited, the schema is newer than this release,
+    or the role may not apply what is missing.
     """
-    with connect(dsn, "migrate", statement_seconds=600) as connection, translated(), connection.transaction():
-        connection.execute("set local lock_timeout = '60s'")
-        connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
-        connection.execute(HISTORY)
-        return [apply(connection, migration) for migration in missing(connection)]
+    with connect(dsn, "migrate", statement_seconds=600) as connection, translated():
+        refuse_old(connection)
+        wanted = missing(connection)
+        return _apply(connection, wanted) if wanted else []
+
+
+def _apply(connection: Connection, wanted: list[Migration]) -> list[str]:
+    try:
+        with translated(), connection.transaction():
+            connection.execute("set local lock_timeout = '60s'")
+            connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+            connection.execute(HISTORY)
+            return [apply(connection, migration) for migration in missing(connection)]
+    except Forbidden as error:
+        names = ", ".join(migration.name for migration in wanted)
+        raise SetupWrong(f"the database lacks {names}, which this role may not apply: {MIGRATE}") from error
+
+
+def told(applied: Sequence[str]) -> str:
+    """What was applied, for a person."""
+    return f"schema: applied {', '.join(applied)}" if applied else "schema: up to date"
 
 
 def missing(connection: Connection) -> list[Migration]:
     """Migrations that the database lacks, after the check that it holds no others."""
-    applied: dict[str, str] = dict(connection.execute("select name, sha256 from migrations").fetchall())
+    applied = dict(history(connection))
     known = {m.name: m.sha256 for m in shipped()}
     for name, sha256 in sorted(applied.items()):
         if name not in known:
@@ -58,6 +79,13 @@ def missing(connection: Connection) -> list[Migration]:
         if known[name] != sha256:
             raise SetupWrong(f"migration {name} differs from the one that was applied: restore the file")
     return [m for m in shipped() if m.name not in applied]
+
+
+def history(connection: Connection) -> list[tuple[str, str]]:
+    """Names and SHA-256 of what was applied."""
+    if connection.execute("select to_regclass('migrations')").fetchone() == (None,):
+        return []
+    return connection.execute("select name, sha256 from migrations").fetchall()
 
 
 def apply(connection: Connection, migration: Migration) -> str:

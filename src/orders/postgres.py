@@ -11,8 +11,11 @@ from psycopg import IsolationLevel
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import Error
 
-from orders.errors import Away, Collided, OrdersError, Rejected, SetupWrong
+from orders.errors import Away, Collided, Forbidden, OrdersError, Rejected, SetupWrong
+from orders.refusals import refusal
 
+OLDEST = 15
+"""The oldest major version that the tests run on."""
 CONNECT_SECONDS = 5
 NETWORK_SECONDS = 10
 """How long sent bytes may stay unacknowledged, and a silent peer unnoticed."""
@@ -26,11 +29,8 @@ NOTICES = "async.c"
 """PostgreSQL's source file whose errors mean a full queue of notices: somebody listens and does not read."""
 UNIQUE_VIOLATION, ORDERS_KEY = "23505", "orders_pkey"
 """What a transaction meets that did not see an order which another one was just making."""
-SETUP_AT_CONNECT = re.compile(
-    r"authentication failed|does not exist|no pg_hba|permission denied|not permitted|"
-    r"no password supplied|does not support SSL"
-)
-"""libpq gives no SQLSTATE for a refused connection; a server that speaks another language counts as away."""
+FORBIDDEN = "42501"
+GRANTS = "docs/security.md#roles-and-grants has what each role needs"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -84,6 +84,15 @@ def connect(dsn: str, application: str, *, statement_seconds: float = 30) -> Con
         return connection
 
 
+def refuse_old(connection: Connection) -> None:
+    """Raises `SetupWrong` where the server is older than what the tests run on."""
+    ((number, version),) = connection.execute(
+        "select current_setting('server_version_num')::int, current_setting('server_version')"
+    )
+    if number // 10_000 < OLDEST:
+        raise SetupWrong(f"PostgreSQL {version} is too old: orders needs {OLDEST} or later")
+
+
 def verdict(error: Error) -> OrdersError:
     """Ours for psycopg's: `Away`, `SetupWrong`, or `Rejected` where what was sent may be the cause.
 
@@ -91,9 +100,8 @@ def verdict(error: Error) -> OrdersError:
     """
     if error.sqlstate is not None:
         return verdict_of_server(error, error.sqlstate)
-    text = str(error)
-    if SETUP_AT_CONNECT.search(text):
-        return SetupWrong(f"PostgreSQL refused the connection: {text.strip().splitlines()[-1]}")
+    if said := refusal(str(error)):
+        return SetupWrong(f"no connection to PostgreSQL: {said}")
     if isinstance(error, psycopg.DataError | psycopg.ProgrammingError | psycopg.NotSupportedError):
         return Rejected(f"the PostgreSQL driver refused a value ({type(error).__name__})")
     return Away("PostgreSQL cannot be reached")
@@ -106,6 +114,8 @@ def verdict_of_server(error: Error, state: str) -> OrdersError:
         return Collided(f"another transaction made the same order ({what})")
     if state.startswith(AWAY) or error.diag.source_file == NOTICES:
         return Away(f"PostgreSQL is away or busy ({what})")
+    if state == FORBIDDEN:
+        return Forbidden(f"PostgreSQL denies a right ({what}): {error.diag.message_primary}; {GRANTS}")
     if state.startswith(SETUP):
         return SetupWrong(f"PostgreSQL's set-up does not fit ({what}): {error.diag.message_primary}")
     if state.startswith(DAMAGED):

@@ -23,6 +23,7 @@ def serve(settings: Settings, socket_fd: int | None, parent_fd: int | None) -> N
     """Answers HTTP on the socket that is handed over, or on one of its own. Raises `OrdersError`."""
     from orders.web.serve import serve as serve_http
 
+    settings = settings.serving
     begin("serve", settings, parent_fd, "postgres_dsn", "kafka_bootstrap", "memory_path")
     given = bind(settings.http_host, settings.http_port) if socket_fd is None else socket.socket(fileno=socket_fd)
     with given:

@@ -7,7 +7,8 @@ import pytest
 
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
-from support.services import Topics, fresh_database, open_folder
+from support.servers import Plain, Server
+from support.services import FAST, Topics, fresh_database, open_folder
 from support.system import System, running
 
 
@@ -27,6 +28,16 @@ def addresses(postgres: PostgresService, kafka: KafkaService) -> Iterator[list[s
     """Options for a system of the test's own."""
     with addresses_of(postgres, kafka) as options:
         yield options
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A PostgreSQL whose roles are the module's own."""
+    with open_folder() as folder:
+        service = PostgresService(folder / "postgres", FAST)
+        service.start()
+        yield Plain(service)
+        service.stop()
 
 
 @pytest.fixture(scope="module")

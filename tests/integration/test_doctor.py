@@ -2,10 +2,8 @@
 
 import secrets
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import LiteralString
 
 import psycopg
 import pytest
@@ -27,6 +25,7 @@ from orders.settings import Settings
 from orders.system.state import Process, State
 from orders.timing import monotonic
 from orders.topic import create_topic
+from support.roles import execute, role
 from support.services import MakeTopic
 from support.waiting import wait_for
 
@@ -53,25 +52,6 @@ def states(found: dict[str, Check]) -> dict[str, str]:
 
 def ask(dsn: str) -> dict[str, Check]:
     return named(Postgres(case(postgres_dsn=dsn)).look())
-
-
-def execute(dsn: str, statement: LiteralString, *names: sql.Identifier) -> None:
-    """A statement in which `{}` stands for names."""
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(sql.SQL(statement).format(*names))
-
-
-@contextmanager
-def role(dsn: str) -> Iterator[tuple[sql.Identifier, str]]:
-    """A login that owns nothing, and how it connects."""
-    name = f"role_{secrets.token_hex(4)}"
-    identifier = sql.Identifier(name)
-    execute(dsn, "create role {} login password 'sesame'", identifier)
-    try:
-        yield identifier, make_conninfo(dsn, user=name, password="sesame")
-    finally:
-        execute(dsn, "drop owned by {}", identifier)
-        execute(dsn, "drop role {}", identifier)
 
 
 def test_an_empty_database_is_fit_but_for_what_the_tests_server_does_without(postgres_dsn: str) -> None:
@@ -101,19 +81,35 @@ def test_a_schema_of_a_later_release_fails(postgres_dsn: str) -> None:
     assert ask(postgres_dsn)["schema"].state == "failed"
 
 
-def test_a_role_that_may_not_make_tables_fails_as_its_start_would(postgres_dsn: str) -> None:
-    migrate(postgres_dsn)
+def test_a_role_that_may_not_make_the_tables_fails_as_its_start_would(postgres_dsn: str) -> None:
     with role(postgres_dsn) as (_, theirs):
-        found = ask(theirs)["PostgreSQL rights"]
-        assert (found.state, found.found) == ("failed", "the role may not create tables in its schema")
+        found = ask(theirs)["schema"]
+        assert found.state == "failed"
+        assert found.found.startswith("it lacks 0001_orders.sql, ")
+        assert "`orders migrate`" in found.advice
         with pytest.raises(SetupWrong):
             migrate(theirs)
+
+
+def test_a_role_of_serve_is_looked_at_too(postgres: PostgresService, postgres_dsn: str) -> None:
+    migrate(postgres_dsn)
+    with role(postgres_dsn) as (name, theirs):
+        looked_at = case(postgres_dsn=postgres_dsn, postgres_dsn_serve=theirs)
+        lacking = named(Postgres(looked_at).look())["PostgreSQL serve"]
+        for each in ("documents", "outcomes", "positions", "migrations"):
+            execute(postgres_dsn, "grant select on {} to {}", sql.Identifier(each), name)
+        found = named(Postgres(looked_at).look())["PostgreSQL serve"]
+    assert lacking.state == "failed"
+    assert "lacks rights on documents: select; outcomes: select; " in lacking.found
+    assert found.state == "ok"
+    assert "sesame" not in found.found
+    elsewhere = case(postgres_dsn=postgres_dsn, postgres_dsn_serve=make_conninfo(postgres.dsn, password="sesame"))
+    assert "password authentication failed" in named(Postgres(elsewhere).look())["PostgreSQL serve"].found
 
 
 def test_rights_that_a_role_lacks_on_our_tables_are_named(postgres_dsn: str) -> None:
     migrate(postgres_dsn)
     with role(postgres_dsn) as (name, theirs):
-        execute(postgres_dsn, "grant create on schema public to {}", name)
         execute(postgres_dsn, "grant all on all tables in schema public to {}", name)
         execute(postgres_dsn, "revoke insert on orders from {}", name)
         execute(postgres_dsn, "revoke select on documents from {}", name)

@@ -133,6 +133,17 @@ def test_postgresql_away_from_the_start(memory: Memory) -> None:
     assert asyncio.run(scenario()) < 2.5
 
 
+def test_a_login_that_is_refused_is_the_set_ups_fault_and_says_so(dsn: str, memory: Memory) -> None:
+    # The pool itself only says that it has no connection.
+    async def scenario() -> None:
+        async with reading(make_conninfo(dsn, password="sesame"), memory) as reader:
+            with pytest.raises(SetupWrong, match=r"password authentication failed .*: correct the user") as caught:
+                await reader.order("a")
+            assert "sesame" not in str(caught.value)
+
+    asyncio.run(scenario())
+
+
 def test_connections_that_were_cut_are_replaced(dsn: str, memory: Memory) -> None:
     """After PostgreSQL dropped every connection the next reads succeed."""
     write(dsn, memory, upsert("a"))

@@ -26,10 +26,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def orders(
     data: Path, *arguments: str, given: bytes | None = None, variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Runs one command to its end; `variables` are more than those that all tests have."""
+    """Runs one command to its end; `variables` are further ones of its environment."""
     return subprocess.run(
         [sys.executable, "-m", "orders", *arguments],
-        env={**environment(data), **(variables or {})},
+        env=environment(data) | dict(variables or {}),
         input=given,
         capture_output=True,
         check=False,

@@ -1,10 +1,13 @@
 """Whose fault an error of PostgreSQL is, and that its text quotes nothing."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 from psycopg import Error, errors
 
-from orders.errors import Away, OrdersError, Rejected, SetupWrong
-from orders.postgres import conninfo, verdict
+from orders.errors import Away, Forbidden, OrdersError, Rejected, SetupWrong
+from orders.postgres import OLDEST, Connection, conninfo, refuse_old, verdict
 
 
 @pytest.mark.parametrize(
@@ -17,7 +20,7 @@ from orders.postgres import conninfo, verdict
         (errors.LockNotAvailable, Away),
         (errors.ReadOnlySqlTransaction, Away),
         (errors.UndefinedTable, SetupWrong),
-        (errors.InsufficientPrivilege, SetupWrong),
+        (errors.InsufficientPrivilege, Forbidden),
         (errors.DataCorrupted, SetupWrong),
         (errors.InternalError_, SetupWrong),
         (errors.CheckViolation, Rejected),
@@ -44,6 +47,18 @@ def test_a_string_that_cannot_be_read_is_not_quoted() -> None:
     with pytest.raises(SetupWrong) as caught:
         conninfo("postgresql://u:se%cret@h/x", "test")
     assert "cret" not in str(caught.value)
+
+
+def server(number: int, version: str) -> Connection:
+    """What a server of another release answers."""
+    return cast("Connection", SimpleNamespace(execute=lambda _: [(number, version)]))
+
+
+def test_a_server_that_is_too_old_is_one_sentence_and_the_oldest_is_taken() -> None:
+    refuse_old(server(OLDEST * 10_000, "15.0"))
+    with pytest.raises(SetupWrong) as caught:
+        refuse_old(server(OLDEST * 10_000 - 1, "14.22 (Debian)"))
+    assert str(caught.value) == "PostgreSQL 14.22 (Debian) is too old: orders needs 15 or later"
 
 
 @pytest.mark.parametrize(

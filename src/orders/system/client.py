@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 from msgspec import Struct
 
-from orders.errors import StartError
+from orders.errors import Away, StartError
 from orders.settings import Settings
 from orders.system import state
 
@@ -276,6 +276,33 @@ def dead_letter_text(letter: DeadLetter) -> str:
         f"{letter.at:%Y-%m-%d %H:%M:%S}  {letter.topic}[{letter.partition}]@{letter.offset}  "
         f"key {letter.key or '-'}  {letter.path or '-'}: {letter.reason}"
     )
+
+
+# ---- migrate ----
+
+
+class Migrated(Struct, frozen=True):
+    """What `orders migrate --json` writes: the migrations that were applied, in their order."""
+
+    applied: list[str]
+
+
+def migrate(settings: Settings) -> Migrated:
+    """Brings the schema up to date. Raises `StartError` or `SetupWrong`."""
+    from orders import migrations  # noqa: PLC0415 - PostgreSQL, for this command alone
+
+    state.require(settings, "postgres_dsn")
+    try:
+        return Migrated(migrations.migrate(settings.postgres_dsn))
+    except Away as error:
+        raise StartError(f"{error}; is its address right?") from None
+
+
+def migrated_text(migrated: Migrated) -> str:
+    """What was applied, for a person."""
+    from orders import migrations  # noqa: PLC0415 - as above
+
+    return migrations.told(migrated.applied)
 
 
 def as_json(value: object) -> str:

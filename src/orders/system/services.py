@@ -13,6 +13,7 @@ from orders.errors import UsageError
 from orders.metrics import ProcessKind
 from orders.settings import Settings
 from orders.settings import property_variable as variable
+from orders.settings import variable as setting
 from orders.system.children import Embedded, wait_until_up
 from orders.system.steps import Steps
 from orders.system.stopping import Stop
@@ -27,7 +28,7 @@ SECURE = ("security.", "sasl.", "ssl.")
 class Services:
     """PostgreSQL and Kafka, those of them whose address is not given.
 
-    Raises `UsageError` when what is given leads to brokers of the user's own.
+    Raises `UsageError` when what is given leads to services of the user's own.
     """
 
     def __init__(self, settings: Settings, steps: Steps, stop: Stop, restarted: Callable[[ProcessKind], None]) -> None:
@@ -38,6 +39,7 @@ class Services:
         self._addresses: dict[str, Callable[[], str]] = {}
         self.kept: list[Embedded] = []
         if not settings.postgres_dsn:
+            refuse_role(settings)
             postgres = PostgresService(data / "postgres")
             self.kept.append(Embedded("postgres", "PostgreSQL", postgres, steps, stop, restarted=restarted))
             self._addresses["postgres_dsn"] = lambda: postgres.dsn
@@ -69,6 +71,13 @@ class Services:
         """Kafka, then PostgreSQL; each has its part of the time."""
         for service in sorted(self.kept, key=lambda each: each.kind):
             service.stop(self._stop.left(shares[service.kind]))
+
+
+def refuse_role(settings: Settings) -> None:
+    """The embedded PostgreSQL has one role: whoever names another forgot to say where."""
+    if settings.postgres_dsn_serve:
+        dsn, serve = setting("postgres_dsn"), setting("postgres_dsn_serve")
+        raise UsageError(f"{serve} is for a PostgreSQL of your own: name it in {dsn} too, or leave it out")
 
 
 def refuse_security(properties: Mapping[str, str]) -> None:

@@ -11,12 +11,12 @@ import msgspec
 import psutil
 from msgspec.structs import replace
 
-from orders import clients, logs
+from orders import access, clients, logs
 from orders.brokers import require_group
 from orders.errors import Away, StartError
 from orders.memory import Memory
 from orders.metrics import LAYOUT, RESTARTS, ProcessKind, private
-from orders.migrations import migrate
+from orders.migrations import migrate, told
 from orders.settings import Settings, environment, inherited, public, without_password
 from orders.slots import claim
 from orders.system import state
@@ -125,7 +125,8 @@ class System:
 
     def _prepare_postgres(self) -> None:
         applied = self._retried(lambda: migrate(self._settings.postgres_dsn))
-        self._steps.step(f"schema: applied {', '.join(applied)}" if applied else "schema: up to date")
+        self._steps.step(told(applied))
+        self._retried(lambda: access.require(self._settings))
 
     def _prepare_topic(self) -> None:
         """Makes the topic in the embedded Kafka; elsewhere it must be there, and open to us."""
@@ -154,10 +155,11 @@ class System:
 
     def _start_children(self, http: int) -> None:
         alive, self._life = os.pipe()  # our end is never closed: it ends with us, however we go, and they with it
-        variables = inherited(os.environ) | environment(self._settings)
 
         def made(kind: ProcessKind, *arguments: str, handles: Sequence[int] = ()) -> Child:
             command = ("--parent-fd", str(alive), *arguments)
+            theirs = self._settings.serving if kind == "serve" else self._settings.writing
+            variables = inherited(os.environ) | environment(theirs)
             return Child(kind, command, variables, [alive, *handles], restarted=self._restarted)
 
         ingests, serves = range(self._settings.ingest_processes), range(self._settings.http_workers)

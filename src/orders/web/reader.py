@@ -2,16 +2,16 @@
 
 import queue
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, Self
 
 import psycopg
 import structlog
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from orders.errors import Away, OrdersError
 from orders.memory import Put
-from orders.postgres import conninfo, queries, translated
+from orders.postgres import conninfo, queries, translated, verdict
 from orders.timing import Clock
 from orders.web.waiting import Joiner, Place, Told, in_time
 
@@ -79,8 +79,10 @@ class Reader:
         self._clock = clock
         self._memory = memory
         self._putter: Putter | None = None
+        self._refused: psycopg.Error | None = None
         self._pool = AsyncConnectionPool(
             conninfo(dsn, "serve"),
+            connection_class=noting(self._note),
             min_size=1,
             max_size=connections,
             open=False,
@@ -132,18 +134,45 @@ class Reader:
     async def _rows(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         return await in_time(self._ask(query, values), ANSWER_SECONDS)
 
+    def _note(self, refused: psycopg.Error | None) -> None:
+        self._refused = refused
+
     async def _ask(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        """Asks again at once while all that is wrong is that the pool's connections have died unnoticed."""
+        """The pool only says that it has no connection; why, its last try to make one knows."""
         with translated():
-            for _ in range(self._pool.max_size + 1):
-                async with self._pool.connection(CONNECT_SECONDS) as connection:
-                    try:
-                        cursor = await connection.execute(queries[query], values, binary=True)
-                        return await cursor.fetchall()
-                    except psycopg.OperationalError:
-                        if not connection.closed:
-                            raise
+            try:
+                return await self._ask_pool(query, values)
+            except PoolTimeout as error:
+                raise verdict(self._refused or error) from error
+
+    async def _ask_pool(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Asks again at once while all that is wrong is that the pool's connections have died unnoticed."""
+        for _ in range(self._pool.max_size + 1):
+            async with self._pool.connection(CONNECT_SECONDS) as connection:
+                try:
+                    cursor = await connection.execute(queries[query], values, binary=True)
+                    return await cursor.fetchall()
+                except psycopg.OperationalError:
+                    if not connection.closed:
+                        raise
         raise Away("PostgreSQL cannot be reached")
+
+
+def noting(note: Callable[[psycopg.Error | None], None]) -> type[Connection]:
+    """Connections that tell of each try to make one what it failed with, or None."""
+
+    class Noting(psycopg.AsyncConnection[tuple[Any, ...]]):
+        @classmethod
+        async def connect(cls, conninfo: str = "", **given: Any) -> Self:
+            try:
+                made = await super().connect(conninfo, **given)
+            except psycopg.Error as error:
+                note(error)
+                raise
+            note(None)
+            return made
+
+    return Noting
 
 
 async def _configure(connection: Connection) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
+from msgspec.structs import asdict
 
 from orders.errors import UsageError
 from orders.settings import (
@@ -26,7 +27,7 @@ from orders.settings import (
     variable,
 )
 from orders.settings.properties import givable, is_path, is_secret, known
-from orders.settings.table import NAMES, SIMPLE, allowed, kinds
+from orders.settings.table import NAMES, SECRETS, SIMPLE, allowed, kinds
 
 SECRET = "hunter2"
 DSN = f"host=db password={SECRET} user=us"
@@ -62,7 +63,7 @@ def test_names_of_options_and_variables_are_those_of_the_settings(name: str) -> 
 
 def test_no_variable_means_two_things() -> None:
     # A new setting `kafka_…` must not hide a property of that name, nor the file of a secret.
-    ours = [variable(name) for name in SIMPLE] + [f"{variable('postgres_dsn')}_FILE", *SPECIAL]
+    ours = [variable(name) for name in SIMPLE] + [f"{variable(name)}_FILE" for name in SECRETS] + [*SPECIAL]
     theirs = [property_variable(name) for name in known()]
     files = [f"{property_variable(name)}_FILE" for name in known() if is_secret(name)]
     assert len({*ours, *theirs, *files}) == len(ours) + len(theirs) + len(files)
@@ -198,13 +199,20 @@ def test_variables_that_are_not_ours_are_none_of_our_business() -> None:
 
 
 @pytest.mark.parametrize("content", [SECRET, f"{SECRET}\n", f"{SECRET}\r\n"])
-@pytest.mark.parametrize(("name", "read"), [("POSTGRES_DSN", "postgres_dsn"), ("KAFKA_SASL_PASSWORD", "sasl.password")])
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("POSTGRES_DSN", "postgres_dsn"),
+        ("POSTGRES_DSN_SERVE", "postgres_dsn_serve"),
+        ("KAFKA_SASL_PASSWORD", "sasl.password"),
+    ],
+)
 def test_a_secret_is_read_from_a_file_without_its_last_line_break(
     tmp_path: Path, name: str, read: str, content: str
 ) -> None:
     (tmp_path / "secret").write_bytes(content.encode())
     settings = load({f"ORDERS_{name}_FILE": str(tmp_path / "secret")})
-    assert {"postgres_dsn": settings.postgres_dsn, **settings.kafka_properties}[read] == SECRET
+    assert (asdict(settings) | settings.kafka_properties)[read] == SECRET
 
 
 def test_a_secret_of_many_lines_keeps_all_but_the_last_line_break(tmp_path: Path) -> None:
@@ -255,7 +263,8 @@ def test_a_secret_given_twice_in_one_place_is_refused_and_in_two_places_follows_
 
 def test_secrets_are_in_no_text_of_the_settings() -> None:
     secrets = {property_variable(name): SECRET for name in givable() if is_secret(name) and not known()[name].alias_of}
-    settings = load({"ORDERS_POSTGRES_DSN": DSN, "ORDERS_KAFKA_SASL_USERNAME": "us"} | secrets)
+    simple = {variable(name): DSN for name in SECRETS}
+    settings = load({**simple, "ORDERS_KAFKA_SASL_USERNAME": "us"} | secrets)
     for text in (repr(settings), str(settings), f"{[settings]}", repr(public(settings)), repr(explain(secrets))):
         assert SECRET not in text
     assert "host=db user=us" in repr(settings)
@@ -273,6 +282,21 @@ def test_what_may_be_written_down_has_no_secret_but_tells_that_there_is_one() ->
     again = load({}, {}, written)
     assert again.kafka_properties == {"client.rack": "a"}
     assert again.http_port == settings.http_port
+
+
+def test_each_kind_of_process_knows_its_own_connection_string_alone() -> None:
+    both = Settings(postgres_dsn="user=writes", postgres_dsn_serve="user=serves")
+    assert (both.serving.postgres_dsn, both.writing.postgres_dsn) == ("user=serves", "user=writes")
+    assert Settings(postgres_dsn="user=both").serving.postgres_dsn == "user=both"
+    assert "writes" not in str(environment(both.serving))
+    assert "serves" not in str(environment(both.writing))
+
+
+def test_the_running_systems_role_of_serve_goes_with_its_own_database() -> None:
+    running = {"postgres_dsn": "host=theirs", "postgres_dsn_serve": "host=theirs user=serves"}
+    assert load({}, {}, running).postgres_dsn_serve == "host=theirs user=serves"
+    assert load({"ORDERS_POSTGRES_DSN": "host=ours"}, {}, running).postgres_dsn_serve == ""
+    assert load({"ORDERS_POSTGRES_DSN_SERVE": "user=ours"}, {}, running).serving.postgres_dsn == "user=ours"
 
 
 SETTINGS = st.builds(

@@ -35,6 +35,12 @@ def test_a_service_whose_address_is_given_is_not_started(settings: Settings, kin
     assert [each.kind for each in services(settings).kept] == kinds
 
 
+def test_a_role_of_serve_without_a_server_of_ones_own_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^ORDERS_POSTGRES_DSN_SERVE is for a PostgreSQL of your own: name it in "):
+        services(Settings(postgres_dsn_serve="user=serves"))
+    services(Settings(postgres_dsn_serve="user=serves", postgres_dsn="host=db"))
+
+
 @pytest.mark.parametrize("name", ["security.protocol", "sasl.username", "ssl.ca.location"])
 def test_security_without_brokers_of_ones_own_is_refused(name: str) -> None:
     # The embedded Kafka would never answer a client that speaks TLS.
