@@ -113,12 +113,3 @@ def test_a_stream_that_is_gone_does_no_harm() -> None:
     stream = written("json")
     stream.close()
     structlog.get_logger().info("nobody_reads_this")
-
-
-def test_kafkas_client_says_one_thing_in_a_while() -> None:
-    now = 0.0
-    sparse = logs.Sparse(30, lambda: now)
-    record = logging.makeLogRecord({})
-    passed = [sparse.filter(record), sparse.filter(record)]
-    now = 30.0
-    assert [*passed, sparse.filter(record)] == [True, False, True]

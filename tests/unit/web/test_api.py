@@ -14,7 +14,6 @@ from orders.errors import Away, OrdersError, SetupWrong
 from orders.metrics import POSTS, Route, private
 from orders.order import MAX_DOCUMENT_BYTES, Content, document
 from orders.record import Outcome
-from orders.web.api import Complaints
 from orders.web.exposition import Page, page
 from orders.web.health import Lag, Part, Parts, Report, Restore
 from orders.web.page import PAGE
@@ -257,17 +256,6 @@ def test_a_mistake_of_ours() -> None:
     assert [(line["event"], line["kind"]) for line in logs] == [("internal_error", "ValueError")]
 
 
-def test_an_outage_does_not_fill_the_log() -> None:
-    """Each trouble is one line in ten seconds."""
-    times = iter([0.0, 0.0, 1.0, 1.0, 9.9, 9.9, 10.0, 10.0, 11.0, 11.0])
-    complaints = Complaints(lambda: next(times))
-    with capture_logs() as logs:
-        for _ in range(5):
-            complaints.hear(Away("PostgreSQL"))
-            complaints.hear(SetupWrong("topic"))
-    assert [line["reason"] for line in logs] == ["PostgreSQL", "topic"] * 2
-
-
 def test_health() -> None:
     """/livez answers always; /readyz 200 or 503 with every part."""
     fine, bad = Part(ok=True), Part(ok=False, reason="away")
@@ -289,6 +277,7 @@ def test_health() -> None:
             "assignment": {"ok": True, "reason": ""},
             "lag": {"ok": True, "reason": "", "messages": 3},
             "restore": {"ok": True, "reason": "", "done": 1, "total": 2},
+            "process": {"ok": True, "reason": ""},
         },
     }
 
