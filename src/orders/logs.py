@@ -140,7 +140,12 @@ def tell(over: Iterable[Held]) -> None:
     """One line for each window that held lines back."""
     for (action, reason), level, lines, seconds in over:
         structlog.get_logger().log(
-            LEVELS[level], SUPPRESSED, of=action, reason=reason, lines=lines, seconds=round(seconds, 1)
+            LEVELS.get(level, logging.ERROR),
+            SUPPRESSED,
+            of=action,
+            reason=reason,
+            lines=lines,
+            seconds=round(seconds, 1),
         )
 
 

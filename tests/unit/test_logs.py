@@ -220,7 +220,7 @@ def test_what_a_library_says_again_and_again_is_one_flood_whatever_it_fills_in()
     """Kafka's client says every second that the brokers are away, each time with other figures."""
     stream = written("json")
     for number in range(floods.FIRST + 3):
-        logging.getLogger("librdkafka").error("%s [%s] %s", "FAIL", "client", f"refused after {number} ms")
+        logging.getLogger("librdkafka").critical("%s [%s] %s", "FAIL", "client", f"refused after {number} ms")
     assert len(events(stream)) == floods.FIRST
     assert "template" not in stream.getvalue()
     logs.flush()

@@ -17,6 +17,7 @@ from orders.record import Outcome
 from orders.web.exposition import Page, page
 from orders.web.health import Lag, Part, Parts, Report, Restore
 from orders.web.page import PAGE
+from orders.web.startup import THROUGH, Start, StartParts
 from orders.web.views import original
 from orders.web.waiting import Told
 from support.metrics import READERS, counted, series_of
@@ -282,6 +283,23 @@ def test_health() -> None:
     }
 
 
+@pytest.mark.parametrize("started", [True, False])
+def test_start(started: bool) -> None:
+    """/startupz is 200 or 503 with the parts that the start waits for; HEAD too."""
+    start = THROUGH if started else Start(started, StartParts(Part(ok=True), Part(ok=False, reason="no keeper")))
+
+    async def startup() -> Start:
+        return start
+
+    with client(startup=startup) as http:
+        got, head = http.get("/startupz"), http.head("/startupz")
+    assert (got.status_code, head.status_code, head.content) == (200 if started else 503, got.status_code, b"")
+    reason = "" if started else "no keeper"
+    parts = {"postgres": {"ok": True, "reason": ""}, "restore": {"ok": started, "reason": reason}}
+    assert got.json() == {"started": started, "parts": parts}
+    assert got.headers.get("retry-after") == (None if started else "1")
+
+
 def test_page(plain: TestClient[Any]) -> None:
     """One file without anything from elsewhere, under a policy that allows its own style only."""
     got = plain.get("/", headers={"host": "127.0.0.1:8080"})
@@ -291,7 +309,7 @@ def test_page(plain: TestClient[Any]) -> None:
     assert not {b"<script", b"src=", b"@import", b"url("} & {
         word for word in (b"<script", b"src=", b"@import", b"url(") if word in PAGE
     }
-    for link in (b"/livez", b"/readyz", b"/orders/"):
+    for link in (b"/livez", b"/readyz", b"/startupz", b"/orders/"):
         assert link in PAGE
 
 

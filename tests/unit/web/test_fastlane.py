@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from litestar import Litestar
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from orders.errors import Away
 from orders.metrics import HTTP_SECONDS, private
 from orders.web import fastlane
 from orders.web.fastlane import ROW, fast_lane
@@ -77,6 +80,48 @@ def test_posts_and_failures_of_ours_are_told_a_request_id() -> None:
     """It is made for them where they bring none; what failed by the client's fault has none."""
     sent = post(b"{"), REQUESTS["HTTP/2.0"], get(b"/orders/nobody"), REQUESTS["garbage"]
     assert [talk(FAST, each)[0].count(b"\r\nx-request-id: made\r\n") for each in sent] == [1, 1, 0, 0]
+
+
+TRACED = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ([], {"request_id": "made"}),
+        ([b"X-Request-ID: a"], {"request_id": "a"}),
+        ([b"X-Request-ID: a@b"], {"request_id": "made"}),
+        ([b"X-Request-ID: a", TRACED], {"request_id": "a", "trace_id": TRACE}),
+        ([TRACED + b"-more"], {"request_id": "made", "trace_id": TRACE}),
+        ([TRACED, TRACED], {"request_id": "made"}),
+        ([b"traceparent: 00-" + b"0" * 32 + b"-b7ad6b7169203331-01"], {"request_id": "made"}),
+        ([b"traceparent: ff" + TRACED[15:]], {"request_id": "made"}),
+        ([b"traceparent: mail@example.com"], {"request_id": "made"}),
+    ],
+)
+def test_a_line_about_a_request_has_its_names(fields: Sequence[bytes], names: dict[str, str]) -> None:
+    """Its request id always, its trace id where it is well formed."""
+    assert lines(get(b"/orders/nobody", *fields)) == [names]
+
+
+def test_a_line_has_no_names_of_the_request_before() -> None:
+    """A pipelined request is begun where the one before it ends."""
+    sent = get(b"/orders/nobody", b"X-Request-ID: a", TRACED) + get(b"/orders/nobody")
+    assert lines(sent) == [{"request_id": "a", "trace_id": TRACE}, {"request_id": "made"}]
+
+
+def lines(*chunks: bytes) -> list[dict[str, str]]:
+    """The names in each line that is logged while PostgreSQL is away."""
+
+    async def away(_: str) -> None:
+        raise Away("PostgreSQL cannot be reached")
+
+    with capture_logs([merge_contextvars]) as logged:
+        written, _, _ = asyncio.run(converse(FAST, plain_app(order=away), chunks))
+    told = [line.get("request_id") for line in logged]
+    assert re.findall(rb"x-request-id: (.*)\r\n", written) == [str(each).encode() for each in told]
+    return [{name: line[name] for name in ("request_id", "trace_id") if name in line} for line in logged]
 
 
 def counts(lane: type[fastlane.FastLane], *chunks: bytes) -> tuple[bytes, dict[str, float]]:
