@@ -250,13 +250,13 @@ class System:
 
     def _drain(self, http: socket.socket) -> None:
         """All serve processes are unready at once and go on for a while; ingest too, for the POSTs that still come."""
+        http.close()  # the children's are open: who comes when they have ended is refused, and waits for nobody
         serves, seconds = [each for each in self._children if each.kind == "serve"], self._settings.drain_seconds
         if not seconds:
             return
         self._steps.step(f"draining: HTTP goes on for {seconds:g} s; a second signal ends that")
         for child in serves:
             child.ask_to_stop()
-        http.close()  # theirs are open: who comes when they have ended is refused, and does not wait for nobody
         self._stop.drain(seconds, lambda: not any(child.process for child in serves))
 
     def _stop_children(self) -> None:

@@ -143,7 +143,7 @@ class Health:
         (postgres, positions), (kafka, view) = await asyncio.gather(
             tried(self._positions()), tried(in_time(self._topic(KAFKA_SECONDS), KAFKA_ANSWER_SECONDS, "Kafka"))
         )
-        board, now = self._read_board(), self._clock()
+        board, now = read_board(self._board), self._clock()
         parts = Parts(
             postgres,
             kafka,
@@ -154,16 +154,18 @@ class Health:
         ready = all(getattr(parts, name).ok for name in parts.__struct_fields__)
         return Look(Report(ready, parts), positions, view)
 
-    def _read_board(self) -> Board:
-        try:
-            return self._board()
-        except OrdersError:
-            return {}
-
 
 def unready(report: Report) -> Report:
     """The report of a process that is to stop."""
     return Report(ready=False, parts=replace(report.parts, process=STOPPING))
+
+
+def read_board(board: Callable[[], Board]) -> Board:
+    """What the processes tell of themselves; nothing while memory cannot be read."""
+    try:
+        return board()
+    except OrdersError:
+        return {}
 
 
 async def tried(question: Awaitable[T]) -> tuple[Part, T | None]:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from orders.timing import Clock
-from orders.web.health import Board, Part, Positions, keeper_of, tried, waits
+from orders.web.health import Board, Part, Positions, keeper_of, read_board, tried, waits
 
 LOOK_SECONDS = 0.5
 
@@ -47,7 +47,7 @@ class Startup:
         if self._through:
             return THROUGH
         postgres, _ = await tried(self._positions())
-        parts = StartParts(postgres, begun(self._board(), self._clock()))
+        parts = StartParts(postgres, begun(read_board(self._board), self._clock()))
         self._through |= parts.postgres.ok and parts.restore.ok  # who asked at the same time may have seen more
         return THROUGH if self._through else Start(started=False, parts=parts)
 

@@ -29,6 +29,8 @@ class World:
         return {}
 
     def board(self) -> Mapping[str, bytes]:
+        if self.keeper == "away":
+            raise Away("memory cannot be read")
         entry = {"state": self.keeper, "restored": 0, "total": 9, "reason": "away", "at": self.at}
         return {"keeper": json.dumps(entry).encode()} if self.keeper else {}
 
@@ -51,6 +53,7 @@ def test_it_is_through_when_postgresql_answered_and_the_restore_has_begun(state:
         (World(trouble=Away("PostgreSQL cannot be reached")), "postgres", "PostgreSQL cannot be reached"),
         (World("waiting"), "restore", "the keeper waits: away"),
         (World(""), "restore", "no keeper is running"),
+        (World("away"), "restore", "no keeper is running"),
         (World(at=NOW - GONE_SECONDS - 1), "restore", "no keeper is running"),
     ],
 )
