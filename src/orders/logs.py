@@ -75,7 +75,7 @@ class Sampling:
     def __init__(self, floods: Floods, clock: Clock = monotonic) -> None:
         self._floods = floods
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what Python warns of meanwhile, in this thread, is a line too
         self._timer: threading.Timer | None = None
         self.counted: Callable[[str], None] = ignored
 
@@ -104,9 +104,11 @@ class Sampling:
     def _arm(self, now: float) -> None:
         """A window's end is told even if nothing is logged any more."""
         if self._timer is None and (end := self._floods.next_end) is not None:
-            self._timer = threading.Timer(max(end - now, 0.0), self._end)
-            self._timer.daemon = True
-            self._timer.start()
+            timer = threading.Timer(max(end - now, 0.0), self._end)
+            timer.daemon = True
+            with suppress(RuntimeError):  # no thread can be had: it is told with the next line, or at the end
+                timer.start()
+                self._timer = timer
 
     def _end(self) -> None:
         with self._lock:

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from orders.embedded.kafka import KafkaService
+from orders.embedded.postgres import PostgresService
 from orders.producer import Headers, OrderProducer
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.sample import samples
@@ -121,7 +123,7 @@ def produce(bootstrap: str, topic: str, bodies: list[bytes]) -> int:
     return len(sendable)
 
 
-def test_what_is_personal_is_never_said(addresses: list[str]) -> None:
+def test_what_is_personal_is_never_said(addresses: list[str], postgres: PostgresService, kafka: KafkaService) -> None:
     """Whatever comes, by POST, by Kafka and by the commands, at the level that says most."""
     given = dict(zip(addresses[::2], addresses[1::2], strict=True))
     dsn = given["--postgres-dsn"]
@@ -155,6 +157,9 @@ def test_what_is_personal_is_never_said(addresses: list[str]) -> None:
         for options in ([], ["--json"]):
             told.command("dead-letters", "list", "--limit", "10000", "--postgres-dsn", dsn, *options)
 
+        for service in (postgres, kafka):
+            told.by += [(path.name, path.read_bytes()) for path in service._directory.glob("*.log")]
+        assert {"output.log", "service.log"} <= {who for who, _ in told.by}, "embedded services log too"
         assert told.speakers() == []
         with psycopg.connect(dsn) as connection:
             faults = connection.execute("select count(distinct reason), count(*) from dead_letters").fetchone()

@@ -138,6 +138,7 @@ REQUESTS: dict[str, bytes] = {
     "other path": get(b"/elsewhere"),
     "page": get(b"/"),
     "ready": get(b"/readyz"),
+    "start, HEAD": get(b"/startupz", method=b"HEAD"),
     "post of no JSON": post(b"{"),
     "post in chunks": chunked(b'{"a":1}'),
     "post, expect": post(b"{", b"Expect: 100-continue"),

@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -207,6 +208,23 @@ def test_a_flood_that_stops_is_told_when_its_window_ends(monkeypatch: pytest.Mon
         structlog.get_logger().warning("unavailable")
     told = wait_for(lambda: [event for event in events(stream) if event["action"] == "lines_suppressed"])
     assert [event["lines"] for event in told] == [2]
+
+
+def test_a_flood_does_no_harm_where_no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it held back is told with a later line."""
+
+    def refuse_to_start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    now = 0.0
+    monkeypatch.setattr(logs, "SAMPLING", logs.Sampling(floods.Floods(first=1, seconds=30), lambda: now))
+    monkeypatch.setattr(threading.Timer, "start", refuse_to_start)
+    stream = written("json")
+    for _ in range(3):
+        structlog.get_logger().warning("unavailable")
+    now = 31.0
+    structlog.get_logger().info("started")
+    assert [event.get("lines") for event in events(stream)] == [None, 2, None]
 
 
 def test_debugging_holds_nothing_back() -> None:
