@@ -63,9 +63,10 @@ docker:
 	@docker info >/dev/null 2>&1 || { echo "the Docker engine does not answer: start it, or let your user use it" \
 		"(docker info says why)" >&2; exit 1; }
 
-docs: ## Write the pages that are made from the code: settings, commands, metrics
+docs: ## Write what is made from the code: the pages of settings, commands and metrics, the dashboard
 	@tools/environment run dev
 	$(PYTHON) tools/docs.py
+	$(PYTHON) -m tools.dashboard
 
 lock: ## Resolve the requirements anew (needs uv)
 	$(PROJECT) --output-file requirements/run.txt --extra embedded

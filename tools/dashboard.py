@@ -382,6 +382,13 @@ PROCESSES = Row(
             "table",
             width=12,
         ),
+        Panel(
+            "Log lines held back",
+            "Lines that were counted instead of written, because many of the same action and reason came at once.",
+            "ops",
+            rate("orders_log_lines_suppressed_total", "level"),
+            width=12,
+        ),
     ],
 )
 

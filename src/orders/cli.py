@@ -153,6 +153,27 @@ def status(*, as_json: bool, **given: Any) -> None:
         sys.exit(1)
 
 
+@command(cli, "health", "orders health --startup")
+@settings_of("health")
+@click.option("--live", "condition", flag_value="alive", help="whether HTTP answers, in place of readiness")
+@click.option(
+    "--startup", "condition", flag_value="started", help="whether the start is through, in place of readiness"
+)
+@for_programs("the body of the answer")
+def health(*, condition: str | None, as_json: bool, **given: Any) -> None:
+    """Ask whether the system is ready, alive or started.
+
+    For a container's health check: one sentence, and the exit status. The address is that of the system of the data
+    directory, else that of the settings; where HTTP listens on all addresses, loopback is asked.
+    """
+    from orders.system import asking
+
+    told = asking.ask(asking.url_for(load(os.environ, given)), condition or "ready")
+    click.echo(told.body if as_json else told.sentence)
+    if not told.met:
+        sys.exit(1)
+
+
 @cli.group("dead-letters")
 def dead_letters() -> None:
     """Messages that were refused, and why."""

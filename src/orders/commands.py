@@ -31,6 +31,7 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
     "sample": {"0": "written", "1": "the output takes no more"},
     "send": {"0": "every line is in Kafka", "1": "not all are, or that is not known"},
     "get": {"0": "shown", "1": "there is no such order, or nobody answers"},
+    "health": {"0": "it is", "1": "it is not, or nobody answers"},
     "status": {"0": "something runs", "1": "nothing runs"},
     "dead-letters list": {"0": "shown, if there are any", "1": "PostgreSQL cannot be asked"},
     "migrate": {"0": "the schema is that of this release", "1": "PostgreSQL is away or refuses; nothing was changed"},

@@ -19,11 +19,10 @@ from psycopg import IsolationLevel
 from orders.errors import OrdersError
 from orders.memory import Memory, Put
 from orders.meter import Values
-from orders.metrics import LAYOUT, NOTICES, RESTORED, RESTORES, Restored, private
+from orders.metrics import NOTICES, RESTORED, RESTORES, Restored, private, shared
 from orders.order import Uid
 from orders.postgres import Connection, connect, queries, translated
 from orders.settings import Settings
-from orders.slots import claim
 from orders.timing import Clock, backoff, monotonic
 
 log = structlog.get_logger()
@@ -226,7 +225,7 @@ def chunks(puts: Iterator[Put]) -> Iterator[list[Put]]:
 def keep(settings: Settings, stopping: Callable[[], bool]) -> None:
     """Runs the keeper of one memory until `stopping`."""
     memory = Memory.open(Path(settings.memory_path))
-    values = claim(Path(settings.memory_path), LAYOUT)
+    values = shared(Path(settings.memory_path))
     try:
         Keeper(lambda: connect(settings.postgres_dsn, "keep"), memory, stopping, values=values).run()
     finally:

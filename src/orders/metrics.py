@@ -4,14 +4,17 @@ A metric's type says which labels may be counted; `/metrics` and the docs page a
 those of OpenTelemetry in Prometheus' form where it has one, else they begin with `orders_`. Units are base units.
 """
 
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from orders.batcher import Cause
+from orders.logs import SAMPLING
 from orders.meter import Counter, Definition, Gauge, Histogram, Layout, Values
 from orders.record import Fault, Outcome
+from orders.slots import claim
 
 Method = Literal["GET", "HEAD", "POST", "_OTHER"]
-Route = Literal["/orders/{order_uid}", "/orders", "/livez", "/readyz", "/metrics", "/", "unmatched"]
+Route = Literal["/orders/{order_uid}", "/orders", "/livez", "/readyz", "/startupz", "/metrics", "/", "unmatched"]
 Success = Literal["200", "201", "202", "204"]
 Failure = Literal["400", "404", "405", "408", "409", "413", "422", "431", "500", "503", "505"]
 Status = Literal[Success, Failure, "_OTHER"]
@@ -22,7 +25,9 @@ Committed = Literal["committed", "rejected", "away", "setup_wrong", "moved"]
 Restored = Literal["start", "database", "emptied"]
 ProcessKind = Literal["serve", "ingest", "keep", "kafka", "postgres"]
 IngestState = Literal["running", "paused", "stopped"]
+Level = Literal["info", "warning", "error"]
 
+LEVELS: dict[str, Level] = {name: name for name in get_args(Level)}
 KAFKA = {"messaging_system": ("kafka",)}
 QUICK = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 COMMITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -118,6 +123,14 @@ RESTARTS = Counter[ProcessKind](
     labelled("kind", ProcessKind),
 )
 
+# ---- every process ----
+
+SUPPRESSED = Counter[Level](
+    "orders_log_lines_suppressed_total",
+    "Log lines that were held back and counted, because many of the same action and reason came at once",
+    labelled("level", Level),
+)
+
 # ---- asked for at a scrape ----
 
 POSITION = Gauge("orders_position", "Next offset to be committed to PostgreSQL", "partition")
@@ -151,3 +164,14 @@ LAYOUT = Layout(TABLE)
 def private() -> Values:
     """Values that nobody else reads."""
     return Values(LAYOUT)
+
+
+def shared(memory: Path) -> Values:
+    """Values of this process that all serve processes of the memory read; what its logs hold back is counted there."""
+    values = claim(memory, LAYOUT)
+
+    def count(level: str) -> None:
+        values.add(SUPPRESSED, LEVELS.get(level, "error"))
+
+    SAMPLING.counted = count
+    return values

@@ -18,12 +18,11 @@ from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected,
 from orders.fold import fold, uids_of
 from orders.memory import Change, Memory, Put
 from orders.meter import Values
-from orders.metrics import BATCH_RECORDS, BATCHES, CONSUMED, LAYOUT, private
+from orders.metrics import BATCH_RECORDS, BATCHES, CONSUMED, private, shared
 from orders.order import Content, document
 from orders.postgres import connect
 from orders.record import Batch, Entry, Invalid, Record
 from orders.settings import Settings
-from orders.slots import claim
 from orders.store import Plan, Store, undone
 from orders.timing import Clock, backoff, monotonic
 from orders.topic import TopicView
@@ -318,7 +317,7 @@ def ingest(
 ) -> None:
     """Runs ingest process `number` until `stopping`; the composition root of the write path."""
     memory = Memory.open(Path(settings.memory_path))
-    values = claim(Path(settings.memory_path), LAYOUT)
+    values = shared(Path(settings.memory_path))
     store = Store(
         lambda: connect(settings.postgres_dsn, "ingest", statement_seconds=STATEMENT_SECONDS), settings.kafka_topic
     )

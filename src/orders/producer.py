@@ -163,7 +163,7 @@ class OrderProducer:
     def _failed(self, error: KafkaError) -> OrdersError:
         if error.fatal():
             # An idempotent producer that lost its place in the log (it went back) never recovers; the next one does.
-            log.error("producer_fatal", error=error.name())
+            log.error("producer_fatal", reason=error.name())
             with self._lock:
                 self._producer = None
                 self._ended = verdict(error, self.topic, right="Write")

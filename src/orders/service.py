@@ -27,7 +27,7 @@ def serve(settings: Settings, socket_fd: int | None, parent_fd: int | None) -> N
     begin("serve", settings, parent_fd, "postgres_dsn", "kafka_bootstrap", "memory_path")
     given = bind(settings.http_host, settings.http_port) if socket_fd is None else socket.socket(fileno=socket_fd)
     with given:
-        serve_http(settings, [given])
+        until_stopped(lambda stop: serve_http(settings, [given], stop))
 
 
 def ingest(settings: Settings, number: int, parent_fd: int | None) -> None:
@@ -35,6 +35,7 @@ def ingest(settings: Settings, number: int, parent_fd: int | None) -> None:
     from orders.pipeline import ingest as take
 
     begin(f"ingest:{number}", settings, parent_fd, "postgres_dsn", "kafka_bootstrap", "memory_path")
+    collect_seldom()
     until_stopped(lambda stop: take(settings, number, stop))
 
 
@@ -45,6 +46,7 @@ def keep(settings: Settings, parent_fd: int | None) -> None:
     begin("keep", settings, parent_fd, "postgres_dsn", "memory_path")
     if not Path(settings.memory_path).exists():
         Memory.create(Path(settings.memory_path), settings.memory_bytes).close()
+    collect_seldom()
     until_stopped(lambda stop: keep_memory(settings, stop))
 
 
@@ -56,10 +58,15 @@ def begin(process: str, settings: Settings, parent_fd: int | None, *needed: str)
 
 
 def until_stopped(work: Callable[[Stop], None]) -> None:
+    """Works until a signal asks to stop, then ends by that signal."""
     stop = Stop()
     stop.listen()
-    # A batch makes thousands of objects without cycles, which end with it: to look through them cost a twentieth.
+    work(stop)
+    logs.flush()
+    stop.obey()
+
+
+def collect_seldom() -> None:
+    """A batch makes thousands of objects without cycles, which end with it: to look through them cost a twentieth."""
     gc.freeze()
     gc.set_threshold(*COLLECTIONS)
-    work(stop)
-    stop.obey()

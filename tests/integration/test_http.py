@@ -160,9 +160,15 @@ def test_ready_once_all_is_there(house: House) -> None:
         return [name for name, part in report["parts"].items() if not part["ok"]] == ["restore"]
 
     wait_for(well, "all parts but the restore well", 20)
+    begun = house.http.get("/startupz")
+    assert (begun.status_code, begun.json()["parts"]["restore"]["reason"]) == (503, "no keeper is running")
     house.memory.post("keeper", json.dumps({"state": "ready", "restored": 0, "total": 0, "at": 1e12}).encode())
     ready = house.http.get("/readyz")
     assert (ready.status_code, ready.json()["ready"]) == (200, True)
+    assert house.http.get("/startupz").status_code == 200
+    house.memory.post("keeper", b"gone")
+    house.sql("alter table positions rename to elsewhere")
+    assert (house.http.get("/readyz").status_code, house.http.get("/startupz").status_code) == (503, 200)
 
 
 def test_accepted_while_no_ingest_runs(settings: Settings, memory: Memory) -> None:
@@ -211,7 +217,7 @@ def test_everything_is_away(memory: Memory) -> None:
             assert (got.status_code, got.headers["retry-after"]) == (503, "1")
         report = http.get("/readyz")
         assert report.status_code == 503
-        assert not any(part["ok"] for part in report.json()["parts"].values())
+        assert [name for name, part in report.json()["parts"].items() if part["ok"]] == ["process"]
 
 
 def test_a_topic_that_is_not_there(kafka_bootstrap: str) -> None:

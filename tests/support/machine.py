@@ -97,7 +97,15 @@ class Machine:
 
     def kill(self, kind: str) -> None:
         """Ends a process with SIGKILL, now."""
-        self._running[kind].send_signal(signal.SIGKILL)
+        self.tell(kind, signal.SIGKILL)
+
+    def tell(self, kind: str, number: int) -> None:
+        """Sends a process a signal."""
+        self._running[kind].send_signal(number)
+
+    def status(self, kind: str) -> int | None:
+        """How a process ended; None while it runs."""
+        return self._running[kind].poll()
 
     def await_end(self, kind: str, seconds: float) -> bool:
         """Whether the process ended within `seconds`."""

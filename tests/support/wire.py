@@ -14,11 +14,12 @@ from uvicorn.server import ServerState
 
 from orders.order import Content
 from orders.record import Outcome
-from orders.web.api import Parts, create_app, server
-from orders.web.fastlane import FastLane, Lookup, fast_lane
+from orders.web.api import Parts, create_app
+from orders.web.fastlane import LEAVE, FastLane, Lookup, fast_lane
 from orders.web.health import Lag, Part, Report, Restore
 from orders.web.health import Parts as HealthParts
 from orders.web.reader import Found
+from orders.web.server import server
 from orders.web.waiting import Told
 from support.waiting import wait_for
 
@@ -89,6 +90,21 @@ CLOSE = get(b"/livez", b"Connection: close")
 REQUESTS: dict[str, bytes] = {
     "hit": HIT,
     "hit with fields": get(b"/orders/" + UID, b"User-Agent: t", b"Accept: */*", b"ACCEPT-ENCODING: gzip", b"X: "),
+    "hit, request id": get(b"/orders/" + UID, b"X-Request-ID: 0af7651916cd43dd-8448/eb211c80319c=="),
+    "hit, request id, close": get(b"/orders/" + UID, b"x-request-id: a", b"Connection: close"),
+    "hit, longest request id": get(b"/orders/" + UID, b"X-Request-ID: " + b"a" * 128),
+    "hit, request id too long": get(b"/orders/" + UID, b"X-Request-ID: " + b"a" * 129),
+    "hit, empty request id": get(b"/orders/" + UID, b"X-Request-ID: "),
+    "hit, request id of other characters": get(b"/orders/" + UID, b"X-Request-ID: test@example.com"),
+    "hit, two request ids": get(b"/orders/" + UID, b"X-Request-ID: a", b"X-Request-ID: b"),
+    "hit, request id, then hit without": get(b"/orders/" + UID, b"X-Request-ID: a") + HIT,
+    "hit, traceparent": get(b"/orders/" + UID, b"traceparent: 00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01"),
+    "miss, request id": get(b"/orders/nobody", b"X-Request-ID: a"),
+    "HEAD, request id": get(b"/orders/" + UID, b"X-Request-ID: a", method=b"HEAD"),
+    "post, request id": post(b"{", b"X-Request-ID: a"),
+    "request id, then no Host": get(b"/orders/" + UID, b"X-Request-ID: a")
+    + b"GET / HTTP/1.1\r\nX-Request-ID: b\r\n\r\n",
+    "request id, then garbage": get(b"/orders/" + UID, b"X-Request-ID: a") + b"nonsense\r\n\r\n",
     "hit, other uid": get(b"/orders/a~b._-"),
     "hit, close": get(b"/orders/" + UID, b"Connection: close"),
     "hit, Close in capitals": get(b"/orders/" + UID, b"CONNECTION: CLOSE"),
@@ -122,6 +138,7 @@ REQUESTS: dict[str, bytes] = {
     "other path": get(b"/elsewhere"),
     "page": get(b"/"),
     "ready": get(b"/readyz"),
+    "start, HEAD": get(b"/startupz", method=b"HEAD"),
     "post of no JSON": post(b"{"),
     "post in chunks": chunked(b'{"a":1}'),
     "post, expect": post(b"{", b"Expect: 100-continue"),
@@ -201,7 +218,7 @@ class Wire(asyncio.Transport):
 class Line:
     """One connection to an application, without a network."""
 
-    def __init__(self, lane: type[FastLane], app: Litestar) -> None:
+    def __init__(self, lane: type[FastLane], app: Litestar, *, leaving: bool = False) -> None:
         config = uvicorn.Config(
             cast("Any", app),
             ws="none",
@@ -213,6 +230,8 @@ class Line:
         config.load()
         self.state = ServerState()
         self.state.default_headers = [(b"date", b"Thu, 01 Jan 1970 00:00:00 GMT")]
+        if leaving:
+            self.state.default_headers.append(LEAVE)
         self.protocol = lane(config, self.state, {})
         self.wire = Wire(self.protocol)
         self.protocol.connection_made(self.wire)
@@ -231,9 +250,11 @@ class Line:
         return bytes(self.wire.written)
 
 
-async def converse(lane: type[FastLane], app: Litestar, chunks: Sequence[bytes]) -> tuple[bytes, bool, int]:
+async def converse(
+    lane: type[FastLane], app: Litestar, chunks: Sequence[bytes], *, leaving: bool = False
+) -> tuple[bytes, bool, int]:
     """Bytes answered, whether the connection was closed, and how many requests were counted."""
-    line = Line(lane, app)
+    line = Line(lane, app, leaving=leaving)
     for chunk in chunks:
         await line.feed(chunk)
     written = await line.settle()
@@ -250,14 +271,20 @@ SLOW = fast_lane(None)
 @contextmanager
 def serving(app: Litestar, lookup: Lookup | None) -> Iterator[Address]:
     """A server in a thread, on a free port of loopback."""
-    running = server(cast("Any", app), lookup)
+    with served(server(app, lookup)) as (address, _):
+        yield address
+
+
+@contextmanager
+def served(running: uvicorn.Server) -> Iterator[tuple[Address, threading.Thread]]:
+    """The same of a server that is made already, with the thread that it runs in."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=running.run, args=([listener],))
         thread.start()
         try:
             wait_for(lambda: running.started or not thread.is_alive())
-            yield listener.getsockname()
+            yield listener.getsockname(), thread
         finally:
             running.should_exit = True
             thread.join()

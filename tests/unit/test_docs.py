@@ -1,12 +1,16 @@
 """The pages that are made from the code are what the code says, and their examples work."""
 
+import ast
+import json
 import re
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import pytest
 
+from orders.logs import LEVELS, STABLE, SUPPRESSED
 from orders.settings import load
 
 ROOT = Path(__file__).parents[2]
@@ -50,3 +54,67 @@ def test_the_logins_of_security_are_accepted(tmp_path: Path) -> None:
         "ssl",
         "/run/secrets/orders.key",
     )
+
+
+METHODS = (*LEVELS, "exception", "critical", "warn", "fatal", "msg", "log", "bind")
+
+
+class Line(NamedTuple):
+    """A call that logs: its level, and the names of its fields."""
+
+    level: str
+    fields: frozenset[str]
+
+
+def calls() -> Iterator[tuple[str, ast.Call]]:
+    """Every call in the source of a method of `log`, with the method."""
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            called = node.func if isinstance(node, ast.Call) else None
+            if isinstance(called, ast.Attribute) and ast.unparse(called.value) == "log" and called.attr in METHODS:
+                yield called.attr, cast("ast.Call", node)
+
+
+def logged() -> dict[str, Line]:
+    """Every action in the source."""
+    found: dict[str, Line] = {}
+    for level, call in calls():
+        action = call.args[0]
+        assert isinstance(action, ast.Constant), f"an action is a word, not made up: {ast.unparse(call)}"
+        fields = frozenset("exception" if each.arg == "exc_info" else str(each.arg) for each in call.keywords)
+        line = Line(level, fields)
+        assert found.setdefault(str(action.value), line) == line, "one action has one level and the same fields"
+    return found
+
+
+def told_of_logs() -> dict[str, Line]:
+    """The actions on the page, by its tables."""
+    rows = re.findall(r"(?m)^\| `([a-z_]+)` \| ([a-z ]+) \|([^|]*)\| [^|]+ \|$", (ROOT / "docs/logs.md").read_text())
+    return {action: Line(level, frozenset(re.findall(r"`(\w+)`", fields))) for action, level, fields in rows}
+
+
+def test_the_page_of_logs_has_every_action_with_its_level_and_fields() -> None:
+    """And none that is not in the source. The line about floods is the one whose level is not its own."""
+    told = told_of_logs()
+    floods = told.pop(SUPPRESSED)
+    assert floods.fields == {"of", "reason", "lines", "seconds"}
+    assert told == logged()
+
+
+def test_a_logger_is_always_called_log() -> None:
+    """So that the page's test finds all of them; `logs` itself writes the lines of libraries and of floods."""
+    sources = {path: path.read_text() for path in (ROOT / "src").rglob("*.py") if path.name != "logs.py"}
+    made = [line for text in sources.values() for line in text.splitlines() if "get_logger" in line]
+    assert set(made) == {"log = structlog.get_logger()"}
+
+
+def test_the_keys_of_logs_are_told_in_their_order() -> None:
+    text = (ROOT / "docs/logs.md").read_text()
+    table = text.partition("| key | what | there |")[2].partition("\n\n")[0]
+    assert tuple(re.findall(r"(?m)^\| `(\w+)` \|", table)) == STABLE
+
+
+def test_the_example_of_a_log_line_is_one() -> None:
+    (example,) = re.findall(r"```json\n(.*)\n```", (ROOT / "docs/logs.md").read_text())
+    keys = [key for key in STABLE if key != "trace_id"]
+    assert list(json.loads(example)) == [*keys, "kind"]

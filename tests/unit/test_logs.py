@@ -3,14 +3,20 @@
 import io
 import json
 import logging
+import subprocess
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
-from orders import logs
+from orders import floods, logs
+from support.waiting import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +25,8 @@ def logging_as_it_was() -> Iterator[None]:
     root, kafka = logging.getLogger(), logging.getLogger("librdkafka")
     before = root.handlers[:], root.level, kafka.filters[:], kafka.level
     yield
+    logs.flush()
+    logs.SAMPLING.counted = logs.ignored
     root.handlers, root.level, kafka.filters, kafka.level = before
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
@@ -115,10 +123,142 @@ def test_a_stream_that_is_gone_does_no_harm() -> None:
     structlog.get_logger().info("nobody_reads_this")
 
 
-def test_kafkas_client_says_one_thing_in_a_while() -> None:
+def events(stream: io.StringIO) -> list[Any]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_the_stable_keys_stand_first() -> None:
+    stream = written("json")
+    with structlog.contextvars.bound_contextvars(request_id="r", trace_id="t"):
+        structlog.get_logger().warning("unavailable", kind="Away", reason="gone")
+    assert list(only_event(stream)) == [*logs.STABLE, "kind"]
+
+
+NASTY = st.one_of(
+    st.text(st.characters(), max_size=30),
+    st.sampled_from(["\n", '"', "\x00", "\x1b[2J", "\u2028", "\x85", "\ud800", "\r", "\\", "\U0001f600", "\x9b"]),
+    st.binary(max_size=20),
+    st.floats(),
+    st.integers(),
+    st.none(),
+    st.booleans(),
+    st.lists(st.one_of(st.floats(), st.text(max_size=5)), max_size=3),
+    st.builds(object),
+)
+
+
+def refuse(constant: str) -> None:
+    raise AssertionError(constant)
+
+
+@given(NASTY, NASTY)
+def test_whatever_an_event_holds_is_one_line_of_valid_json(reason: object, more: object) -> None:
+    """Also what is no text in any encoding, and numbers that JSON has no word for."""
+    stream = written("json")
+    structlog.get_logger().warning("failed", reason=reason, more=more)
+    logs.flush()
+    text = stream.getvalue()
+    assert text.count("\n") == len(text.splitlines()) == 1
+    event = json.loads(text, parse_constant=refuse)
+    text.encode("ascii")
+    json.dumps(event, ensure_ascii=False).encode("utf-8")
+    assert (event["action"], event["level"]) == ("failed", "warning")
+
+
+@given(NASTY)
+def test_whatever_an_event_holds_is_one_printable_line_for_a_person(reason: object) -> None:
+    """Nothing moves the cursor or begins another line."""
+    stream = written("console")
+    structlog.get_logger().warning("failed", reason=reason)
+    logs.flush()
+    (line,) = stream.getvalue().splitlines()
+    assert line.isprintable()
+
+
+def test_of_a_flood_the_first_lines_are_written_and_the_rest_is_told_at_the_end() -> None:
+    stream, counted = written("json"), list[str]()
+    logs.SAMPLING.counted = counted.append
+    for number in range(floods.FIRST + 7):
+        structlog.get_logger().warning("unavailable", reason="PostgreSQL is away", number=number)
+    structlog.get_logger().error("unavailable", reason="Kafka is away")
+    assert len(events(stream)) == floods.FIRST + 1
+    logs.flush()
+    *_, last = events(stream)
+    assert last.pop("time")
+    assert last.pop("seconds") >= 0
+    assert last == {
+        "level": "warning",
+        "process": "ingest:0",
+        "action": "lines_suppressed",
+        "reason": "PostgreSQL is away",
+        "of": "unavailable",
+        "lines": 7,
+    }
+    assert counted == ["warning"] * 7
+    logs.flush()
+    assert len(events(stream)) == floods.FIRST + 2
+
+
+def test_a_flood_that_stops_is_told_when_its_window_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nothing is logged any more."""
+    sampling = logs.Sampling(floods.Floods(first=1, seconds=0.05))
+    monkeypatch.setattr(logs, "SAMPLING", sampling)
+    stream = written("json")
+    for _ in range(3):
+        structlog.get_logger().warning("unavailable")
+    told = wait_for(lambda: [event for event in events(stream) if event["action"] == "lines_suppressed"])
+    assert [event["lines"] for event in told] == [2]
+
+
+def test_a_flood_does_no_harm_where_no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it held back is told with a later line."""
+
+    def refuse_to_start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
     now = 0.0
-    sparse = logs.Sparse(30, lambda: now)
-    record = logging.makeLogRecord({})
-    passed = [sparse.filter(record), sparse.filter(record)]
-    now = 30.0
-    assert [*passed, sparse.filter(record)] == [True, False, True]
+    monkeypatch.setattr(logs, "SAMPLING", logs.Sampling(floods.Floods(first=1, seconds=30), lambda: now))
+    monkeypatch.setattr(threading.Timer, "start", refuse_to_start)
+    stream = written("json")
+    for _ in range(3):
+        structlog.get_logger().warning("unavailable")
+    now = 31.0
+    structlog.get_logger().info("started")
+    assert [event.get("lines") for event in events(stream)] == [None, 2, None]
+
+
+def test_debugging_holds_nothing_back() -> None:
+    stream = written("json", level="debug")
+    for _ in range(2 * floods.FIRST):
+        structlog.get_logger().debug("record_sent")
+    assert len(events(stream)) == 2 * floods.FIRST
+
+
+def test_what_a_library_says_again_and_again_is_one_flood_whatever_it_fills_in() -> None:
+    """Kafka's client says every second that the brokers are away, each time with other figures."""
+    stream = written("json")
+    for number in range(floods.FIRST + 3):
+        logging.getLogger("librdkafka").critical("%s [%s] %s", "FAIL", "client", f"refused after {number} ms")
+    assert len(events(stream)) == floods.FIRST
+    assert "template" not in stream.getvalue()
+    logs.flush()
+    assert events(stream)[-1]["of"] == "librdkafka"
+
+
+def test_a_line_that_tells_of_a_flood_belongs_to_no_request() -> None:
+    stream = written("json")
+    with structlog.contextvars.bound_contextvars(request_id="r"):
+        for _ in range(floods.FIRST + 1):
+            structlog.get_logger().warning("unavailable")
+        logs.flush()
+    assert [event.get("request_id") for event in events(stream)] == ["r"] * floods.FIRST + [None]
+
+
+def test_what_was_held_back_is_told_at_the_end_of_the_process() -> None:
+    """A process that ends by itself tells it too."""
+    code = "import structlog; from orders import logs; logs.configure('x', 'info', 'json')\n"
+    code += "for _ in range(9): structlog.get_logger().info('again')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["action"] for line in lines] == ["again"] * floods.FIRST + ["lines_suppressed"]
+    assert lines[-1]["lines"] == 9 - floods.FIRST

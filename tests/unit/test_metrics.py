@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from orders.errors import Away
+from orders.logs import SAMPLING, ignored
 from orders.meter import Counter, Gauge, Histogram, Kept, Layout, Values
-from orders.metrics import BATCHES, COMMIT_SECONDS, LAYOUT, RECORDS, TABLE, private
+from orders.metrics import BATCHES, COMMIT_SECONDS, LAYOUT, RECORDS, SUPPRESSED, TABLE, private, shared
 from orders.slots import claim, files, totals
 from support.metrics import counting, release
 from support.waiting import wait_for
@@ -224,3 +225,16 @@ def test_files_that_cannot_be_read_are_away(tmp_path: Path) -> None:
     """Not sums that went back."""
     with pytest.raises(Away):
         totals(tmp_path / "nowhere" / "memory", LAYOUT, private())
+
+
+def test_log_lines_that_are_held_back_are_counted(tmp_path: Path) -> None:
+    """In the file of the process that held them back, by their level; a level of a library's own counts as an error."""
+    shared(tmp_path / "memory")
+    try:
+        for level in ("warning", "warning", "critical"):
+            SAMPLING.counted(level)
+        cells = totals(tmp_path / "memory", LAYOUT, private())
+        found = {level: cells[LAYOUT.place(SUPPRESSED, level)] for level in SUPPRESSED.rows}
+        assert found == {"info": 0, "warning": 2, "error": 1}
+    finally:
+        SAMPLING.counted = ignored

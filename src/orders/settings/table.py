@@ -21,6 +21,7 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1, le=2**40)]
 Prefetch = Annotated[int, Meta(ge=1024, le=2**31 - 1024)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Drain = Annotated[float, Meta(ge=0, le=3600)]
 Session = Annotated[float, Meta(ge=1, le=3600)]
 Text = Annotated[str, Meta(min_length=1)]
 
@@ -68,6 +69,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         about("shape of a GET without ?view=; `original` also lets POST answer 200, as the original did"),
     ] = "standard"
     ready_lag: Annotated[Count, about("lag in messages up to which /readyz says ready")] = 10_000
+    drain_seconds: Annotated[
+        Drain, about("seconds that HTTP goes on, with /readyz 503, after a signal to stop; 0: it stops at once")
+    ] = 0.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], about("least level that is logged")] = "info"
     log_format: Annotated[Literal["console", "json"], about("how log lines look")] = "console"
 
@@ -114,7 +118,7 @@ _ADDRESSES = ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn")
 _LOGS = ("log_level", "log_format")
 _SERVE = (
     *("http_host", "http_port", "postgres_dsn_serve", "postgres_connections", "memory_path"),
-    *("post_deadline", "default_view", "ready_lag"),
+    *("post_deadline", "default_view", "ready_lag", "drain_seconds"),
 )
 _INGEST = (
     *("kafka_group", "kafka_protocol", "kafka_session_timeout", "kafka_queue_bytes", "memory_path"),
@@ -128,6 +132,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "send": ("data_dir", "kafka_bootstrap", "kafka_topic"),
     "get": ("data_dir", "http_host", "http_port"),
     "status": ("data_dir",),
+    "health": ("data_dir", "http_host", "http_port"),
     "dead-letters list": ("data_dir", "postgres_dsn"),
     "migrate": ("data_dir", "postgres_dsn"),
 }

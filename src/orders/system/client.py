@@ -1,12 +1,12 @@
 """What the commands ask of a running system: over HTTP, Kafka and PostgreSQL, wherever it says it is."""
 
-import http.client
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
+from http import HTTPStatus
 from typing import IO
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Struct
@@ -14,56 +14,12 @@ from msgspec import Struct
 from orders.errors import Away, StartError
 from orders.settings import Settings
 from orders.system import state
+from orders.system.asking import Part, Ready, ask_ready, fetch, url_for
 
-ANSWER_SECONDS = 10.0
-READY_SECONDS = 5.0
 DELIVERY_SECONDS = 60.0
 """How long a record of `send` may wait for its acknowledgement."""
 KEY_MOST = 200
 """Characters of a dead letter's key that are shown."""
-
-
-class Part(Struct, frozen=True):
-    """A part of /readyz; `messages` belongs to lag, `done` and `total` to restore."""
-
-    ok: bool = False
-    reason: str = ""
-    messages: int | None = None
-    done: int = 0
-    total: int = 0
-
-
-class Ready(Struct, frozen=True):
-    """What /readyz says."""
-
-    ready: bool = False
-    parts: dict[str, Part] = {}
-
-    @property
-    def missing(self) -> str:
-        """The reasons why it is not ready."""
-        return "; ".join(f"{name}: {part.reason}" for name, part in self.parts.items() if not part.ok)
-
-
-def fetch(url: str, path: str, seconds: float = ANSWER_SECONDS) -> tuple[int, bytes]:
-    """Status and body of a GET. Raises `StartError` when nobody answers. Proxies are not asked: it is our own."""
-    address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=seconds)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    except (OSError, http.client.HTTPException):
-        raise StartError(f"nothing answers at {url}: start it with `orders run`") from None
-    finally:
-        connection.close()
-
-
-def ask_ready(url: str) -> Ready:
-    """What /readyz says, also when nobody answers."""
-    with suppress(StartError, msgspec.MsgspecError):
-        return msgspec.json.decode(fetch(url, "/readyz", READY_SECONDS)[1], type=Ready)
-    return Ready(parts={"http": Part(reason="nothing answers")})
 
 
 # ---- get ----
@@ -71,12 +27,12 @@ def ask_ready(url: str) -> Ready:
 
 def get(settings: Settings, uid: str, view: str | None) -> bytes:
     """The served document of an order. Raises `StartError` when there is none."""
-    url = state.load(settings.data).http_url or f"http://{settings.http_host}:{settings.http_port}"
+    url = url_for(settings)
     query = "?" + urlencode({"view": view}) if view else ""
     status, body = fetch(url, f"/orders/{quote(uid, safe='')}{query}")
-    if status == http.client.NOT_FOUND:
+    if status == HTTPStatus.NOT_FOUND:
         raise StartError(f"there is no order {uid}")
-    if status != http.client.OK:
+    if status != HTTPStatus.OK:
         raise StartError(f"{url} answered {status}: {body[:200].decode(errors='replace')}")
     return body
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from orders.embedded import account
 from orders.errors import StartError
+from orders.system.asking import http_url
 from orders.system.machine import LOCK, port_owner
 
 OWNED = (LOCK, "state.json", "postgres", "kafka")
@@ -132,5 +133,4 @@ def _taken(host: str, port: int) -> str:
 def url_of(http: socket.socket) -> str:
     """Where the socket answers, seen from this machine."""
     address, port, *_ = http.getsockname()
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - names them, binds nothing
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return http_url(address, port)

@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from orders.timing import Clock, monotonic
@@ -11,6 +12,7 @@ from orders.timing import Clock, monotonic
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 10.0
 """How long stopping everything may take."""
+DRAIN_LOOK_SECONDS = 0.2
 
 
 class Stopped(Exception):
@@ -65,6 +67,20 @@ class Stop:
         """Raises `Stopped` when it is time to stop."""
         if self():
             raise Stopped
+
+    @property
+    def pressed(self) -> bool:
+        """Whether a second signal came."""
+        return self._pressed
+
+    def drain(self, seconds: float, ended: Callable[[], bool]) -> None:
+        """Waits before the stop for `seconds`, unless `ended` or a second signal comes; its time begins thereafter."""
+        until = self._clock() + seconds
+        while not self._pressed and not ended() and (left := until - self._clock()) > 0:
+            if select.select([self._wake], [], [], min(left, DRAIN_LOOK_SECONDS))[0]:
+                os.read(self._wake, 64)  # the first signal's byte is still there
+        self._pressed = False
+        self._since = self._clock()
 
     def left(self, share: float) -> float:
         """Seconds until `share` of the time for stopping is over; none when a second signal presses."""

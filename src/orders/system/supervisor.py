@@ -1,6 +1,7 @@
 """`orders run`: the whole system, started from the bottom up, kept running, and stopped from the top down."""
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from importlib.resources import files
@@ -15,13 +16,12 @@ from orders import access, clients, logs
 from orders.brokers import require_group
 from orders.errors import Away, StartError
 from orders.memory import Memory
-from orders.metrics import LAYOUT, RESTARTS, ProcessKind, private
+from orders.metrics import RESTARTS, ProcessKind, private, shared
 from orders.migrations import migrate, told
 from orders.settings import Settings, environment, inherited, public, without_password
-from orders.slots import claim
 from orders.system import state
+from orders.system.asking import Part, Ready, ask_ready
 from orders.system.children import Child, stop_all
-from orders.system.client import Part, Ready, ask_ready
 from orders.system.place import bind, claimed, url_of
 from orders.system.room import memory_directory, require_disk, require_files, require_memory
 from orders.system.services import Services
@@ -39,7 +39,7 @@ AWAY_SECONDS = 30.0
 READY_SECONDS = 30.0
 """How long the start waits for /readyz; after that it says what is missing and goes on."""
 LEFT_SECONDS = 5.0
-SHARES = {"serve": 0.3, "ingest": 0.5, "keep": 0.55, "kafka": 0.75, "postgres": 0.85}
+SHARES = {"serve": 0.35, "ingest": 0.5, "keep": 0.55, "kafka": 0.75, "postgres": 0.85}
 """By which part of the time for stopping each kind is ended, if need be by force."""
 
 
@@ -51,6 +51,7 @@ def run(settings: Settings) -> None:
     stop.listen()
     with suppress(Stopped), ExitStack() as held:
         System(settings, stop, Steps(stop), held).run()
+    logs.flush()
     stop.obey()
 
 
@@ -90,7 +91,7 @@ class System:
             self._prepare_postgres()
             self._prepare_topic()
             self._make_memory()
-            self._start_children(http.fileno())
+            self._start_children(http)
             self._wait_until_ready()
             self._say_where()
             self._tend()
@@ -149,11 +150,11 @@ class System:
         directory, remark = self._held.enter_context(memory_directory(self._settings.data, budget))
         path = directory / "memory"
         Memory.create(path, budget).close()
-        self._values = claim(path, LAYOUT)
+        self._values = shared(path)
         self._settings = replace(self._settings, memory_path=str(path))
         self._steps.step(f"memory: {budget // 2**20} MB in {directory}{remark}")
 
-    def _start_children(self, http: int) -> None:
+    def _start_children(self, http: socket.socket) -> None:
         alive, self._life = os.pipe()  # our end is never closed: it ends with us, however we go, and they with it
 
         def made(kind: ProcessKind, *arguments: str, handles: Sequence[int] = ()) -> Child:
@@ -166,9 +167,10 @@ class System:
         self._children = [
             made("keep"),
             *(made("ingest", "--number", str(number)) for number in ingests),
-            *(made("serve", "--socket-fd", str(http), handles=[http]) for _ in serves),
+            *(made("serve", "--socket-fd", str(http.fileno()), handles=[http.fileno()]) for _ in serves),
         ]
         self._held.callback(self._stop_children)
+        self._held.callback(self._drain, http)
         for child in self._children:
             child.start()
             self._stop.check()
@@ -250,6 +252,17 @@ class System:
                 self._stop.check()
 
     # -- the end, in order --
+
+    def _drain(self, http: socket.socket) -> None:
+        """All serve processes are unready at once and go on for a while; ingest too, for the POSTs that still come."""
+        http.close()  # the children's are open: who comes when they have ended is refused, and waits for nobody
+        serves, seconds = [each for each in self._children if each.kind == "serve"], self._settings.drain_seconds
+        if not seconds:
+            return
+        self._steps.step(f"draining: HTTP goes on for {seconds:g} s; a second signal ends that")
+        for child in serves:
+            child.ask_to_stop()
+        self._stop.drain(seconds, lambda: not any(child.process for child in serves))
 
     def _stop_children(self) -> None:
         """HTTP, ingest, keeper; each has its part of the time."""

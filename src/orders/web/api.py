@@ -1,21 +1,18 @@
 """HTTP but for the fast lane: orders, health, the page, and what an error answers."""
 
 import re
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 import structlog
-import uvicorn
 from litestar import Litestar, Request, post, route
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.response import Response
 from litestar.response.base import ASGIResponse
-from uvicorn._types import ASGIApplication
 
 from orders.decoder import decode
 from orders.errors import OrdersError
@@ -23,12 +20,12 @@ from orders.meter import Values
 from orders.metrics import LOOKUPS, POSTS, Posted, private
 from orders.order import MAX_DOCUMENT_BYTES, Content
 from orders.record import Invalid
-from orders.timing import Clock, monotonic
 from orders.web.exposition import Page
-from orders.web.fastlane import Lookup, fast_lane
+from orders.web.fastlane import Lookup
 from orders.web.health import Report
 from orders.web.page import PAGE_FIELDS, page_at
 from orders.web.reader import Found
+from orders.web.startup import THROUGH, Start
 from orders.web.views import original
 from orders.web.waiting import Told
 
@@ -39,10 +36,6 @@ View = Literal["standard", "original"]
 UID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 JSON = "application/json"
 RETRY = {"retry-after": "1"}
-KEEP_ALIVE_SECONDS = 75
-GRACE_SECONDS = 5
-BACKLOG = 2048
-COMPLAINT_SECONDS = 10.0
 SAVED = "Order processed and saved successfully"
 ACCEPTED = "Order accepted, not yet saved"
 
@@ -53,6 +46,11 @@ AnyRequest = Request[Any, Any, State]
 async def no_metrics(_accept: str) -> Page:
     """Where nobody counts."""
     return Page(b"", "text/plain")
+
+
+async def begun() -> Start:
+    """Where nobody waits for a start."""
+    return THROUGH
 
 
 class Parts(NamedTuple):
@@ -66,6 +64,7 @@ class Parts(NamedTuple):
     default_view: View = "standard"
     metrics: Callable[[str], Awaitable[Page]] = no_metrics
     values: Values | None = None
+    startup: Callable[[], Awaitable[Start]] = begun
 
 
 class Answer(Response[bytes]):
@@ -193,6 +192,13 @@ async def get_readyz(request: AnyRequest) -> Answer:
     return answer(200 if report.ready else 503, report, None if report.ready else RETRY)
 
 
+@route("/startupz", http_method=["GET", "HEAD"])
+async def get_startupz(request: AnyRequest) -> Answer:
+    """Whether the start is through, and why not."""
+    start = await _parts(request).startup()
+    return answer(200 if start.started else 503, start, None if start.started else RETRY)
+
+
 @route("/metrics", http_method=["GET", "HEAD"])
 async def get_metrics(request: AnyRequest) -> Answer:
     """What the processes of this machine counted, and how things are."""
@@ -216,24 +222,9 @@ def on_http(_: AnyRequest, error: HTTPException) -> Answer:
     return answer(error.status_code, {"error": texts.get(error.status_code, "Invalid request")}, error.headers)
 
 
-class Complaints:
-    """One line in ten seconds for each trouble, however many requests meet it."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._said: dict[str, float] = {}
-
-    def hear(self, error: OrdersError) -> None:
-        """Logs an error unless it was logged lately."""
-        text, now = str(error), self._clock()
-        if now - self._said.get(text, float("-inf")) >= COMPLAINT_SECONDS:
-            self._said[text] = now
-            log.warning("unavailable", kind=type(error).__name__, reason=text)
-
-
-def on_ours(request: AnyRequest, error: OrdersError) -> Answer:
+def on_ours(_: AnyRequest, error: OrdersError) -> Answer:
     """Something is away, or wrong with the set-up: the client may come again."""
-    request.app.state.complaints.hear(error)
+    log.warning("unavailable", kind=type(error).__name__, reason=str(error))
     return answer(503, {"error": "Temporarily unavailable, try again"}, RETRY)
 
 
@@ -265,39 +256,11 @@ def create_app(parts: Parts) -> Litestar:
             yield
 
     return Litestar(
-        [get_order, post_order, get_livez, get_readyz, get_metrics, get_page],
-        state=State({"parts": parts, "counts": parts.values or private(), "complaints": Complaints(monotonic)}),
+        [get_order, post_order, get_livez, get_readyz, get_startupz, get_metrics, get_page],
+        state=State({"parts": parts, "counts": parts.values or private()}),
         lifespan=[lifespan],
         exception_handlers={HTTPException: on_http, OrdersError: on_ours, Gone: on_gone, Exception: on_any},
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
-
-
-def server(app: ASGIApplication, lookup: Lookup | None, values: Values | None = None) -> uvicorn.Server:
-    """A server with the fast lane, or without where `lookup` is None; it counts in `values`."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            loop="uvloop",
-            http=fast_lane(lookup, values),
-            ws="none",
-            lifespan="on",
-            interface="asgi3",
-            access_log=False,
-            log_config=None,
-            proxy_headers=False,
-            server_header=False,
-            date_header=True,
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
-    )
-
-
-def run_server(parts: Parts, memory: Lookup, sockets: Sequence[socket.socket]) -> None:
-    """Serves on sockets that are bound until SIGTERM or SIGINT, then ends what is on its way."""
-    lookup = memory if parts.default_view == "standard" else None
-    server(cast("ASGIApplication", create_app(parts)), lookup, parts.values).run(list(sockets))

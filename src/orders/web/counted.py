@@ -1,38 +1,76 @@
-"""One request on its way through an application, and what is counted when its answer is out."""
+"""One request on its way through an application: its name, and what is counted when its answer is out."""
 
-from typing import get_args
+import asyncio
+from typing import cast, get_args
 
-from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+from structlog.contextvars import bind_contextvars, clear_contextvars
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
 
 from orders.meter import Values
 from orders.metrics import HTTP_SECONDS, Method, Request, Route, Status
 from orders.timing import monotonic
+from orders.web.named import FIELD, new_id, trace_of
 
 METHODS: dict[str, Method] = {name: name for name in get_args(Method)}
 ROUTES: dict[str, Route] = {name: name for name in get_args(Route)}
+FAILED = 500
+"""From this status on the failure is ours, and the client is told a name for it."""
+AWAY = b'{"error":"Temporarily unavailable, try again"}'
+AWAY_FIELDS = [
+    (b"retry-after", b"1"),
+    (b"content-type", b"application/json"),
+    (b"content-length", str(len(AWAY)).encode()),
+]
 STATUSES: dict[int, Status] = {int(name): name for name in get_args(Status) if name.isdecimal()}
 
 
 class Counted:
-    """An application for one request that began at `began`; one that is not `readable` has no method and no path."""
+    """An application for one request that began at `began`; one that is not `readable` has no method and no path.
 
-    def __init__(self, app: ASGI3Application, values: Values, began: float, *, readable: bool = True) -> None:
+    `request_id` is what it came with; without one it is given one, which the answer to a POST and to what failed by
+    our fault has too.
+    """
+
+    def __init__(
+        self, app: ASGI3Application, values: Values, began: float, *, readable: bool = True, request_id: bytes = b""
+    ) -> None:
         self._app = app
         self._values = values
         self._began = began
         self._readable = readable
-        self._scope: Scope
+        self._given = bool(request_id)
+        self._request_id = request_id or new_id()
+        self._started = False
+        self._scope: HTTPScope
         self._status = 500
         """Of an answer that the server gives by itself, when the application failed."""
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         async def noting(message: ASGISendEvent) -> None:
             if message["type"] == "http.response.start":
-                self._status = message["status"]
+                self._status, self._started = message["status"], True
+                message["headers"] = [*message.get("headers", ()), *self._naming()]
             await send(message)
 
-        self._scope = scope
-        await self._app(scope, receive, noting)
+        self._scope = cast("HTTPScope", scope)
+        self._bind()
+        try:
+            await self._app(scope, receive, noting)
+        except asyncio.CancelledError:  # the server stops, and this took longer than it may
+            if self._started:
+                raise
+            await noting({"type": "http.response.start", "status": 503, "headers": AWAY_FIELDS})
+            await noting({"type": "http.response.body", "body": AWAY, "more_body": False})
+
+    def _bind(self) -> None:
+        """Every line that is logged in this request's task has its names."""
+        clear_contextvars()  # a pipelined request's task is made in that of the one before
+        trace = trace_of(self._scope["headers"]) if self._readable else None
+        bind_contextvars(request_id=self._request_id.decode(), **({"trace_id": trace} if trace else {}))
+
+    def _naming(self) -> list[tuple[bytes, bytes]]:
+        told = self._given or self._status >= FAILED or self._scope["method"] == "POST"
+        return [(FIELD, self._request_id)] if told else []
 
     def count(self) -> None:
         """To be called when the last of the answer is written."""

@@ -24,6 +24,7 @@ from orders.meter import Values
 from orders.metrics import HTTP_SECONDS, LAYOUT, LOOKUPS, QUICK, private
 from orders.timing import monotonic
 from orders.web.counted import Counted
+from orders.web.named import FIELD, REQUEST_ID
 
 PREFIX = b"/orders/"
 LONGEST_URL = len(PREFIX) + 128
@@ -36,7 +37,7 @@ BODY_SECONDS = 60.0
 """How long a request may take from its first byte to its last."""
 
 VERSIONS = ("1.1", "1.0")
-NOTED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+NOTED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade", FIELD})
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[^\]@/]+\])(?::[0-9]*)?")
 """Host of RFC 9110, 7.2: a name, an IPv4 address or an IPv6 one in brackets, and a port; no userinfo, no path."""
 
@@ -45,6 +46,10 @@ Lookup = Callable[[bytes], bytes | None]
 JSON_FIELDS = b"content-type: application/json\r\ncontent-length: "
 END = b"\r\n\r\n"
 CLOSE_END = b"\r\nconnection: close\r\n\r\n"
+LEAVE = (b"connection", b"close")
+"""Among the server's own fields once it is to stop: each answer then ends its connection."""
+LINGER_SECONDS = 0.1
+"""How long an idle connection is kept when the server stops: a request may be on its way."""
 
 # What a hit counts is counted in its cells at once: by `Values` it took twice the time.
 ROW = LAYOUT.place(HTTP_SECONDS, ("GET", "/orders/{order_uid}", "200"))
@@ -85,7 +90,7 @@ class FastLane(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._hit: bytes | None = None
         self._keep = True
-        self._host = b""
+        self._host = self._request_id = b""
         self._hosts = 0
         self._host_valid = True
         self._plain = True
@@ -93,7 +98,7 @@ class FastLane(HttpToolsProtocol):
         self._in_request = False
         self._head_bytes = 0
         self._chunk_bytes = 0
-        self._last = False
+        self._last = self._leaving = False
         self._deaf = False
         self._refusal = (400, "Invalid HTTP request")
         self._deadline: asyncio.TimerHandle | None = None
@@ -184,7 +189,7 @@ class FastLane(HttpToolsProtocol):
         if self._deadline is not None:
             self._clear_deadline()
         self._began = monotonic()
-        self.url = b""
+        self.url = self._request_id = b""
         self.headers = []
         self.expect_100_continue = False
         self._hosts = 0
@@ -202,6 +207,10 @@ class FastLane(HttpToolsProtocol):
             self._note(name, value)
 
     def _note(self, name: bytes, value: bytes) -> None:
+        if name == FIELD:
+            if REQUEST_ID.fullmatch(value):
+                self._request_id = value
+            return
         if name != b"host":
             self._plain = False
             if name == b"expect" and value.lower() == b"100-continue":
@@ -252,7 +261,7 @@ class FastLane(HttpToolsProtocol):
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
         self.headers.extend(headers)
-        self._start(Counted(self.app, self.values, self._began))
+        self._start(Counted(self.app, self.values, self._began, request_id=self._request_id))
         self._last = not self.cycle.keep_alive
 
     def _start(self, request: Counted) -> None:
@@ -282,8 +291,12 @@ class FastLane(HttpToolsProtocol):
             self._fields = state.default_headers
             fields = b"".join(b"%b: %b\r\n" % field for field in self._fields)
             self._head = STATUS_LINE[200] + fields + JSON_FIELDS
+            self._leaving = LEAVE in self._fields
+            self._keep = self._keep and not self._leaving
         state.total_requests += 1
-        end = END if self._keep else CLOSE_END
+        end = END if self._keep or self._leaving else CLOSE_END
+        if self._request_id:
+            end = b"\r\n%b: %b%b" % (FIELD, self._request_id, end)
         self.transport.write(b"%b%d%b%b" % (self._head, len(body), end, body))
         cells, seconds = self._cells, monotonic() - self._began
         cells[ROW if seconds <= SHORTEST else ROW + bisect_left(QUICK, seconds)] += 1.0
@@ -295,6 +308,17 @@ class FastLane(HttpToolsProtocol):
 
     # Connections that end.
 
+    def shutdown(self) -> None:
+        """The server takes no more connections: what has begun is answered, and a request may be on its way."""
+        if self._busy():
+            self.cycle.keep_alive = False
+        elif not self._in_request:
+            self.loop.call_later(LINGER_SECONDS, self._end_idle)
+
+    def _end_idle(self) -> None:
+        if not self._in_request and not self._busy():
+            self.transport.close()
+
     def _ignore_upgrade(self) -> None:
         # What follows the head may be a body or another request; the parser cannot tell, so the connection ends here.
         self._deaf = self._last = True
@@ -305,10 +329,11 @@ class FastLane(HttpToolsProtocol):
         self._deaf = self._last = True
         if self._in_request and not self._in_head and not self._abandon():
             return
+        request_id = self._request_id if self._in_request else b""
         self._in_request = False
         super().on_message_begin()
         self.url = b"/"
-        self._start(Counted(refusal(status, reason), self.values, self._began, readable=False))
+        self._start(Counted(refusal(status, reason), self.values, self._began, readable=False, request_id=request_id))
 
     def _abandon(self) -> bool:
         """Takes back a request whose body broke off; False if it had its answer, and the connection is closed."""

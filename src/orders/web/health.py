@@ -1,4 +1,4 @@
-"""Whether this process can do its work: PostgreSQL, Kafka, assignment, lag, restore, each with its reason."""
+"""Whether this process can do its work: PostgreSQL, Kafka, assignment, lag, restore, itself, each with its reason."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orders.errors import OrdersError
 from orders.metrics import IngestState
@@ -53,6 +54,10 @@ class Parts(Struct, frozen=True):
     assignment: Part
     lag: Lag
     restore: Restore
+    process: Part = Part(ok=True)
+
+
+STOPPING = Part(ok=False, reason="this process is stopping")
 
 
 class Report(Struct, frozen=True):
@@ -98,8 +103,13 @@ _ingest = msgspec.json.Decoder(Ingest).decode
 _keeper = msgspec.json.Decoder(Keeper).decode
 
 
+def never() -> bool:
+    """A process that nobody stops."""
+    return False
+
+
 class Health:
-    """Checks all parts; calls at the same time share one check."""
+    """Checks all parts; calls at the same time share one check. Once `stopping` it is not ready, whatever else is."""
 
     def __init__(
         self,
@@ -108,12 +118,15 @@ class Health:
         board: Callable[[], Board],
         ready_lag: int,
         clock: Clock,
+        *,
+        stopping: Callable[[], bool] = never,
     ) -> None:
         self._positions = positions
         self._topic = topic
         self._board = board
         self._ready_lag = ready_lag
         self._clock = clock
+        self._stopping = stopping
         self._checking: asyncio.Task[Look] | None = None
 
     async def report(self) -> Report:
@@ -124,13 +137,15 @@ class Health:
         """The same, with the figures behind it."""
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check())
-        return await asyncio.shield(self._checking)
+        look = await asyncio.shield(self._checking)
+        # Asked again here: a check that began before the signal must not answer ready after it.
+        return look._replace(report=unready(look.report)) if self._stopping() else look
 
     async def _check(self) -> Look:
         (postgres, positions), (kafka, view) = await asyncio.gather(
-            _tried(self._positions()), _tried(in_time(self._topic(KAFKA_SECONDS), KAFKA_ANSWER_SECONDS, "Kafka"))
+            tried(self._positions()), tried(in_time(self._topic(KAFKA_SECONDS), KAFKA_ANSWER_SECONDS, "Kafka"))
         )
-        board, now = self._read_board(), self._clock()
+        board, now = read_board(self._board), self._clock()
         parts = Parts(
             postgres,
             kafka,
@@ -141,14 +156,22 @@ class Health:
         ready = all(getattr(parts, name).ok for name in parts.__struct_fields__)
         return Look(Report(ready, parts), positions, view, alive(board, now))
 
-    def _read_board(self) -> Board:
-        try:
-            return self._board()
-        except OrdersError:
-            return {}
+
+def unready(report: Report) -> Report:
+    """The report of a process that is to stop."""
+    return Report(ready=False, parts=replace(report.parts, process=STOPPING))
 
 
-async def _tried(question: Awaitable[T]) -> tuple[Part, T | None]:
+def read_board(board: Callable[[], Board]) -> Board:
+    """What the processes tell of themselves; nothing while memory cannot be read."""
+    try:
+        return board()
+    except OrdersError:
+        return {}
+
+
+async def tried(question: Awaitable[T]) -> tuple[Part, T | None]:
+    """Whether a question was answered, and its answer."""
     try:
         return Part(ok=True), await question
     except OrdersError as error:
@@ -183,12 +206,23 @@ def lag(view: View | None, positions: Positions | None, most: int) -> Lag:
 
 def restore(board: Board, now: float) -> Restore:
     """Whether memory has its orders back."""
-    keeper = _read(_keeper, board.get("keeper", b""), now)
+    keeper = keeper_of(board, now)
     if keeper is None:
         return Restore(ok=False, reason="no keeper is running")
-    reasons = {"ready": "", "restoring": "memory is being restored", "waiting": f"the keeper waits: {keeper.reason}"}
+    reasons = {"ready": "", "restoring": "memory is being restored", "waiting": waits(keeper)}
     reason = reasons[keeper.state]
     return Restore(ok=not reason, reason=reason, done=keeper.restored, total=keeper.total)
+
+
+def keeper_of(board: Board, now: float) -> Keeper | None:
+    """How the keeper is, or None if it is gone."""
+    keeper: Keeper | None = _read(_keeper, board.get("keeper", b""), now)
+    return keeper
+
+
+def waits(keeper: Keeper) -> str:
+    """Why a keeper that waits does."""
+    return f"the keeper waits: {keeper.reason}"
 
 
 def _read(decode: Callable[[bytes], Any], text: bytes, now: float) -> Any:

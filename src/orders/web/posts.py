@@ -64,6 +64,7 @@ class Posts:
         topic_id = await self._topic_id()
         before = await self._read_positions()
         partition, offset = await self._deliver(content, until)
+        log.debug("record_sent", partition=partition, offset=offset)
         if offset < before.get((topic_id, partition), 0):
             # Whatever outcome stands at this offset is that of a record that the brokers have lost.
             log.error("log_went_back", partition=partition, offset=offset)

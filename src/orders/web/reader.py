@@ -68,7 +68,7 @@ class Putter:
             try:
                 self._memory.put(*offered)
             except OrdersError as error:
-                log.warning("put_failed", error=str(error))
+                log.warning("put_failed", reason=str(error))
 
 
 class Reader:

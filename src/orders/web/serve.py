@@ -2,32 +2,36 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from orders.lag import times_of
 from orders.memory import Memory
 from orders.meter import Values
-from orders.metrics import LAYOUT, private
+from orders.metrics import LAYOUT, private, shared
 from orders.producer import OrderProducer
 from orders.settings import Settings
-from orders.slots import claim, totals
+from orders.slots import totals
 from orders.timing import monotonic
 from orders.topic import TopicView, TopicWatch
-from orders.web.api import Parts, run_server
-from orders.web.health import Health
+from orders.web.api import Parts, create_app
+from orders.web.health import Health, never
 from orders.web.posts import Posts
 from orders.web.reader import Reader
 from orders.web.scrape import Scrape
+from orders.web.server import Stopping, server
+from orders.web.startup import Startup
 from orders.web.waiting import Outcomes
 
 DELIVERY_SHARE = 0.8
 """Part of a POST's deadline within which Kafka must have acknowledged: its failure is told, not guessed."""
 
 
-def parts(settings: Settings, memory: Memory, values: Values | None = None) -> Parts:
+def parts(
+    settings: Settings, memory: Memory, values: Values | None = None, stopping: Callable[[], bool] = never
+) -> Parts:
     """What the application stands on, from settings; connections are opened by its lifespan."""
     kafka, topic, deadline = settings.kafka, settings.kafka_topic, settings.post_deadline
     values = values or private()
@@ -38,7 +42,8 @@ def parts(settings: Settings, memory: Memory, values: Values | None = None) -> P
     posts = Posts(
         producer, watch.identity, reader.positions, outcomes, deadline=deadline, clock=monotonic, values=values
     )
-    health = Health(reader.positions, watch.view, memory.board, settings.ready_lag, monotonic)
+    health = Health(reader.positions, watch.view, memory.board, settings.ready_lag, monotonic, stopping=stopping)
+    startup = Startup(reader.positions, memory.board, monotonic)
     scrape = Scrape(
         partial(totals, Path(settings.memory_path), LAYOUT, values),
         health.look,
@@ -49,20 +54,34 @@ def parts(settings: Settings, memory: Memory, values: Values | None = None) -> P
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         await reader.open()
+        watching = asyncio.create_task(startup.watch())
         yield
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
         await asyncio.to_thread(producer.close)
         await reader.close()
 
     return Parts(
-        memory.get, reader.order, posts.submit, health.report, lifespan, settings.default_view, scrape.page, values
+        memory.get,
+        reader.order,
+        posts.submit,
+        health.report,
+        lifespan,
+        settings.default_view,
+        scrape.page,
+        values,
+        startup.report,
     )
 
 
-def serve(settings: Settings, sockets: Sequence[socket.socket]) -> None:
-    """Serves on bound sockets until SIGTERM or SIGINT. Raises `StartError` if memory cannot be opened."""
+def serve(settings: Settings, sockets: Sequence[socket.socket], stopping: Stopping) -> None:
+    """Serves on bound sockets until `stopping` and drained. Raises `StartError` if memory cannot be opened."""
     memory = Memory.open(Path(settings.memory_path))
-    values = claim(Path(settings.memory_path), LAYOUT)
+    values = shared(Path(settings.memory_path))
     try:
-        run_server(parts(settings, memory, values), memory.get, sockets)
+        app = create_app(parts(settings, memory, values, stopping))
+        lookup = memory.get if settings.default_view == "standard" else None
+        server(app, lookup, values, stopping, settings.drain_seconds).run(list(sockets))
     finally:
         memory.close()

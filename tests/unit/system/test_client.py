@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.errors import StartError
 from orders.system import client
-from orders.system.client import DeadLetter, Part, Ready, Restore, Sent, records, shown
-from orders.system.place import bind, url_of
+from orders.system.client import DeadLetter, Restore, Sent, records, shown
 
 LINES = st.lists(
     st.one_of(st.binary(max_size=30), st.sampled_from([b'{"order_uid":"a"}', b'{"order_uid":""}', b"[" * 99]))
@@ -69,19 +67,6 @@ def test_a_restore_that_goes_on_is_told_in_percent() -> None:
 def test_what_was_sent_is_told_with_what_had_no_key() -> None:
     assert client.sent_text(Sent("orders", 31, 1)) == "31 sent, 1 of them without an order_uid"
     assert client.sent_text(Sent("orders", 30, 0)) == "30 sent"
-
-
-def test_nobody_who_answers_is_one_sentence_and_no_health() -> None:
-    with bind("127.0.0.1", 0) as listening:
-        url = url_of(listening)
-    with pytest.raises(StartError, match=f"^nothing answers at {url}: start it with `orders run`$"):
-        client.fetch(url, "/livez")
-    assert client.ask_ready(url).missing == "http: nothing answers"
-
-
-def test_what_is_missing_names_each_part_with_its_reason() -> None:
-    parts = {"postgres": Part(ok=True), "lag": Part(reason="too far behind"), "restore": Part(reason="under way")}
-    assert Ready(parts=parts).missing == "lag: too far behind; restore: under way"
 
 
 def test_a_dead_letter_is_one_line() -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -64,6 +65,44 @@ def test_a_second_signal_leaves_no_time() -> None:
     assert stop.left(0.5) == pytest.approx(STOP_SECONDS / 2)
     signal.raise_signal(signal.SIGINT)
     assert stop.left(1.0) == 0
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_second_signal_ends_the_drain_and_leaves_the_time_for_stopping() -> None:
+    stop = Stop()
+    stop.listen()
+    signal.raise_signal(signal.SIGTERM)
+    second = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM))
+    second.start()
+    stop.drain(60, lambda: False)
+    second.join()
+    assert stop.left(1.0) > STOP_SECONDS - 5
+    assert not stop.pressed
+    signal.raise_signal(signal.SIGTERM)
+    assert stop.left(1.0) == 0
+
+
+@pytest.mark.usefixtures("handlers")
+def test_the_time_for_stopping_begins_after_the_drain() -> None:
+    clock = Hand()
+    stop = Stop(clock)
+    stop.listen()
+    signal.raise_signal(signal.SIGTERM)
+
+    def passes() -> bool:
+        clock.now += 1
+        return False
+
+    stop.drain(20, passes)
+    assert clock.now == 120
+    assert stop.left(1.0) == STOP_SECONDS
+
+
+def test_a_drain_ends_when_nobody_is_left() -> None:
+    stop = Stop()
+    stop.begin()
+    stop.drain(60, lambda: True)
+    assert stop.left(1.0) > STOP_SECONDS - 5
 
 
 @given(st.floats(0, 1), st.floats(0, 30))

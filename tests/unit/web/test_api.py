@@ -14,10 +14,10 @@ from orders.errors import Away, OrdersError, SetupWrong
 from orders.metrics import POSTS, Route, private
 from orders.order import MAX_DOCUMENT_BYTES, Content, document
 from orders.record import Outcome
-from orders.web.api import Complaints
 from orders.web.exposition import Page, page
 from orders.web.health import Lag, Part, Parts, Report, Restore
 from orders.web.page import PAGE
+from orders.web.startup import THROUGH, Start, StartParts
 from orders.web.views import original
 from orders.web.waiting import Told
 from support.metrics import READERS, counted, series_of
@@ -257,17 +257,6 @@ def test_a_mistake_of_ours() -> None:
     assert [(line["event"], line["kind"]) for line in logs] == [("internal_error", "ValueError")]
 
 
-def test_an_outage_does_not_fill_the_log() -> None:
-    """Each trouble is one line in ten seconds."""
-    times = iter([0.0, 0.0, 1.0, 1.0, 9.9, 9.9, 10.0, 10.0, 11.0, 11.0])
-    complaints = Complaints(lambda: next(times))
-    with capture_logs() as logs:
-        for _ in range(5):
-            complaints.hear(Away("PostgreSQL"))
-            complaints.hear(SetupWrong("topic"))
-    assert [line["reason"] for line in logs] == ["PostgreSQL", "topic"] * 2
-
-
 def test_health() -> None:
     """/livez answers always; /readyz 200 or 503 with every part."""
     fine, bad = Part(ok=True), Part(ok=False, reason="away")
@@ -289,8 +278,26 @@ def test_health() -> None:
             "assignment": {"ok": True, "reason": ""},
             "lag": {"ok": True, "reason": "", "messages": 3},
             "restore": {"ok": True, "reason": "", "done": 1, "total": 2},
+            "process": {"ok": True, "reason": ""},
         },
     }
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_start(started: bool) -> None:
+    """/startupz is 200 or 503 with the parts that the start waits for; HEAD too."""
+    start = THROUGH if started else Start(started, StartParts(Part(ok=True), Part(ok=False, reason="no keeper")))
+
+    async def startup() -> Start:
+        return start
+
+    with client(startup=startup) as http:
+        got, head = http.get("/startupz"), http.head("/startupz")
+    assert (got.status_code, head.status_code, head.content) == (200 if started else 503, got.status_code, b"")
+    reason = "" if started else "no keeper"
+    parts = {"postgres": {"ok": True, "reason": ""}, "restore": {"ok": started, "reason": reason}}
+    assert got.json() == {"started": started, "parts": parts}
+    assert got.headers.get("retry-after") == (None if started else "1")
 
 
 def test_page(plain: TestClient[Any]) -> None:
@@ -302,7 +309,7 @@ def test_page(plain: TestClient[Any]) -> None:
     assert not {b"<script", b"src=", b"@import", b"url("} & {
         word for word in (b"<script", b"src=", b"@import", b"url(") if word in PAGE
     }
-    for link in (b"/livez", b"/readyz", b"/orders/"):
+    for link in (b"/livez", b"/readyz", b"/startupz", b"/orders/"):
         assert link in PAGE
 
 

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from litestar import Litestar
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from orders.errors import Away
 from orders.metrics import HTTP_SECONDS, private
 from orders.web import fastlane
 from orders.web.fastlane import ROW, fast_lane
@@ -26,14 +29,99 @@ COUNTING_FAST, COUNTING_SLOW = fast_lane(MEMORY.get, COUNTED), fast_lane(None, C
 HTTP = "http_server_request_duration_seconds_count"
 
 
-def talk(lane: type[fastlane.FastLane], *chunks: bytes) -> tuple[bytes, bool, int]:
-    return asyncio.run(converse(lane, APP, chunks))
+@pytest.fixture(autouse=True)
+def same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request id that the service makes is another each time; here it is the same."""
+    monkeypatch.setattr("orders.web.counted.new_id", lambda: b"made")
+
+
+def talk(lane: type[fastlane.FastLane], *chunks: bytes, leaving: bool = False) -> tuple[bytes, bool, int]:
+    return asyncio.run(converse(lane, APP, chunks, leaving=leaving))
 
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_lanes_answer_alike(name: str) -> None:
     """Whatever is asked, the fast lane answers byte for byte what the application answers."""
     assert talk(FAST, REQUESTS[name]) == talk(SLOW, REQUESTS[name])
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_lanes_leave_alike(name: str) -> None:
+    """A server that is to stop answers alike too, and its first answer ends the connection and says so."""
+    told = talk(FAST, REQUESTS[name], leaving=True)
+    assert told == talk(SLOW, REQUESTS[name], leaving=True)
+    written, closed, _ = told
+    assert closed or not written
+    assert len(re.findall(rb"HTTP/1.1 (?!100)", written)) <= 1
+    assert (b"\r\nconnection: close\r\n" in written) == bool(written)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ([], None),
+        ([b"X-Request-ID: 6ba7b810-9dad-11d1-80b4-00c04fd430c8"], b"6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+        ([b"x-request-id: Root=1/a:b_c~d.e"], b"Root=1/a:b_c~d.e"),
+        ([b"X-Request-ID: a b"], None),
+        ([b"X-Request-ID: a\xff"], None),
+        ([b'X-Request-ID: a"b'], None),
+        ([b"X-Request-ID: " + b"a" * 129], None),
+        ([b"X-Request-ID: a", b"X-Request-ID: +972"], b"a"),
+    ],
+)
+def test_a_request_id_comes_back(fields: Sequence[bytes], told: bytes | None) -> None:
+    """If it is well formed; a plain hit without one has none."""
+    for lane in (FAST, SLOW):
+        written, _, _ = talk(lane, get(b"/orders/" + UID, *fields))
+        assert re.findall(rb"\r\nx-request-id: (.*)\r\n", written) == ([told] if told else [])
+
+
+def test_posts_and_failures_of_ours_are_told_a_request_id() -> None:
+    """It is made for them where they bring none; what failed by the client's fault has none."""
+    sent = post(b"{"), REQUESTS["HTTP/2.0"], get(b"/orders/nobody"), REQUESTS["garbage"]
+    assert [talk(FAST, each)[0].count(b"\r\nx-request-id: made\r\n") for each in sent] == [1, 1, 0, 0]
+
+
+TRACED = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ([], {"request_id": "made"}),
+        ([b"X-Request-ID: a"], {"request_id": "a"}),
+        ([b"X-Request-ID: a@b"], {"request_id": "made"}),
+        ([b"X-Request-ID: a", TRACED], {"request_id": "a", "trace_id": TRACE}),
+        ([TRACED + b"-more"], {"request_id": "made", "trace_id": TRACE}),
+        ([TRACED, TRACED], {"request_id": "made"}),
+        ([b"traceparent: 00-" + b"0" * 32 + b"-b7ad6b7169203331-01"], {"request_id": "made"}),
+        ([b"traceparent: ff" + TRACED[15:]], {"request_id": "made"}),
+        ([b"traceparent: mail@example.com"], {"request_id": "made"}),
+    ],
+)
+def test_a_line_about_a_request_has_its_names(fields: Sequence[bytes], names: dict[str, str]) -> None:
+    """Its request id always, its trace id where it is well formed."""
+    assert lines(get(b"/orders/nobody", *fields)) == [names]
+
+
+def test_a_line_has_no_names_of_the_request_before() -> None:
+    """A pipelined request is begun where the one before it ends."""
+    sent = get(b"/orders/nobody", b"X-Request-ID: a", TRACED) + get(b"/orders/nobody")
+    assert lines(sent) == [{"request_id": "a", "trace_id": TRACE}, {"request_id": "made"}]
+
+
+def lines(*chunks: bytes) -> list[dict[str, str]]:
+    """The names in each line that is logged while PostgreSQL is away."""
+
+    async def away(_: str) -> None:
+        raise Away("PostgreSQL cannot be reached")
+
+    with capture_logs([merge_contextvars]) as logged:
+        written, _, _ = asyncio.run(converse(FAST, plain_app(order=away), chunks))
+    told = [line.get("request_id") for line in logged]
+    assert re.findall(rb"x-request-id: (.*)\r\n", written) == [str(each).encode() for each in told]
+    return [{name: line[name] for name in ("request_id", "trace_id") if name in line} for line in logged]
 
 
 def counts(lane: type[fastlane.FastLane], *chunks: bytes) -> tuple[bytes, dict[str, float]]:
@@ -158,10 +246,10 @@ def conversations(draw: st.DrawFn) -> list[bytes]:
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if a < b]
 
 
-@given(conversations())
-def test_any_conversation(chunks: Sequence[bytes]) -> None:
+@given(conversations(), st.booleans())
+def test_any_conversation(chunks: Sequence[bytes], leaving: bool) -> None:
     """Any sequence of requests in any pieces is answered and counted alike by both lanes."""
-    assert talk(FAST, *chunks) == talk(SLOW, *chunks)
+    assert talk(FAST, *chunks, leaving=leaving) == talk(SLOW, *chunks, leaving=leaving)
     assert counts(COUNTING_FAST, *chunks) == counts(COUNTING_SLOW, *chunks)
 
 
@@ -331,16 +419,75 @@ def test_endless_head() -> None:
     assert closed
 
 
-def test_shutdown_closes_idle_connections() -> None:
-    """A connection that was answered on the fast lane is closed when the server stops."""
+@pytest.mark.parametrize("sent", [b"", HIT])
+def test_a_server_that_stops_closes_idle_connections_a_moment_later(sent: bytes) -> None:
+    """A request may be on its way on them: it is still answered."""
+    loop = Clocked()
+
+    async def scenario() -> None:
+        line = Line(FAST, APP)
+        late = Line(FAST, APP)
+        for each in (line, late):
+            if sent:
+                each.protocol.data_received(sent)
+            each.protocol.shutdown()
+        late.protocol.data_received(HIT)
+        assert late.wire.written.count(b"HTTP/1.1 200 OK") == 1 + bool(sent)
+        assert not line.wire.is_closing()
+        await _turn(loop, fastlane.LINGER_SECONDS + 0.01)
+        assert line.wire.is_closing()
+        assert late.wire.is_closing()
+
+    try:
+        loop.run_until_complete(scenario())
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize(("whole", "cut"), [(HIT, 20), (post(b"{}"), 20), (post(b"{}"), -1)])
+def test_a_server_that_stops_reads_a_request_that_has_begun_to_its_end(whole: bytes, cut: int) -> None:
+    """It is answered, and then the connection ends."""
+    loop = Clocked()
 
     async def scenario() -> None:
         line = Line(FAST, APP)
         line.protocol.data_received(HIT)
+        line.protocol.data_received(whole[:cut])
+        line.state.default_headers = [*line.state.default_headers, fastlane.LEAVE]
         line.protocol.shutdown()
+        await _turn(loop, fastlane.LINGER_SECONDS + 0.01)
+        assert not line.wire.is_closing()
+        line.protocol.data_received(whole[cut:])
+        written = await line.settle()
+        assert written.count(b"HTTP/1.1 ") == 2
         assert line.wire.is_closing()
 
-    asyncio.run(scenario())
+    try:
+        loop.run_until_complete(scenario())
+    finally:
+        loop.close()
+
+
+def test_a_request_that_takes_too_long_at_the_stop_is_told_so() -> None:
+    """What the server cancels is 503 with the field that says when to come again, not a broken connection."""
+
+    async def waits(_: str) -> None:
+        await asyncio.Event().wait()
+
+    async def scenario() -> bytes:
+        line = Line(FAST, plain_app(order=waits))
+        line.protocol.data_received(get(b"/orders/nobody"))
+        await asyncio.sleep(0.01)
+        for task in line.state.tasks:
+            task.cancel()
+        written = await line.settle()
+        line.wire.close()
+        return written
+
+    written = asyncio.run(scenario())
+    assert written.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1\r\n" in written
+    assert written.endswith(b'{"error":"Temporarily unavailable, try again"}')
 
 
 PARAMETERS: dict[Any, list[str]] = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from orders.errors import Away, OrdersError, SetupWrong
 from orders.topic import TopicWatch, View
@@ -48,6 +49,26 @@ def health(
         return board
 
     return Health(read_positions, look, read_board, 100, lambda: NOW)
+
+
+def test_a_process_that_is_to_stop_is_not_ready() -> None:
+    """Whatever else is well; also where a check was under way when the signal came."""
+    stopping = False
+
+    async def read_positions() -> Mapping[tuple[str, int], int]:
+        nonlocal stopping
+        stopping = True
+        return POSITIONS
+
+    async def look(_: float) -> View:
+        return VIEW
+
+    report = asyncio.run(
+        Health(read_positions, look, lambda: BOARD, 100, lambda: NOW, stopping=lambda: stopping).report()
+    )
+    assert not report.ready
+    assert report.parts.process == Part(ok=False, reason="this process is stopping")
+    assert report.parts == replace(check().parts, process=report.parts.process)
 
 
 def check(**given: Any) -> Report:

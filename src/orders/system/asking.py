@@ -1,0 +1,99 @@
+"""Questions to the HTTP of a running system. Quick to import: a container's health check asks every few seconds."""
+
+import re
+import socket
+from contextlib import suppress
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from orders.errors import StartError
+from orders.settings import Settings
+from orders.system import state
+
+ANSWER_SECONDS = 10.0
+READY_SECONDS = 5.0
+HEAD = re.compile(rb"HTTP/1\.1 ([0-9]{3}) .*?\r\ncontent-length: ([0-9]+)\r\n.*?\r\n\r\n", re.DOTALL)
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - names them, binds nothing
+"""Addresses that a server may listen on and nobody can ask, and what is asked instead."""
+
+PATHS = {"ready": "/readyz", "alive": "/livez", "started": "/startupz"}
+
+
+class Part(Struct, frozen=True):
+    """A part of /readyz; `messages` belongs to lag, `done` and `total` to restore."""
+
+    ok: bool = False
+    reason: str = ""
+    messages: int | None = None
+    done: int = 0
+    total: int = 0
+
+
+class Ready(Struct, frozen=True):
+    """What /readyz says; /startupz has parts too."""
+
+    ready: bool = False
+    parts: dict[str, Part] = {}
+
+    @property
+    def missing(self) -> str:
+        """The reasons why it is not ready."""
+        return "; ".join(f"{name}: {part.reason}" for name, part in self.parts.items() if not part.ok)
+
+
+class Told(NamedTuple):
+    """Whether a condition is met, one sentence about it, and the body of the answer."""
+
+    met: bool
+    sentence: str
+    body: bytes
+
+
+def http_url(host: str, port: int) -> str:
+    """Where a server that listens there answers, seen from this machine."""
+    host = EVERYWHERE.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def url_for(settings: Settings) -> str:
+    """Where the system of the data directory answers; where none left its address, that of the settings."""
+    return state.load(settings.data).http_url or http_url(settings.http_host, settings.http_port)
+
+
+def fetch(url: str, path: str, seconds: float = ANSWER_SECONDS) -> tuple[int, bytes]:
+    """Status and body of a GET. Raises `StartError` when nobody answers. Proxies are not asked: it is our own."""
+    # Python's own client takes longer to import than all the rest of a health check.
+    address = urlsplit(url)
+    try:
+        with socket.create_connection((address.hostname or "", address.port or 80), seconds) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    except OSError:
+        answer = b""
+    head = HEAD.match(answer)
+    if head is None or len(answer) - head.end() != int(head[2]):
+        raise StartError(f"nothing answers at {url}: start it with `orders run`")
+    return int(head[1]), answer[head.end() :]
+
+
+def ask_ready(url: str) -> Ready:
+    """What /readyz says, also when nobody answers."""
+    with suppress(StartError, msgspec.MsgspecError):
+        return msgspec.json.decode(fetch(url, PATHS["ready"], READY_SECONDS)[1], type=Ready)
+    return Ready(parts={"http": Part(reason="nothing answers")})
+
+
+def ask(url: str, condition: str) -> Told:
+    """Whether a condition, one of `PATHS`, is met. Raises `StartError` when nobody answers."""
+    status, body = fetch(url, PATHS[condition], READY_SECONDS)
+    if status == HTTPStatus.OK:
+        return Told(met=True, sentence=condition, body=body)
+    try:
+        reason = msgspec.json.decode(body, type=Ready).missing
+    except msgspec.MsgspecError:
+        reason = ""
+    return Told(met=False, sentence=f"not {condition}: {reason or f'{url} answered {status}'}", body=body)

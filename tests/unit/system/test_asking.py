@@ -1,0 +1,142 @@
+"""Questions to a running system over HTTP, and the command for a container's health check."""
+
+import json
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from orders.cli import cli
+from orders.errors import StartError
+from orders.settings import Settings
+from orders.system import asking, state
+from orders.system.asking import Part, Ready, ask_ready, fetch, http_url, url_for
+from orders.system.place import bind, url_of
+from orders.system.state import State
+from orders.web import health, startup
+from support.wire import plain_app, serving
+
+
+def test_nobody_who_answers_is_one_sentence_and_no_health() -> None:
+    with bind("127.0.0.1", 0) as listening:
+        url = url_of(listening)
+    with pytest.raises(StartError, match=f"^nothing answers at {url}: start it with `orders run`$"):
+        fetch(url, "/livez")
+    assert ask_ready(url).missing == "http: nothing answers"
+
+
+def test_what_is_missing_names_each_part_with_its_reason() -> None:
+    parts = {"postgres": Part(ok=True), "lag": Part(reason="too far behind"), "restore": Part(reason="under way")}
+    assert Ready(parts=parts).missing == "lag: too far behind; restore: under way"
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nbrok",
+        b"HTTP/1.1 200 OK\r\n\r\nendless",
+    ],
+)
+def test_an_answer_that_is_none_of_ours_or_breaks_off_is_no_answer(answered: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answered)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(StartError, match=r"^nothing answers at "):
+            fetch(url_of(listener), "/livez", 5)
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),  # noqa: S104 - it is not bound
+        ("::", "http://[::1]:8080"),
+        ("fe80::1", "http://[fe80::1]:8080"),
+        ("orders.internal", "http://orders.internal:8080"),
+    ],
+)
+def test_where_http_listens_on_all_addresses_loopback_is_asked(host: str, url: str) -> None:
+    assert http_url(host, 8080) == url
+
+
+def test_the_address_of_the_system_that_runs_comes_before_that_of_the_settings(tmp_path: Path) -> None:
+    settings = Settings(data_dir=str(tmp_path), http_port=1)
+    assert url_for(settings) == "http://127.0.0.1:1"
+    state.save(tmp_path, State(http_url="http://127.0.0.1:2"))
+    assert url_for(settings) == "http://127.0.0.1:2"
+
+
+FINE, AWAY = health.Part(ok=True), health.Part(ok=False, reason="PostgreSQL cannot be reached")
+
+
+def report(*, ready: bool) -> Callable[[], Awaitable[health.Report]]:
+    async def told() -> health.Report:
+        parts = health.Parts(FINE if ready else AWAY, FINE, FINE, health.Lag(ok=True), health.Restore(ok=True))
+        return health.Report(ready, parts)
+
+    return told
+
+
+def start(*, started: bool) -> Callable[[], Awaitable[startup.Start]]:
+    async def told() -> startup.Start:
+        return startup.THROUGH if started else startup.Start(started, startup.StartParts(AWAY, FINE))
+
+    return told
+
+
+@contextmanager
+def asked(tmp_path: Path, **parts: Any) -> Iterator[Callable[..., Result]]:
+    """Runs `orders health` against a server with these parts."""
+    with serving(plain_app(**parts), None) as (_, port):
+        common = {"ORDERS_DATA_DIR": str(tmp_path), "ORDERS_HTTP_PORT": str(port), "ORDERS_HTTP_HOST": "0.0.0.0"}  # noqa: S104 - as above
+        yield lambda *options: CliRunner().invoke(cli, ["health", *options], env=common)
+
+
+@pytest.mark.parametrize(
+    ("options", "well", "sentence"),
+    [
+        ([], True, "ready"),
+        ([], False, "not ready: postgres: PostgreSQL cannot be reached"),
+        (["--startup"], True, "started"),
+        (["--startup"], False, "not started: postgres: PostgreSQL cannot be reached"),
+        (["--live"], False, "alive"),
+    ],
+)
+def test_health_says_one_sentence(tmp_path: Path, options: list[str], well: bool, sentence: str) -> None:
+    with asked(tmp_path, health=report(ready=well), startup=start(started=well)) as ask:
+        told = ask(*options)
+    assert (told.output, told.exit_code) == (f"{sentence}\n", int(sentence.startswith("not ")))
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_health_prints_the_body_for_programs(tmp_path: Path, well: bool) -> None:
+    with asked(tmp_path, health=report(ready=well)) as ask:
+        told = ask("--json")
+    assert json.loads(told.output)["ready"] is well
+    assert json.loads(told.output)["parts"]["postgres"]["ok"] is well
+    assert told.exit_code == int(not well)
+
+
+def test_another_answer_than_those_of_the_service_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "fetch", lambda *_: (502, b"<html>"))
+    assert asking.ask("http://h:1", "ready").sentence == "not ready: http://h:1 answered 502"
+
+
+def test_wrong_usage_of_health_is_told(tmp_path: Path) -> None:
+    with asked(tmp_path) as ask:
+        assert ask("--ready").exit_code == 2
