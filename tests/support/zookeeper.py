@@ -40,10 +40,11 @@ PROPERTIES = {
 
 
 class ZooKeeperService(Service):
-    """ZooKeeper on a free loopback port; data under `directory`."""
+    """ZooKeeper on a free loopback port; data under `directory`. `options` are properties beside its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, options: Mapping[str, str]) -> None:
         super().__init__(ZOOKEEPER, directory)
+        self._options = options
         self._port = 0
 
     @property
@@ -59,7 +60,7 @@ class ZooKeeperService(Service):
     def _launch(self, command: list[str | Path]) -> Launch:
         (self._port,) = ports.remembered(self._directory / "ports", 1)
         file = self._directory / "zoo.cfg"
-        java.write_properties(file, ZOOKEEPER_PROPERTIES | {"clientPort": str(self._port)})
+        java.write_properties(file, {**ZOOKEEPER_PROPERTIES, **self._options, "clientPort": str(self._port)})
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
         return Launch([*command, main, file], -1, java.ENVIRONMENT)
 
@@ -67,13 +68,15 @@ class ZooKeeperService(Service):
 class OldKafka(Service):
     """Kafka 3.9 on a free loopback port, and its ZooKeeper; data under `directory`. It makes no topics by itself.
 
-    `options` are properties beside its own.
+    `options` are properties beside its own, in which BOOTSTRAP stands for the broker's address.
     """
 
-    def __init__(self, directory: Path, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, options: Mapping[str, str] | None = None, of_zookeeper: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(KAFKA, directory / "broker")
         self._options = dict(options or {})
-        self.zookeeper = ZooKeeperService(directory / "zookeeper")
+        self.zookeeper = ZooKeeperService(directory / "zookeeper", of_zookeeper or {})
         self._port = 0
 
     @property
@@ -96,7 +99,8 @@ class OldKafka(Service):
         (self._port,) = ports.remembered(self._directory / "ports", 1)
         file = self._directory / "server.properties"
         own = {"listeners": f"PLAINTEXT://{self.bootstrap}", "zookeeper.connect": self.zookeeper.address}
-        java.write_properties(file, PROPERTIES | own | self._options)
+        options = {name: text.replace("BOOTSTRAP", self.bootstrap) for name, text in self._options.items()}
+        java.write_properties(file, PROPERTIES | own | options)
         return Launch([*command, "kafka.Kafka", file], -1, java.ENVIRONMENT)
 
     def _answers(self) -> bool:

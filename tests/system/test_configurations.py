@@ -14,8 +14,7 @@ import psycopg
 import pytest
 import yaml
 
-from orders.embedded import Silent, jars, ports
-from orders.embedded.kafka import java_program
+from orders.embedded import Silent, jars, java, ports
 from orders.embedded.maven import Maven
 from orders.embedded.postgres import PostgresService, wheel_binaries
 from support.programs import program
@@ -114,8 +113,8 @@ def properties(replaced: Mapping[str, str]) -> str:
 def test_kafka_starts_with_the_settings_of_compose_and_both_listeners_lead_to_it() -> None:
     listed = jars.pinned()
     jars.provide(listed, jars.local_repository(), Silent(), lambda: Maven().fetch)
-    java = [str(java_program()), "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-    java += ["-cp", os.pathsep.join(str(jars.local_repository() / jar.path) for jar in listed)]
+    command = [str(java.program()), "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    command += ["-cp", os.pathsep.join(str(jars.local_repository() / jar.path) for jar in listed)]
     inside, host, controller = ports.free(3)
     with open_folder() as folder:
         file = folder / "server.properties"
@@ -128,12 +127,12 @@ def test_kafka_starts_with_the_settings_of_compose_and_both_listeners_lead_to_it
             "/var/lib/kafka/data": str(folder / "data"),
         }
         file.write_text(properties(replaced))
-        format_it = [*java, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER, "--config", str(file)]
+        format_it = [*command, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER, "--config", str(file)]
         subprocess.run(format_it, check=True, capture_output=True, timeout=60)
         output = folder / "output"
         with (
             output.open("wb") as log,
-            subprocess.Popen([*java, "kafka.Kafka", str(file)], stdout=log, stderr=log) as kafka,
+            subprocess.Popen([*command, "kafka.Kafka", str(file)], stdout=log, stderr=log) as kafka,
         ):
             try:
                 # What compose asks before it lets others start.

@@ -41,7 +41,9 @@ PROPERTIES = {
     # A killed broker may come back at once: the controller waits for the end of its old session.
     "broker.session.timeout.ms": "2000",
     "broker.heartbeat.interval.ms": "500",
-    "group.initial.rebalance.delay.ms": "0",
+    # The ingests of one start join within this time. Without it the first one takes all partitions and then gives some
+    # away, during which they stand idle for a second.
+    "group.initial.rebalance.delay.ms": "250",
     "group.min.session.timeout.ms": "1000",
     "group.consumer.min.session.timeout.ms": "1000",
     "group.consumer.session.timeout.ms": "6000",

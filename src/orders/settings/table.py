@@ -60,7 +60,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     postgres_connections: Annotated[Count, about("most PostgreSQL connections of one serve process")] = 4
     memory_path: Annotated[str, about("file of the shared memory; unset: made anew by `orders run`")] = ""
     memory_bytes: Annotated[Bytes, about("budget of the shared memory")] = 256 * 2**20
-    batch_records: Annotated[Count, about("most records in one transaction")] = 2000
+    batch_records: Annotated[Count, about("most records in one transaction")] = 4000
     batch_bytes: Annotated[Bytes, about("most bytes of records in one transaction")] = 8 * 2**20
     batch_age: Annotated[Seconds, about("longest time a record waits for its transaction on a busy stream")] = 0.25
     post_deadline: Annotated[Seconds, about("seconds a POST waits for its outcome before it answers 202")] = 10.0
