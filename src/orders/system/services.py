@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from orders.embedded import java
 from orders.embedded.kafka import KafkaService
-from orders.embedded.postgres import PostgresService
+from orders.embedded.postgres import PostgresService, wheel_binaries
 from orders.errors import UsageError
 from orders.metrics import ProcessKind
 from orders.settings import Settings
@@ -53,6 +54,13 @@ class Services:
     def gives(self) -> frozenset[str]:
         """The settings that come from here."""
         return frozenset(self._addresses)
+
+    def require_programs(self) -> None:
+        """Raises `StartError` where what is to be started is not installed."""
+        if "postgres_dsn" in self.gives:
+            wheel_binaries()
+        if "kafka_bootstrap" in self.gives:
+            java.program()
 
     def start(self) -> Settings:
         """Starts all at the same time and waits for them; the settings with their addresses. Raises `StartError`."""

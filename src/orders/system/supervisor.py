@@ -102,8 +102,9 @@ class System:
     # -- the start, in order --
 
     def _require_room(self) -> None:
-        """Raises `StartError` when embedded services would lack files, disk or memory."""
+        """Raises `StartError` when embedded services would lack their programs, files, disk or memory."""
         if self._services.kept:
+            self._services.require_programs()
             require_files()
             require_disk(self._settings.data)
             left = state.alive(state.load(self._settings.data).processes)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.errors import UsageError
+from orders.errors import StartError, UsageError
 from orders.settings import Settings
 from orders.system.services import Services, remember, remembered, waiting_text
 from orders.system.steps import Steps
@@ -48,6 +48,23 @@ def test_security_without_brokers_of_ones_own_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=f"^{variable} is for a Kafka of your own: .* ORDERS_KAFKA_BOOTSTRAP"):
         services(Settings(kafka_properties={"client.id": "x", name: "y"}))
     services(Settings(kafka_properties={name: "y"}, kafka_bootstrap="kafka:9092"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (Settings(kafka_bootstrap="kafka:9092"), "give ORDERS_POSTGRES_DSN a server"),
+        (Settings(postgres_dsn="host=db"), "give ORDERS_KAFKA_BOOTSTRAP a broker"),
+    ],
+)
+def test_where_the_extra_is_not_installed_the_address_is_asked_for(
+    settings: Settings, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services(settings).require_programs()
+    for module in ("java", "postgres"):
+        monkeypatch.setattr(f"orders.embedded.{module}.find_spec", lambda _: None)
+    with pytest.raises(StartError, match=told):
+        services(settings).require_programs()
 
 
 def test_what_is_starting_is_shown_with_its_seconds_and_those_of_the_last_time() -> None:
