@@ -55,10 +55,11 @@ def secured(folder: Path) -> Iterator[Secured]:
     certificates, data = folder / "authority", folder / "postgres"
     certificates.mkdir()
     authority = Authority(certificates)
+    issued = authority.issue("server")
     data.mkdir()
-    for name in ("server.pem", "server.key"):
-        (certificates / name).rename(data / name)  # they become PostgreSQL's user's with the directory
-    tls = {"ssl": "on", "ssl_cert_file": str(data / "server.pem"), "ssl_key_file": str(data / "server.key")}
+    # They become PostgreSQL's user's with the directory.
+    file, key = (each.rename(data / each.name) for each in (issued.file, issued.key))
+    tls = {"ssl": "on", "ssl_cert_file": str(file), "ssl_key_file": str(key)}
     service = PostgresService(data, FAST | tls, installed.required())
     service.start()
     try:
