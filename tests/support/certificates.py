@@ -1,13 +1,11 @@
 """Certificates of a company that signs for itself, made by the program openssl."""
 
-import os
-import shutil
 import ssl
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
+from support.programs import program
 
 COMPANY = "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=company"
 CERTIFICATE = (
@@ -31,8 +29,7 @@ class Authority:
     """
 
     def __init__(self, folder: Path) -> None:
-        if shutil.which("openssl") is None:
-            (pytest.fail if "CI" in os.environ else pytest.skip)("openssl is missing: install the package openssl")
+        self._openssl = program("openssl", "apt-get install openssl")
         (folder / "names").write_text("subjectAltName = IP:127.0.0.1\n")
         self._folder = folder
         self._run(COMPANY)
@@ -58,4 +55,4 @@ class Authority:
         return context
 
     def _run(self, command: str) -> None:
-        subprocess.run(["openssl", *command.split()], cwd=self._folder, check=True, capture_output=True)
+        subprocess.run([self._openssl, *command.split()], cwd=self._folder, check=True, capture_output=True)
