@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from msgspec import Meta, Struct
 from psycopg import IsolationLevel
+from psycopg.types.string import ByteaBinaryLoader
 
 from orders.errors import OrdersError
 from orders.memory import Memory, Put
@@ -213,6 +214,7 @@ class Keeper:
 def rows_from(connection: Connection, first: int) -> Iterator[Put]:
     """Orders from an id on, as they are served."""
     with connection.cursor() as cursor:
+        cursor.adapters.register_loader("text", ByteaBinaryLoader)  # documents as the bytes that come: they are UTF-8
         rows = cursor.stream(queries["documents_from"], {"id": first}, binary=True, size=STREAMED)
         yield from map(Put._make, rows)
 

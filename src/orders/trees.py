@@ -185,7 +185,7 @@ class Work:
 
     def _append(self, key: bytes, put: Put) -> None:
         number = _NUMBER.pack(self._next_number)
-        entry = _HEAD.pack(put.version, len(key)) + key + put.document
+        entry = b"".join((_HEAD.pack(put.version, len(key)), key, put.document))
         if not self._txn.put(number, entry, append=True, db=self._trees.documents):
             raise lmdb.KeyExistsError("appending out of order stores nothing")
         self._txn.put(key, number, db=self._trees.numbers)

@@ -93,8 +93,8 @@ select id from orders order by id desc offset %(newer)s limit 1
 select count(*) from orders where id >= %(id)s
 
 -- name: documents_from
--- Reads orders for the restore as they are served, oldest first.
-select order_uid, version, convert_to(document, 'UTF8') from documents where id >= %(id)s order by id
+-- Reads orders for the restore as they are served, oldest first; `text` is taken as bytes, `varchar` is decoded.
+select order_uid::varchar, version, document from documents where id >= %(id)s order by id
 
 -- name: prune_outcomes
 -- Forgets outcomes that nobody waits for any more, so many at a time.
