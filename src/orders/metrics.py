@@ -15,8 +15,8 @@ from orders.slots import claim
 
 Method = Literal["GET", "HEAD", "POST", "_OTHER"]
 Route = Literal["/orders/{order_uid}", "/orders", "/livez", "/readyz", "/startupz", "/metrics", "/", "unmatched"]
-Success = Literal["200", "201", "202", "204"]
-Failure = Literal["400", "404", "405", "408", "409", "413", "422", "431", "500", "503", "505"]
+Success = Literal["200", "201", "202", "204", "304"]
+Failure = Literal["400", "403", "404", "405", "408", "409", "413", "415", "421", "422", "431", "500", "503", "505"]
 Status = Literal[Success, Failure, "_OTHER"]
 Request = tuple[Method, Route, Status]
 Lookup = Literal["hit", "miss"]

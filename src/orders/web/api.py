@@ -25,6 +25,7 @@ from orders.web.fastlane import Lookup
 from orders.web.health import Report
 from orders.web.page import PAGE_FIELDS, page_at
 from orders.web.reader import Found
+from orders.web.representation import matches, represented
 from orders.web.startup import THROUGH, Start
 from orders.web.views import original
 from orders.web.waiting import Told
@@ -36,6 +37,8 @@ View = Literal["standard", "original"]
 UID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 JSON = "application/json"
 RETRY = {"retry-after": "1"}
+NOT_MODIFIED = frozenset({"cache-control", "vary", "etag"})
+"""Fields of a 304 (RFC 9110, 15.4.5)."""
 SAVED = "Order processed and saved successfully"
 ACCEPTED = "Order accepted, not yet saved"
 
@@ -106,7 +109,21 @@ async def get_order(request: AnyRequest, order_uid: FromPath[str]) -> Answer:
     document = await _document(request, order_uid) if UID.fullmatch(order_uid) else None
     if document is None:
         return answer(404, {"message": "Order not found"})
-    return answer(200, original(document) if view == "original" else document)
+    return order_answer(request, original(document) if view == "original" else document)
+
+
+def order_answer(request: AnyRequest, body: bytes) -> Answer:
+    """200 with the bytes that the client can read, or 304 where it has them already."""
+    content, fields = represented(body, _field(request, "accept-encoding"))
+    known = _field(request, "if-none-match")
+    if known and matches(known, fields["etag"]):
+        return Answer(b"", status_code=304, headers={name: fields[name] for name in fields if name in NOT_MODIFIED})
+    return answer(200, content, fields)
+
+
+def _field(request: AnyRequest, name: str) -> str:
+    """A field of the request; of several lines one list, as RFC 9110, 5.3 reads them."""
+    return ", ".join(request.headers.getall(name, []))
 
 
 async def _document(request: AnyRequest, order_uid: str) -> bytes | None:

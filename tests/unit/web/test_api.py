@@ -21,7 +21,7 @@ from orders.web.startup import THROUGH, Start, StartParts
 from orders.web.views import original
 from orders.web.waiting import Told
 from support.metrics import READERS, counted, series_of
-from support.wire import DOCUMENT, UID, plain_app, told
+from support.wire import DOCUMENT, LARGE, TAG, UID, plain_app, told
 
 SAVED = {"message": "Order processed and saved successfully"}
 ORDER = next(iter(sample.samples(1, 0)))
@@ -42,8 +42,33 @@ def test_an_order_in_memory(plain: TestClient[Any]) -> None:
     """200 with the stored bytes; HEAD has the same fields and no body."""
     got = plain.get("/orders/" + UID.decode())
     assert (got.status_code, got.content) == (200, DOCUMENT)
-    assert dict(got.headers) == {"content-type": "application/json", "content-length": str(len(DOCUMENT))}
+    assert dict(got.headers) == {
+        "cache-control": "private, no-cache",
+        "vary": "accept-encoding",
+        "etag": TAG.decode(),
+        "content-type": "application/json",
+        "content-length": str(len(DOCUMENT)),
+    }
     assert dict(plain.head("/orders/" + UID.decode()).headers) == dict(got.headers)
+
+
+def test_an_order_that_is_known(plain: TestClient[Any]) -> None:
+    """304 with the fields that a cache renews, and nothing else."""
+    got = plain.get("/orders/" + UID.decode(), headers={"if-none-match": TAG.decode()})
+    assert (got.status_code, got.content) == (304, b"")
+    renewed = {"cache-control": "private, no-cache", "vary": "accept-encoding", "etag": TAG.decode()}
+    assert dict(got.headers) == renewed
+
+
+def test_a_large_order_is_compressed_where_that_is_asked_for(plain: TestClient[Any]) -> None:
+    """With a tag of its own; the client reads the same bytes."""
+    packed = plain.get("/orders/large", headers={"accept-encoding": "gzip"})
+    assert (packed.content, packed.headers["content-encoding"]) == (LARGE, "gzip")
+    assert int(packed.headers["content-length"]) < len(LARGE)
+    whole = plain.get("/orders/large", headers={"accept-encoding": "identity"})
+    assert (whole.content, "content-encoding" in whole.headers) == (LARGE, False)
+    assert packed.headers["etag"] != whole.headers["etag"]
+    assert packed.headers["vary"] == whole.headers["vary"] == "accept-encoding"
 
 
 def test_an_order_in_postgresql(plain: TestClient[Any]) -> None:
