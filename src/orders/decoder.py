@@ -160,6 +160,15 @@ def _instant(moment: str) -> datetime:
         raise _RefusedError(Invalid(_DATE, "$.date_created", "date")) from None
 
 
+def unreal(moment: str) -> Invalid | None:
+    """Why a date that looks like one is none, such as a 30th of February; None where it is one."""
+    try:
+        _instant(moment)
+    except _RefusedError as refused:
+        return refused.invalid
+    return None
+
+
 def _served(moment: str, instant: datetime) -> str:
     """`served_moment`, at a tenth of its price for whole seconds in UTC, which are as they are served."""
     return moment if len(moment) == len("2021-11-26T06:22:19Z") and moment.isupper() else served_moment(instant)
@@ -235,13 +244,14 @@ def _why(value: bytes, error: Exception) -> Invalid:
     except (DecodeError, UnicodeDecodeError):
         return _NOT_JSON
     if isinstance(error, ValidationError):
-        return _explained(str(error))
+        return explained(str(error))
     return _TOO_DEEP if isinstance(error, RecursionError) else _SURROGATES
 
 
-def _explained(message: str) -> Invalid:
+def explained(message: str, at: str = "$") -> Invalid:
+    """What a ValidationError's message says; `at` is the path of the value that was decoded."""
     reason, _, path = message.partition(" - at `")
-    path = path.rstrip("`")
+    path = path.rstrip("`").replace("$", at, 1) or (at if at != "$" else "")
     if "matching regex" in reason:
         reason = _PATTERNS[path.removeprefix("$.")]
     return Invalid(reason, path, "date" if reason == _DATE else "schema")

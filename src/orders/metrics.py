@@ -14,7 +14,8 @@ from orders.record import Fault, Outcome
 from orders.slots import claim
 
 Method = Literal["GET", "HEAD", "POST", "_OTHER"]
-Route = Literal["/orders/{order_uid}", "/orders", "/livez", "/readyz", "/startupz", "/metrics", "/", "unmatched"]
+Page = Literal["/", "/problems/{name}"]
+Route = Literal["/orders/{order_uid}", "/orders", "/livez", "/readyz", "/startupz", "/metrics", Page, "unmatched"]
 Success = Literal["200", "201", "202", "204", "304"]
 Failure = Literal["400", "403", "404", "405", "408", "409", "413", "415", "421", "422", "431", "500", "503", "505"]
 Status = Literal[Success, Failure, "_OTHER"]

@@ -6,6 +6,7 @@ import psycopg
 from orders.keeper import rows_from
 from orders.postgres import connect
 from orders.topic import TopicView
+from orders.web.problems import problem
 from support.machine import Machine
 from support.traffic import Model
 from support.waiting import wait_for
@@ -45,4 +46,4 @@ def without_id(served: bytes) -> bytes:
 
 
 def expected(served: bytes | None) -> tuple[int, bytes]:
-    return (200, served) if served else (404, b'{"message":"Order not found"}')
+    return (200, served) if served else (404, problem("order-not-found"))

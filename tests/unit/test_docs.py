@@ -21,7 +21,7 @@ def pages() -> dict[str, str]:
     return cast("dict[str, str]", runpy.run_path(str(ROOT / "tools/docs.py"))["pages"]())
 
 
-@pytest.mark.parametrize("name", ["settings.md", "metrics.md", "commands.md"])
+@pytest.mark.parametrize("name", ["settings.md", "metrics.md", "commands.md", "problems.md"])
 def test_a_page_that_is_made_from_the_code_is_up_to_date(pages: dict[str, str], name: str) -> None:
     assert (ROOT / "docs" / name).read_text() == pages[name], "run `python tools/docs.py`"
 

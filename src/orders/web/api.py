@@ -1,7 +1,7 @@
 """HTTP but for the fast lane: orders, health, the page, and what an error answers."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal, NamedTuple, cast
 
@@ -16,6 +16,7 @@ from litestar.response.base import ASGIResponse
 
 from orders.decoder import decode
 from orders.errors import OrdersError
+from orders.faults import faults
 from orders.meter import Values
 from orders.metrics import LOOKUPS, POSTS, Posted, private
 from orders.order import MAX_DOCUMENT_BYTES, Content
@@ -23,7 +24,8 @@ from orders.record import Invalid
 from orders.web.exposition import Page
 from orders.web.fastlane import Lookup
 from orders.web.health import Report
-from orders.web.page import PAGE_FIELDS, page_at
+from orders.web.page import PAGE_FIELDS, page_at, problem_page
+from orders.web.problems import KINDS, MEDIA_TYPE, PATH, UNKEPT, problem
 from orders.web.reader import Found
 from orders.web.representation import matches, represented
 from orders.web.startup import THROUGH, Start
@@ -85,11 +87,18 @@ def answer(status: int, content: object, headers: Mapping[str, str] | None = Non
     return Answer(body, status_code=status, headers=headers, media_type=JSON)
 
 
-class TooLarge(HTTPException):
-    """The body is larger than any order."""
+def failure(name: str, wrong: Sequence[Invalid] = (), headers: Mapping[str, str] | None = None) -> Answer:
+    """An error of `problems`; `wrong` is what is wrong with the body."""
+    fields = {**UNKEPT, **(headers or {})}
+    return Answer(problem(name, wrong), status_code=KINDS[name].status, headers=fields, media_type=MEDIA_TYPE)
 
-    status_code = 413
-    detail = "Request body too large"
+
+class Refused(HTTPException):
+    """The request is answered with this error of `problems`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(status_code=KINDS[name].status)
+        self.name = name
 
 
 class Gone(Exception):
@@ -105,10 +114,10 @@ async def get_order(request: AnyRequest, order_uid: FromPath[str]) -> Answer:
     parts = _parts(request)
     view = request.query_params.get("view", parts.default_view)
     if view not in {"standard", "original"}:
-        return answer(400, {"error": "view is standard or original"})
+        return failure("unknown-view")
     document = await _document(request, order_uid) if UID.fullmatch(order_uid) else None
     if document is None:
-        return answer(404, {"message": "Order not found"})
+        return failure("order-not-found")
     return order_answer(request, original(document) if view == "original" else document)
 
 
@@ -139,10 +148,11 @@ async def _document(request: AnyRequest, order_uid: str) -> bytes | None:
 async def post_order(request: AnyRequest) -> Answer:
     """Accepts an order and answers with what became of it."""
     parts = _parts(request)
-    content = decode(await _body(request))
+    body = await _body(request)
+    content = decode(body)
     if isinstance(content, Invalid):
         _values(request).add(POSTS, "refused")
-        return refused(content) if content.is_json else answer(400, {"error": "Invalid JSON"})
+        return failure("invalid-order", faults(body, content)) if content.is_json else failure("invalid-json")
     try:
         told = await parts.submit(content)
     except OrdersError:
@@ -163,23 +173,18 @@ def outcome(told: Told | None, location: str, default_view: View) -> Answer:
     if told is None:
         return answer(202, {"message": ACCEPTED}, where)
     if told.outcome == "refused":
-        return refused(Invalid(told.reason, told.path))
+        return failure("invalid-order", [Invalid(told.reason, told.path)])
     if told.outcome == "conflict":
-        return answer(409, {"error": "Order exists with other content"})
+        return failure("order-exists")
     if told.outcome == "created":
         return answer(201 if default_view == "standard" else 200, {"message": SAVED}, where)
     return answer(200, {"message": SAVED}, where)
 
 
-def refused(invalid: Invalid) -> Answer:
-    """422 with what is wrong and where."""
-    return answer(422, {"error": "Invalid order", "errors": [{"path": invalid.path, "reason": invalid.reason}]})
-
-
 async def _body(request: AnyRequest) -> bytes:
-    """The whole body. Raises `TooLarge`, before reading where the request announces its length, and `Gone`."""
+    """The whole body. Raises `Refused`, before reading where the request announces its length, and `Gone`."""
     if (request.content_length or 0) > MAX_DOCUMENT_BYTES:
-        raise TooLarge
+        raise Refused("too-large")
     body = bytearray()
     more = True
     while more:
@@ -189,7 +194,7 @@ async def _body(request: AnyRequest) -> bytes:
         body += message["body"]
         more = message["more_body"]
         if len(body) > MAX_DOCUMENT_BYTES:
-            raise TooLarge
+            raise Refused("too-large")
     return bytes(body)
 
 
@@ -223,6 +228,14 @@ async def get_metrics(request: AnyRequest) -> Answer:
     return Answer(body, status_code=200, headers={"content-type": content_type})
 
 
+@route(PATH + "{name:str}", http_method=["GET", "HEAD"])
+async def get_problem(name: FromPath[str]) -> Answer:
+    """What an error's `type` leads to: what it means and what to do."""
+    if name not in KINDS:
+        return failure("not-found")
+    return Answer(problem_page(name), status_code=200, headers=PAGE_FIELDS, media_type="text/html")
+
+
 @route("/", http_method=["GET", "HEAD"])
 async def get_page(request: AnyRequest) -> Answer:
     """What this is, with commands for the address that it was asked at."""
@@ -234,26 +247,27 @@ async def get_page(request: AnyRequest) -> Answer:
 
 
 def on_http(_: AnyRequest, error: HTTPException) -> Answer:
-    """No such path, no such method, too large: the status, in small."""
-    texts = {404: "Not found", 405: "Method not allowed", 413: TooLarge.detail}
-    return answer(error.status_code, {"error": texts.get(error.status_code, "Invalid request")}, error.headers)
+    """No such path, no such method, or what `Refused` says."""
+    names = {404: "not-found", 405: "method-not-allowed"}
+    name = error.name if isinstance(error, Refused) else names.get(error.status_code, "invalid-request")
+    return failure(name, headers=error.headers)
 
 
 def on_ours(_: AnyRequest, error: OrdersError) -> Answer:
     """Something is away, or wrong with the set-up: the client may come again."""
     log.warning("unavailable", kind=type(error).__name__, reason=str(error))
-    return answer(503, {"error": "Temporarily unavailable, try again"}, RETRY)
+    return failure("unavailable", headers=RETRY)
 
 
 def on_gone(_: AnyRequest, _error: Gone) -> Answer:
     """Nobody is there to read it."""
-    return answer(400, {"error": "Incomplete request"})
+    return failure("incomplete")
 
 
 def on_any(_: AnyRequest, error: Exception) -> Answer:
     """A mistake of ours."""
     log.error("internal_error", kind=type(error).__name__, exc_info=error)
-    return answer(500, {"error": "Internal error"})
+    return failure("internal")
 
 
 def _parts(request: AnyRequest) -> Parts:
@@ -273,7 +287,7 @@ def create_app(parts: Parts) -> Litestar:
             yield
 
     return Litestar(
-        [get_order, post_order, get_livez, get_readyz, get_startupz, get_metrics, get_page],
+        [get_order, post_order, get_livez, get_readyz, get_startupz, get_metrics, get_problem, get_page],
         state=State({"parts": parts, "counts": parts.values or private()}),
         lifespan=[lifespan],
         exception_handlers={HTTPException: on_http, OrdersError: on_ours, Gone: on_gone, Exception: on_any},

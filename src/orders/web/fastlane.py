@@ -26,6 +26,7 @@ from orders.metrics import HTTP_SECONDS, LAYOUT, LOOKUPS, QUICK, private
 from orders.timing import monotonic
 from orders.web.counted import Counted
 from orders.web.named import FIELD, REQUEST_ID
+from orders.web.problems import KINDS, fields_of, problem
 from orders.web.representation import CACHE, WORTH_BYTES, tag_of, takes_gzip
 
 PREFIX = b"/orders/"
@@ -110,7 +111,7 @@ class FastLane(HttpToolsProtocol):
         self._chunk_bytes = 0
         self._last = self._leaving = False
         self._deaf = False
-        self._refusal = (400, "Invalid HTTP request")
+        self._refusal = "invalid-http"
         self._deadline: asyncio.TimerHandle | None = None
         self._began = 0.0
         self._cells = self.values.cells
@@ -133,7 +134,7 @@ class FastLane(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
-                self._refuse(431, "Header section too large")
+                self._refuse("head-too-large")
                 return
         try:
             self.parser.feed_data(data)
@@ -141,7 +142,7 @@ class FastLane(HttpToolsProtocol):
             self._ignore_upgrade()
         except httptools.HttpParserError:
             if not self._deaf:
-                self._refuse(*self._refusal)
+                self._refuse(self._refusal)
         self._arm()
 
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio reads what uvicorn leaves None
@@ -186,7 +187,7 @@ class FastLane(HttpToolsProtocol):
     def _too_late(self) -> None:
         self._deadline = None
         if self._in_request and not self._deaf:
-            self._refuse(408, "The request took too long to arrive")
+            self._refuse("too-slow")
         elif not self._busy():
             self.transport.close()
 
@@ -243,7 +244,7 @@ class FastLane(HttpToolsProtocol):
             self._check_size()
         version = self.parser.get_http_version()
         if version not in VERSIONS:
-            self._refusal = (505, "HTTP version not supported")
+            self._refusal = "http-version"
             raise Refused
         if self._hosts != 1 or not self._host_valid:
             self._check_host(version)
@@ -254,12 +255,12 @@ class FastLane(HttpToolsProtocol):
     def _check_size(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MAX_HEAD or len(self.headers) > MAX_FIELDS:
-            self._refusal = (431, "Header section too large")
+            self._refusal = "head-too-large"
             raise Refused
 
     def _check_host(self, version: str) -> None:
         if self._hosts > 1 or not self._host_valid or (self._hosts == 0 and version == "1.1"):
-            self._refusal = (400, "Invalid Host")
+            self._refusal = "invalid-host"
             raise Refused
 
     def _find(self) -> bool:
@@ -351,8 +352,8 @@ class FastLane(HttpToolsProtocol):
         self._deaf = self._last = True
         self.cycle.keep_alive = False
 
-    def _refuse(self, status: int, reason: str) -> None:
-        """Answers after the requests that wait, as the application would have, and reads no more."""
+    def _refuse(self, name: str) -> None:
+        """Answers this error after the requests that wait, as the application would have, and reads no more."""
         self._deaf = self._last = True
         if self._in_request and not self._in_head and not self._abandon():
             return
@@ -360,7 +361,7 @@ class FastLane(HttpToolsProtocol):
         self._in_request = False
         super().on_message_begin()
         self.url = b"/"
-        self._start(Counted(refusal(status, reason), self.values, self._began, readable=False, request_id=request_id))
+        self._start(Counted(refusal(name), self.values, self._began, readable=False, request_id=request_id))
 
     def _abandon(self) -> bool:
         """Takes back a request whose body broke off; False if it had its answer, and the connection is closed."""
@@ -377,11 +378,10 @@ class FastLane(HttpToolsProtocol):
         return True
 
 
-def refusal(status: int, reason: str) -> ASGI3Application:
-    """An application that answers every request with this error and ends the connection."""
-    body = b'{"error":"%b"}' % reason.encode()
-    length = str(len(body)).encode()
-    fields = [(b"content-type", b"application/json"), (b"content-length", length), (b"connection", b"close")]
+def refusal(name: str) -> ASGI3Application:
+    """An application that answers every request with this error of `problems` and ends the connection."""
+    status, body = KINDS[name].status, problem(name)
+    fields = [*fields_of(body), (b"connection", b"close")]
 
     async def app(_scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         await send({"type": "http.response.start", "status": status, "headers": fields})

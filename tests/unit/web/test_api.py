@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from html import escape
 from typing import Any, get_args
 
 import pytest
@@ -17,10 +18,12 @@ from orders.record import Outcome
 from orders.web.exposition import Page, page
 from orders.web.health import Lag, Part, Parts, Report, Restore
 from orders.web.page import PAGE
+from orders.web.problems import KINDS, problem
 from orders.web.startup import THROUGH, Start, StartParts
 from orders.web.views import original
 from orders.web.waiting import Told
 from support.metrics import READERS, counted, series_of
+from support.problem import is_problem
 from support.wire import DOCUMENT, LARGE, TAG, UID, plain_app, told
 
 SAVED = {"message": "Order processed and saved successfully"}
@@ -80,7 +83,13 @@ def test_an_order_in_postgresql(plain: TestClient[Any]) -> None:
 def test_no_such_order(plain: TestClient[Any], uid: str) -> None:
     """404 for what is unknown, and for what cannot be a uid."""
     got = plain.get("/orders/" + uid)
-    assert (got.status_code, got.json()) == (404, {"message": "Order not found"})
+    assert is_problem(got, "order-not-found")
+    assert got.json() == {
+        "type": "/problems/order-not-found",
+        "title": "Order not found",
+        "status": 404,
+        "message": "Order not found",
+    }
 
 
 def test_views() -> None:
@@ -114,7 +123,6 @@ def test_postgresql_away_is_never_404() -> None:
     [
         ("created", 201, SAVED),
         ("unchanged", 200, SAVED),
-        ("conflict", 409, {"error": "Order exists with other content"}),
     ],
 )
 def test_post_outcomes(outcome: Outcome, status: int, body: object) -> None:
@@ -122,7 +130,15 @@ def test_post_outcomes(outcome: Outcome, status: int, body: object) -> None:
     with client(submit=told(outcome)) as http:
         got = http.post("/orders", content=ORDER)
     assert (got.status_code, got.json()) == (status, body)
-    assert got.headers.get("location") == (f"/orders/{ORDER_UID}" if status < 300 else None)
+    assert got.headers["location"] == f"/orders/{ORDER_UID}"
+
+
+def test_post_of_another_order_of_that_uid() -> None:
+    """409: a POST never replaces."""
+    with client(submit=told("conflict")) as http:
+        got = http.post("/orders", content=ORDER)
+    assert is_problem(got, "order-exists")
+    assert "location" not in got.headers
 
 
 def test_post_in_place_of_the_original() -> None:
@@ -152,8 +168,14 @@ def test_post_that_postgresql_refuses() -> None:
 
     with client(submit=submit) as http:
         got = http.post("/orders", content=ORDER)
-    assert got.status_code == 422
-    assert got.json() == {"error": "Invalid order", "errors": [{"path": "$.items", "reason": "a reason"}]}
+    assert (got.status_code, got.headers["content-type"]) == (422, "application/problem+json")
+    assert got.json() == {
+        "type": "/problems/invalid-order",
+        "title": "Invalid order",
+        "status": 422,
+        "errors": [{"detail": "a reason", "pointer": "#/items"}],
+        "error": "Invalid order",
+    }
 
 
 @pytest.mark.parametrize("error", [Away("Kafka at secret-host"), SetupWrong("topic secret-host")])
@@ -230,17 +252,21 @@ def test_metrics_are_given_in_the_format_that_is_asked_for() -> None:
 def test_post_of_no_json(plain: TestClient[Any], body: bytes) -> None:
     """400 as the original answered."""
     got = plain.post("/orders", content=body)
-    assert (got.status_code, got.json()) == (400, {"error": "Invalid JSON"})
+    assert is_problem(got, "invalid-json")
+    assert got.json()["error"] == "Invalid JSON"
 
 
 def test_post_of_an_invalid_order(plain: TestClient[Any]) -> None:
-    """422 says where and why."""
+    """422 says of everything that is wrong where it is and why."""
     order = json.loads(ORDER)
     order["items"][0]["price"] = "x"
+    del order["locale"]
     got = plain.post("/orders", content=json.dumps(order))
     assert (got.status_code, got.json()["error"]) == (422, "Invalid order")
-    assert [set(error) for error in got.json()["errors"]] == [{"path", "reason"}]
-    assert got.json()["errors"][0]["path"] == "$.items[0].price"
+    assert got.json()["errors"] == [
+        {"detail": "Expected `int`, got `str`", "pointer": "#/items/0/price"},
+        {"detail": "Object missing required field `locale`", "pointer": "#"},
+    ]
 
 
 def test_post_too_large(plain: TestClient[Any]) -> None:
@@ -248,7 +274,7 @@ def test_post_too_large(plain: TestClient[Any]) -> None:
     body = b" " * (MAX_DOCUMENT_BYTES + 1)
     for sent in (body, iter([body[:1000], body[1000:]])):
         got = plain.post("/orders", content=sent)
-        assert (got.status_code, got.json()) == (413, {"error": "Request body too large"})
+        assert is_problem(got, "too-large")
     assert plain.post("/orders", content=body[1:]).status_code == 400
 
 
@@ -263,11 +289,20 @@ def test_post_too_large(plain: TestClient[Any]) -> None:
     ],
 )
 def test_other_paths_and_methods(plain: TestClient[Any], method: str, path: str, status: int) -> None:
-    """Small JSON; 405 names what is allowed."""
+    """405 names what is allowed."""
     got = plain.request(method, path)
-    assert got.status_code == status
-    assert set(got.json()) == {"error"}
+    assert is_problem(got, {404: "not-found", 405: "method-not-allowed"}[status])
     assert ("allow" in got.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_problem_has_a_page(plain: TestClient[Any], name: str) -> None:
+    """Its `type` leads there, on the same server."""
+    got = plain.get(json.loads(problem(name))["type"])
+    assert (got.status_code, got.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert f"<h1>{escape(KINDS[name].title)}</h1>" in got.text
+    assert "default-src 'none'" in got.headers["content-security-policy"]
+    assert is_problem(plain.get("/problems/other"), "not-found")
 
 
 def test_a_mistake_of_ours() -> None:
@@ -278,7 +313,7 @@ def test_a_mistake_of_ours() -> None:
 
     with capture_logs() as logs, client(order=broken) as http:
         got = http.get("/orders/nobody")
-    assert (got.status_code, got.json()) == (500, {"error": "Internal error"})
+    assert is_problem(got, "internal")
     assert [(line["event"], line["kind"]) for line in logs] == [("internal_error", "ValueError")]
 
 

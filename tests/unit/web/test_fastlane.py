@@ -19,6 +19,7 @@ from orders.errors import Away
 from orders.metrics import HTTP_SECONDS, private
 from orders.web import fastlane
 from orders.web.fastlane import ROW, fast_lane
+from orders.web.problems import problem
 from support.metrics import counted, times
 from support.wire import CLOSE, FAST, HIT, MEMORY, REQUESTS, SLOW, UID, Line, chunked, converse, get, plain_app, post
 
@@ -487,7 +488,7 @@ def test_a_request_that_takes_too_long_at_the_stop_is_told_so() -> None:
     written = asyncio.run(scenario())
     assert written.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nretry-after: 1\r\n" in written
-    assert written.endswith(b'{"error":"Temporarily unavailable, try again"}')
+    assert written.endswith(problem("unavailable"))
 
 
 PARAMETERS: dict[Any, list[str]] = {
