@@ -47,10 +47,10 @@ async def _nothing() -> AsyncIterator[None]:
     yield
 
 
-def told(outcome: Outcome) -> Callable[[Content], Awaitable[Told | None]]:
+def told(outcome: Outcome) -> Callable[[Content, float], Awaitable[Told | None]]:
     """What a POST is told."""
 
-    async def submit(content: Content) -> Told | None:
+    async def submit(content: Content, _wait: float) -> Told | None:
         return Told(outcome, content.row.order_uid, "", "")
 
     return submit
@@ -171,6 +171,10 @@ REQUESTS: dict[str, bytes] = {
     "ready": get(b"/readyz"),
     "start, HEAD": get(b"/startupz", method=b"HEAD"),
     "post of no JSON": post(b"{"),
+    "post of another type": post(b"{", b"Content-Type: text/plain"),
+    "post of another origin": post(b"{", b"Content-Type: application/json", b"Origin: http://evil.example"),
+    "post of its own origin": post(b"{", b"Content-Type: application/json", b"Origin: http://h"),
+    "post, respond-async": post(b"{", b"Prefer: respond-async, wait=1"),
     "post in chunks": chunked(b'{"a":1}'),
     "post, expect": post(b"{", b"Expect: 100-continue"),
     "two hits": HIT * 2,

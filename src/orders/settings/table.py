@@ -36,6 +36,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     http_host: Annotated[Text, about("address the HTTP server listens on")] = "127.0.0.1"
     http_port: Annotated[Port, about("port the HTTP server listens on; 0: any free one")] = 8080
+    http_hosts: Annotated[
+        str,
+        about("names, with commas between, that HTTP answers to beside addresses and localhost; `*`: to any"),
+    ] = ""
     http_workers: Annotated[Count, about("number of serve processes")] = 1
     ingest_processes: Annotated[Count, about("number of ingest processes")] = 1
     data_dir: Annotated[Text, about("directory of the embedded services' data and of the service's own state")] = (
@@ -81,6 +85,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         return {"bootstrap.servers": self.kafka_bootstrap, **self.kafka_properties}
 
     @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names that HTTP answers to, the one that it listens on among them."""
+        return (self.http_host, *(name for each in self.http_hosts.split(",") if (name := each.strip())))
+
+    @property
     def data(self) -> Path:
         """The data directory as an absolute path."""
         return Path(self.data_dir).absolute()
@@ -117,7 +126,7 @@ SPECIAL: Mapping[str, str] = {
 _ADDRESSES = ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn")
 _LOGS = ("log_level", "log_format")
 _SERVE = (
-    *("http_host", "http_port", "postgres_dsn_serve", "postgres_connections", "memory_path"),
+    *("http_host", "http_port", "http_hosts", "postgres_dsn_serve", "postgres_connections", "memory_path"),
     *("post_deadline", "default_view", "ready_lag", "drain_seconds"),
 )
 _INGEST = (

@@ -21,6 +21,7 @@ from orders.meter import Values
 from orders.metrics import LOOKUPS, POSTS, Posted, private
 from orders.order import MAX_DOCUMENT_BYTES, Content
 from orders.record import Invalid
+from orders.web.asked import is_foreign, is_json, patience
 from orders.web.exposition import Page
 from orders.web.fastlane import Lookup
 from orders.web.health import Report
@@ -59,17 +60,21 @@ async def begun() -> Start:
 
 
 class Parts(NamedTuple):
-    """What the application stands on. `find` looks into memory and `order` into PostgreSQL."""
+    """What the application stands on. `find` looks into memory and `order` into PostgreSQL.
+
+    `submit` takes an order and how many seconds to wait for its outcome; `deadline` is the most.
+    """
 
     find: Lookup
     order: Callable[[str], Awaitable[Found | None]]
-    submit: Callable[[Content], Awaitable[Told | None]]
+    submit: Callable[[Content, float], Awaitable[Told | None]]
     health: Callable[[], Awaitable[Report]]
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
     default_view: View = "standard"
     metrics: Callable[[str], Awaitable[Page]] = no_metrics
     values: Values | None = None
     startup: Callable[[], Awaitable[Start]] = begun
+    deadline: float = 10.0
 
 
 class Answer(Response[bytes]):
@@ -148,18 +153,29 @@ async def _document(request: AnyRequest, order_uid: str) -> bytes | None:
 async def post_order(request: AnyRequest) -> Answer:
     """Accepts an order and answers with what became of it."""
     parts = _parts(request)
+    _check_sender(request)
+    wait, applied = patience(_field(request, "prefer"), parts.deadline)
     body = await _body(request)
     content = decode(body)
     if isinstance(content, Invalid):
         _values(request).add(POSTS, "refused")
         return failure("invalid-order", faults(body, content)) if content.is_json else failure("invalid-json")
     try:
-        told = await parts.submit(content)
+        told = await parts.submit(content, wait)
     except OrdersError:
         _values(request).add(POSTS, "unavailable")
         raise
     _values(request).add(POSTS, posted(told))
-    return outcome(told, f"/orders/{content.row.order_uid}", parts.default_view)
+    honoured = {"preference-applied": applied} if applied else {}
+    return outcome(told, {"location": f"/orders/{content.row.order_uid}", **honoured}, parts.default_view)
+
+
+def _check_sender(request: AnyRequest) -> None:
+    """Raises `Refused` for what a page of another site may send without being asked, and for what is no JSON."""
+    if is_foreign(request.headers.get("origin"), request.headers.get("host", "")):
+        raise Refused("cross-site")
+    if not is_json(request.headers.get("content-type")):
+        raise Refused("not-json")
 
 
 def posted(told: Told | None) -> Posted:
@@ -167,9 +183,8 @@ def posted(told: Told | None) -> Posted:
     return "accepted" if told is None or told.outcome == "deleted" else told.outcome
 
 
-def outcome(told: Told | None, location: str, default_view: View) -> Answer:
-    """The answer to a POST, by what became of its record."""
-    where = {"location": location}
+def outcome(told: Told | None, where: Mapping[str, str], default_view: View) -> Answer:
+    """The answer to a POST, by what became of its record; `where` are fields of those that have a place."""
     if told is None:
         return answer(202, {"message": ACCEPTED}, where)
     if told.outcome == "refused":

@@ -10,7 +10,7 @@ import asyncio
 import re
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httptools
@@ -25,6 +25,7 @@ from orders.meter import Values
 from orders.metrics import HTTP_SECONDS, LAYOUT, LOOKUPS, QUICK, private
 from orders.timing import monotonic
 from orders.web.counted import Counted
+from orders.web.hosts import ANY, knows
 from orders.web.named import FIELD, REQUEST_ID
 from orders.web.problems import KINDS, fields_of, problem
 from orders.web.representation import CACHE, WORTH_BYTES, tag_of, takes_gzip
@@ -49,6 +50,7 @@ HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\]|\[v[0-9A
 """Host of RFC 9110, 7.2: a name, an IPv4 address or an IPv6 one in brackets, and a port; no userinfo, no path."""
 
 Lookup = Callable[[bytes], bytes | None]
+Knows = Callable[[bytes], bool]
 
 CACHE_FIELDS = b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in CACHE.items())
 HIT = b'%betag: "%016x"\r\ncontent-type: application/json\r\ncontent-length: %d%b%b'
@@ -89,6 +91,7 @@ class FastLane(HttpToolsProtocol):
 
     lookup: Lookup | None = None
     values: Values
+    knows: Knows
 
     def __init__(
         self,
@@ -102,7 +105,7 @@ class FastLane(HttpToolsProtocol):
         self._keep = True
         self._host = self._request_id = self._match = b""
         self._hosts = 0
-        self._host_valid = True
+        self._host_refusal = ""
         self._plain = True
         self._gzip = False
         self._in_head = False
@@ -204,7 +207,8 @@ class FastLane(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = self._gzip = False
         self._hosts = 0
-        self._host_valid = self._plain = self._in_head = self._in_request = True
+        self._plain = self._in_head = self._in_request = True
+        self._host_refusal = ""
         self._head_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -234,10 +238,12 @@ class FastLane(HttpToolsProtocol):
 
     def _note_host(self, value: bytes) -> None:
         self._hosts += 1
-        if HOST.fullmatch(value):
-            self._host = value
+        if not HOST.fullmatch(value):
+            self._host_refusal = "invalid-host"
+        elif not self.knows(value):
+            self._host_refusal = self._host_refusal or "unknown-host"
         else:
-            self._host_valid = False
+            self._host = value
 
     def on_headers_complete(self) -> None:
         if self._chunk_bytes > MAX_HEAD or len(self.headers) > MAX_FIELDS:
@@ -246,7 +252,7 @@ class FastLane(HttpToolsProtocol):
         if version not in VERSIONS:
             self._refusal = "http-version"
             raise Refused
-        if self._hosts != 1 or not self._host_valid:
+        if self._hosts != 1 or self._host_refusal:
             self._check_host(version)
         if not (self._plain and version == "1.1" and self.url.startswith(PREFIX) and self._find()):
             self._hand_over()
@@ -259,8 +265,10 @@ class FastLane(HttpToolsProtocol):
             raise Refused
 
     def _check_host(self, version: str) -> None:
-        if self._hosts > 1 or not self._host_valid or (self._hosts == 0 and version == "1.1"):
-            self._refusal = "invalid-host"
+        if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
+            self._host_refusal = "invalid-host"
+        if self._host_refusal:
+            self._refusal = self._host_refusal
             raise Refused
 
     def _find(self) -> bool:
@@ -390,7 +398,8 @@ def refusal(name: str) -> ASGI3Application:
     return app
 
 
-def fast_lane(lookup: Lookup | None, values: Values | None = None) -> type[FastLane]:
-    """The protocol class of a server whose orders in memory `lookup` finds by uid; None: no fast lane."""
+def fast_lane(lookup: Lookup | None, values: Values | None = None, hosts: Iterable[str] = (ANY,)) -> type[FastLane]:
+    """The protocol class of a server that answers to `hosts`; `lookup` finds orders in memory, None: no fast lane."""
     found = None if lookup is None else staticmethod(lookup)
-    return type("FastLane", (FastLane,), {"lookup": found, "values": values or private()})
+    given = {"lookup": found, "values": values or private(), "knows": staticmethod(knows(hosts))}
+    return type("FastLane", (FastLane,), given)

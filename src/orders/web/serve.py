@@ -72,6 +72,7 @@ def parts(
         scrape.page,
         values,
         startup.report,
+        deadline,
     )
 
 
@@ -82,6 +83,6 @@ def serve(settings: Settings, sockets: Sequence[socket.socket], stopping: Stoppi
     try:
         app = create_app(parts(settings, memory, values, stopping))
         lookup = memory.get if settings.default_view == "standard" else None
-        server(app, lookup, values, stopping, settings.drain_seconds).run(list(sockets))
+        server(app, lookup, values, stopping, settings.drain_seconds, hosts=settings.hosts).run(list(sockets))
     finally:
         memory.close()

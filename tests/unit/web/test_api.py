@@ -151,7 +151,7 @@ def test_post_in_place_of_the_original() -> None:
 def test_post_without_an_outcome_in_time() -> None:
     """202: Kafka has it, PostgreSQL not yet."""
 
-    async def submit(_: Content) -> None:
+    async def submit(_: Content, _wait: float) -> None:
         return None
 
     with client(submit=submit) as http:
@@ -160,10 +160,53 @@ def test_post_without_an_outcome_in_time() -> None:
     assert got.headers["location"] == f"/orders/{ORDER_UID}"
 
 
+@pytest.mark.parametrize(
+    ("prefer", "waited", "applied"),
+    [
+        ("", 10.0, None),
+        ("respond-async", 0.0, "respond-async"),
+        ("wait=3", 3.0, "wait=3"),
+        ("wait=99", 10.0, "wait=99"),
+    ],
+)
+def test_post_that_prefers(prefer: str, waited: float, applied: str | None) -> None:
+    """How long to wait, and that this was heard."""
+    waits: list[float] = []
+
+    async def submit(_: Content, wait: float) -> None:
+        waits.append(wait)
+
+    with client(submit=submit) as http:
+        got = http.post("/orders", content=ORDER, headers={"prefer": prefer})
+    assert (got.status_code, got.headers.get("preference-applied"), waits) == (202, applied, [waited])
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"content-type": "text/plain"}, "not-json"),
+        ({"content-type": "application/x-www-form-urlencoded"}, "not-json"),
+        ({"content-type": "application/json", "origin": "https://evil.example"}, "cross-site"),
+        ({"origin": "null"}, "cross-site"),
+    ],
+)
+def test_post_of_a_page_that_nobody_asked(plain: TestClient[Any], fields: dict[str, str], name: str) -> None:
+    """What a browser lets any page send is refused, before the body is looked at."""
+    assert is_problem(plain.post("/orders", content=b"{", headers=fields), name)
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"content-type": "application/json; charset=utf-8"}, {"content-type": "application/vnd.orders+json"}]
+)
+def test_post_of_json_by_any_of_its_names(plain: TestClient[Any], fields: dict[str, str]) -> None:
+    """Also without a type, as some programs send it."""
+    assert plain.post("/orders", content=ORDER, headers=fields).status_code == 201
+
+
 def test_post_that_postgresql_refuses() -> None:
     """422 with the reason that ingest gives."""
 
-    async def submit(_: Content) -> Told:
+    async def submit(_: Content, _wait: float) -> Told:
         return Told("refused", None, "a reason", "$.items")
 
     with client(submit=submit) as http:
@@ -182,7 +225,7 @@ def test_post_that_postgresql_refuses() -> None:
 def test_post_while_kafka_is_away(error: OrdersError) -> None:
     """503 with Retry-After."""
 
-    async def submit(_: Content) -> None:
+    async def submit(_: Content, _wait: float) -> None:
         raise error
 
     with client(submit=submit) as http:
@@ -191,11 +234,11 @@ def test_post_while_kafka_is_away(error: OrdersError) -> None:
     assert "secret-host" not in got.text
 
 
-async def _accepted(_: Content) -> None:
+async def _accepted(_: Content, _wait: float) -> None:
     return None
 
 
-async def _unavailable(_: Content) -> None:
+async def _unavailable(_: Content, _wait: float) -> None:
     raise Away("Kafka")
 
 

@@ -83,6 +83,24 @@ def test_posts_and_failures_of_ours_are_told_a_request_id() -> None:
     assert [talk(FAST, each)[0].count(b"\r\nx-request-id: made\r\n") for each in sent] == [1, 1, 0, 0]
 
 
+@pytest.mark.parametrize("host", [b"localhost:8080", b"LOCALHOST", b"127.0.0.1:1", b"[::1]:1", b"orders.example.", b""])
+def test_hosts_that_are_known(host: bytes) -> None:
+    """Addresses, localhost, and what the settings name."""
+    lane = fast_lane(MEMORY.get, hosts=["127.0.0.1", "orders.example"])
+    assert talk(lane, get(host=host))[0].startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("host", [b"evil.example", b"localhost.evil.example", b"127.0.0.1.evil.example", b"1"])
+def test_hosts_that_are_not_known(host: bytes) -> None:
+    """A name that leads here by DNS rebinding is answered nothing, by neither lane, and the connection ends."""
+    for lookup in (MEMORY.get, None):
+        lane = fast_lane(lookup, hosts=["127.0.0.1", "orders.example"])
+        written, closed, _ = talk(lane, get(host=host) + HIT)
+        assert re.match(rb"HTTP/1.1 (421|400) ", written)
+        assert closed
+        assert written.count(b"HTTP/1.1") == 1
+
+
 TRACED = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
