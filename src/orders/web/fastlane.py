@@ -44,7 +44,7 @@ VERSIONS = ("1.1", "1.0")
 MATCH, ENCODING = b"if-none-match", b"accept-encoding"
 BODY = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 NOTED = frozenset({b"host", MATCH, ENCODING, FIELD, *BODY})
-ONE_TAG = re.compile(rb'"[0-9a-f]{16}"')
+ONE_TAG = re.compile(rb'"[0-9a-f]{1,16}"')
 """What If-None-Match has in most cases: one tag as we make them."""
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[^\]@/]+\])(?::[0-9]*)?")
 """Host of RFC 9110, 7.2: a name, an IPv4 address or an IPv6 one in brackets, and a port; no userinfo, no path."""
@@ -53,8 +53,8 @@ Lookup = Callable[[bytes], bytes | None]
 Knows = Callable[[bytes], bool]
 
 CACHE_FIELDS = b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in CACHE.items())
-HIT = b'%betag: "%016x"\r\ncontent-type: application/json\r\ncontent-length: %d%b%b'
-"""An answer: status line and common fields, hash, length, end of the head, body."""
+HIT = b'%b%x"\r\ncontent-type: application/json\r\ncontent-length: %d%b%b'
+"""An answer: status line and common fields up to the tag's first quote, hash, length, end of the head, body."""
 NOT_MODIFIED = b"%betag: %b%b"
 END = b"\r\n\r\n"
 CLOSE_END = b"\r\nconnection: close\r\n\r\n"
@@ -338,7 +338,7 @@ class FastLane(HttpToolsProtocol):
     def _set_fields(self, fields: list[tuple[bytes, bytes]]) -> None:
         self._fields = fields
         told = b"".join(b"%b: %b\r\n" % field for field in fields) + CACHE_FIELDS
-        self._head, self._head_304 = STATUS_LINE[200] + told, STATUS_LINE[304] + told
+        self._head, self._head_304 = STATUS_LINE[200] + told + b'etag: "', STATUS_LINE[304] + told
         self._leaving = LEAVE in fields
         self._keep = self._keep and not self._leaving
 

@@ -15,7 +15,7 @@ WORTH_BYTES = 1400
 LEVEL = 5
 CACHE = {"cache-control": "private, no-cache", "vary": "accept-encoding"}
 """An order may be kept by who asked for it, and is asked for again before it is used."""
-TAG = b'"%016x"'
+TAG = b'"%x"'
 
 _TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")', re.ASCII)
 _TAGS = re.compile(rf"[ \t,]*{_TAG.pattern}(?:[ \t]*,[ \t]*(?:{_TAG.pattern})?)*[ \t]*")
