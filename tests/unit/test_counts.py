@@ -73,7 +73,7 @@ def test_only_orders_under_another_key_than_their_uid_are_without_their_own() ->
 def plan(*times: int | None) -> Plan:
     """Orders written, from records with these timestamps."""
     row, text = content("a").row, content("a").text
-    return Plan([Numbered(Created(row, text, Origin(TOPIC_ID, 0, 0, time)), 1, 1) for time in times], [], [], [])
+    return Plan([Numbered(Created(row, text, Origin(TOPIC_ID, 0, 0, time)), 1, 1) for time in times], [], [], [], [])
 
 
 def test_the_age_of_an_order_is_that_of_its_record() -> None:

@@ -22,13 +22,32 @@ with locked as (
            payment_currency, payment_provider, payment_amount, payment_dt, payment_bank, payment_delivery_cost,
            payment_goods_total, payment_custom_fee, items::text, locale, internal_signature, customer_id,
            delivery_service, shardkey, sm_id, date_created, oof_shard, extra::text, id, version, topic_id, partition,
-           "offset"
+           "offset",
+           case when isfinite(record_time) then (extract(epoch from record_time) * 1000)::bigint end as milliseconds
     from orders where order_uid = any(%(uids)s)
     order by order_uid for update
 )
 select seen.order_uid, locked.*
 from (select order_uid from orders where order_uid = any(%(uids)s)) as seen
 left join locked on locked.order_uid = seen.order_uid
+
+-- name: dead_letters_at
+-- Which of the dead letters that records say they replay there are.
+select topic_id, partition, "offset" from dead_letters
+where (topic_id, partition, "offset") in (
+    select * from unnest(%(topic_ids)s::text[], %(partitions)s::int[], %(offsets)s::bigint[])
+)
+
+-- name: replayed_into
+-- Of known rows that came from replays: the records that became the dead letters. The newest replay stands last.
+select o.order_uid, d.topic_id, d.partition, d."offset",
+       case when isfinite(d.record_time) then (extract(epoch from d.record_time) * 1000)::bigint end
+from orders o
+join dead_letter_actions a
+    on a.action = 'outcome' and (a.topic_id, a.partition, a."offset") = (o.topic_id, o.partition, o."offset")
+join dead_letters d on d.id = a.dead_letter
+where o.order_uid = any(%(uids)s)
+order by a.id
 
 -- name: draw_ids
 -- Numbers for the new orders of a batch, ascending.
@@ -57,6 +76,16 @@ copy orders (
 insert into dead_letters (
     topic, topic_id, partition, "offset", record_time, key, value, header_names, header_values, reason, path, note
 ) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+on conflict do nothing
+
+-- name: add_replay_outcome
+-- Tells a dead letter what became of its replay; a record that is read again is told once.
+insert into dead_letter_actions
+    (dead_letter, action, state, attempt, forced, outcome, reason, path, topic_id, partition, "offset")
+select id, 'outcome', %(state)s, %(attempt)s, %(forced)s, %(outcome)s, %(reason)s, %(path)s, %(topic_id)s,
+       %(partition)s, %(offset)s
+from dead_letters
+where (topic_id, partition, "offset") = (%(letter_topic_id)s, %(letter_partition)s, %(letter_offset)s)
 on conflict do nothing
 
 -- name: add_outcome
