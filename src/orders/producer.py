@@ -31,7 +31,7 @@ ENDED = frozenset(
 )
 """What records hear of a producer that ended; why, was said before."""
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class Delivered(NamedTuple):

@@ -87,7 +87,7 @@ class Replay(Struct, frozen=True, kw_only=True):
     `attempt` names this replay among others of the same dead letter. A forced one takes the place of a newer order.
     """
 
-    topic_id: Annotated[str, Meta(pattern=r"^[ -~]{1,200}$")]
+    topic_id: Annotated[str, Meta(pattern=r"^[ -~]{1,200}\Z")]
     partition: Annotated[int, Meta(ge=0, le=2**31 - 1)]
     offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     time: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None

@@ -1,4 +1,4 @@
-"""Replays of dead letters on a real PostgreSQL: what they change, and what the dead letter is told in the same breath."""
+"""Replays of dead letters on a real PostgreSQL: what they change, and what the dead letter is told meanwhile."""
 
 from collections.abc import Iterator
 from pathlib import Path

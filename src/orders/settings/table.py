@@ -133,7 +133,10 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "get": ("data_dir", "http_host", "http_port"),
     "status": ("data_dir",),
     "health": ("data_dir", "http_host", "http_port"),
-    "dead-letters list": ("data_dir", "postgres_dsn"),
+    **dict.fromkeys(
+        (f"dead-letters {each}" for each in ("list", "show", "edit", "discard", "export")), ("data_dir", "postgres_dsn")
+    ),
+    "dead-letters replay": ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn"),
     "migrate": ("data_dir", "postgres_dsn"),
 }
 """Which settings are options of which command; the variables are read by all."""

@@ -158,6 +158,45 @@ join outcomes o using (topic_id, partition, "offset")
 ---- commands ----
 
 -- name: newest_dead_letters
--- Where refused messages stood, their keys, and what is wrong; never their content.
-select id, topic, partition, "offset", record_time, at, key, reason, path
-from dead_letters order by id desc limit %(limit)s
+-- Where refused messages stood, their keys, what is wrong and what became of them; never their content.
+select id, topic, partition, "offset", record_time, at, key, reason, path, state, edited
+from dead_letter_states
+where (%(reason)s::text is null or strpos(lower(reason), lower(%(reason)s)) > 0)
+    and (%(since)s::timestamptz is null or at >= %(since)s) and (%(until)s::timestamptz is null or at < %(until)s)
+    and (%(topic)s::text is null or topic = %(topic)s) and (%(partition)s::int is null or partition = %(partition)s)
+    and (%(state)s::text is null or state = %(state)s) and (%(ids)s::bigint[] is null or id = any(%(ids)s))
+order by id desc limit %(limit)s
+
+-- name: chosen_dead_letters
+-- The ids of those that are meant, oldest first; and how many are left out for their state.
+select coalesce(array_agg(id order by id) filter (where %(state)s::text is null or state = %(state)s), '{}'),
+       count(*) filter (where state <> %(state)s::text)
+from dead_letter_states
+where (%(reason)s::text is null or strpos(lower(reason), lower(%(reason)s)) > 0)
+    and (%(since)s::timestamptz is null or at >= %(since)s) and (%(until)s::timestamptz is null or at < %(until)s)
+    and (%(topic)s::text is null or topic = %(topic)s) and (%(partition)s::int is null or partition = %(partition)s)
+    and (%(ids)s::bigint[] is null or id = any(%(ids)s))
+
+-- name: dead_letter
+-- One with its bytes; and the bytes of its last edit.
+select s.id, s.topic, s.topic_id, s.partition, s."offset", s.record_time, s.at, s.reason, s.path, s.state, d.note,
+       d.key, d.value, d.header_names, d.header_values, s.edited,
+       (select a.value from dead_letter_actions a
+        where a.dead_letter = s.id and a.action = 'edit' order by a.id desc limit 1)
+from dead_letter_states s join dead_letters d on d.id = s.id
+where s.id = %(id)s
+
+-- name: actions_of_dead_letter
+-- What was done about one, in order; never its bytes.
+select action, at, by_user, by_host, state, forced, outcome, reason, path, topic_id, partition, "offset"
+from dead_letter_actions where dead_letter = %(id)s order by id
+
+-- name: add_dead_letter_action
+-- Keeps what somebody does about one.
+insert into dead_letter_actions (dead_letter, action, state, by_user, by_host, attempt, forced, value)
+values (%s, %s, %s, %s, %s, %s, %s, %s)
+
+-- name: outcomes_of_attempts
+-- What became of replays that somebody waits for.
+select attempt, outcome, reason, path, partition, "offset"
+from dead_letter_actions where action = 'outcome' and attempt = any(%(attempts)s)

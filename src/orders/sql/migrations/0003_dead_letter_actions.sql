@@ -30,3 +30,11 @@ comment on column dead_letter_actions.value is 'the bytes of an edit: they are r
 create index dead_letter_actions_letter on dead_letter_actions (dead_letter, id);
 create unique index dead_letter_actions_attempt on dead_letter_actions (attempt, dead_letter) where action = 'outcome';
 create index dead_letter_actions_place on dead_letter_actions (topic_id, partition, "offset") where action = 'outcome';
+
+create view dead_letter_states as
+select d.id, d.topic, d.topic_id, d.partition, d."offset", d.record_time, d.at, d.key, d.reason, d.path,
+       coalesce((select a.state from dead_letter_actions a
+                 where a.dead_letter = d.id and a.state is not null order by a.id desc limit 1), 'open') as state,
+       exists (select from dead_letter_actions a where a.dead_letter = d.id and a.action = 'edit') as edited
+from dead_letters d;
+comment on view dead_letter_states is 'dead letters without their content, and what became of them';
