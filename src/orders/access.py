@@ -16,6 +16,7 @@ WRITES: Needs = {
     "dead_letters": ("select", "insert"),
     "dead_letter_actions": ("select", "insert"),
     "outcomes": ("select", "insert", "update", "delete"),
+    "dead_letter_copies": ("select", "insert", "update"),
     "dead_letter_states": ("select",),
     "documents": ("select",),
     "migrations": ("select",),

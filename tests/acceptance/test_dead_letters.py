@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -14,15 +15,34 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from orders.embedded.kafka import KafkaService
+from orders.embedded.postgres import PostgresService
 from orders.producer import Headers, OrderProducer
 from orders.record import REPLAY_HEADER
 from orders.sample import samples
-from support.system import System, orders
+from support.services import Topics, fresh_database, open_folder
+from support.system import System, orders, running
+from support.traffic import whole_topic
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.system
 
 ENDS: LiteralString = "select partition, next_offset from positions order by 1"
+
+
+@pytest.fixture(scope="module")
+def system(postgres: PostgresService, kafka: KafkaService) -> Iterator[System]:
+    """A system of this module's own, with a topic for copies."""
+    topics = Topics(kafka.bootstrap)
+    with fresh_database(postgres) as dsn, open_folder() as folder:
+        topic, copies = topics.make(), topics.make(1)
+        given = {"postgres-dsn": dsn, "kafka-bootstrap": kafka.bootstrap, "kafka-topic": topic, "kafka-group": topic}
+        words = [
+            word for name, value in (given | {"dead-letters-topic": copies}).items() for word in (f"--{name}", value)
+        ]
+        with running(folder / "data", words) as system:
+            yield system
+    topics.delete()
 
 
 def option(system: System, name: str) -> str:
@@ -83,6 +103,7 @@ def amount(system: System, uid: str) -> int:
 
 
 def record_at(system: System, partition: int, offset: int) -> Any:
+    """A record of the orders' topic."""
     bootstrap = option(system, "--kafka-bootstrap")
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "look", "enable.auto.commit": False})
     try:
@@ -197,6 +218,28 @@ def test_many_are_discarded_by_filters_and_keep_their_bytes(system: System) -> N
     missing = run(system, "discard", str(numbers[0]), "999999")
     assert (missing.returncode, missing.stderr[:35]) == (2, b"orders: there is no dead letter 999")
     assert numbers[0] in [each["id"] for each in rows(system, "list", "--state", "open", "--limit", "1000")]
+
+
+def test_each_has_a_copy_in_the_topic_for_them(system: System) -> None:
+    partition, offset = send(system, b"copied", b"copy me")
+    place = {"partition": str(partition).encode(), "offset": str(offset).encode()}
+    expected = {f"__connect.errors.{name}": value for name, value in place.items()}
+
+    def copied() -> bool:
+        copies = whole_topic(option(system, "--kafka-bootstrap"), option(system, "--dead-letters-topic"))
+        found: list[Any] = [dict(each.headers() or ()) for each in copies if each.key() == b"copied"]
+        return any(headers.items() >= expected.items() for headers in found)
+
+    wait_for(copied, "the copy", 20)
+
+
+def test_a_topic_for_copies_that_is_not_there_is_told_at_the_start(system: System, tmp_path: Path) -> None:
+    given = ("--postgres-dsn", "--kafka-bootstrap", "--kafka-topic")
+    words = [word for name in given for word in (name, option(system, name))]
+    done = orders(tmp_path, "run", *words, "--dead-letters-topic", "nowhere")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"orders: ")
+    assert b"nowhere" in done.stderr
 
 
 def test_dead_letters_are_exported_as_they_came_and_that_is_kept(system: System, tmp_path: Path) -> None:

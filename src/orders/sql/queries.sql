@@ -200,3 +200,36 @@ values (%s, %s, %s, %s, %s, %s, %s, %s)
 -- What became of replays that somebody waits for.
 select attempt, outcome, reason, path, partition, "offset"
 from dead_letter_actions where action = 'outcome' and attempt = any(%(attempts)s)
+
+---- copies of dead letters ----
+
+-- name: begin_copies
+-- A partition without copies has all of them before it.
+insert into dead_letter_copies (target, topic_id, partition, next_offset)
+select %(target)s, topic_id, partition, 0 from positions where topic = %(topic)s
+on conflict do nothing
+
+-- name: due_copies
+-- Partitions whose position is not that of their copies: it went on, or was set back.
+select c.topic_id, c.partition, p.next_offset
+from dead_letter_copies c join positions p using (topic_id, partition)
+where c.target = %(target)s and p.topic = %(topic)s and c.next_offset <> p.next_offset
+order by c.topic_id, c.partition
+
+-- name: hold_copies
+-- Holds the copies of a partition, unless another machine does.
+select next_offset from dead_letter_copies
+where target = %(target)s and topic_id = %(topic_id)s and partition = %(partition)s
+for update skip locked
+
+-- name: dead_letters_between
+-- The next ones of a partition, with their bytes.
+select id, topic, partition, "offset", key, value, header_names, header_values, reason, path
+from dead_letters
+where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(begin)s and "offset" < %(end)s
+order by "offset" limit %(most)s
+
+-- name: advance_copies
+-- How far the copies of a partition are.
+update dead_letter_copies set next_offset = %(next_offset)s, at = now()
+where target = %(target)s and topic_id = %(topic_id)s and partition = %(partition)s

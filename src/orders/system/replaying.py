@@ -14,7 +14,7 @@ from orders.errors import OrdersError
 from orders.letters import Done, Letter
 from orders.order import Content
 from orders.postgres import Connection
-from orders.producer import MAX_MESSAGE_BYTES, Delivered, OrderProducer
+from orders.producer import MAX_MESSAGE_BYTES, Delivered, OrderProducer, fits
 from orders.record import CONDITION_HEADER, REPLAY_HEADER, REPLY_HEADER, Replay
 from orders.timing import Clock, monotonic
 
@@ -22,9 +22,6 @@ LETTERS_AT_ONCE = 500
 BYTES_AT_ONCE = 8 * 2**20
 """What is sent before its outcomes are waited for: it is held here and in the producer."""
 LOOK_SECONDS = 0.05
-OVERHEAD_BYTES = 256
-"""What Kafka's framing of one record takes at most, but for its headers' own."""
-HEADER_BYTES = 10
 EPOCH = datetime.fromtimestamp(0, UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -54,8 +51,7 @@ class Message(NamedTuple):
     @property
     def too_large(self) -> bool:
         """Whether the brokers would not take it."""
-        headers = sum(len(name.encode()) + len(value or b"") + HEADER_BYTES for name, value in self.headers)
-        return len(self.key or b"") + len(self.value or b"") + headers + OVERHEAD_BYTES > MAX_MESSAGE_BYTES
+        return not fits(self.key, self.value, self.headers)
 
 
 class Replays:

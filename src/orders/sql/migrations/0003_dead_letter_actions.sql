@@ -38,3 +38,13 @@ select d.id, d.topic, d.topic_id, d.partition, d."offset", d.record_time, d.at, 
        exists (select from dead_letter_actions a where a.dead_letter = d.id and a.action = 'edit') as edited
 from dead_letters d;
 comment on view dead_letter_states is 'dead letters without their content, and what became of them';
+
+create table dead_letter_copies (
+    target      text        not null,
+    topic_id    text        not null,
+    partition   integer     not null,
+    next_offset bigint      not null,
+    at          timestamptz not null default now(),
+    primary key (target, topic_id, partition)
+);
+comment on table dead_letter_copies is 'per topic of copies and partition: below this offset each dead letter has its copy';
