@@ -198,8 +198,8 @@ def discard(*, as_json: bool, **given: Any) -> None:
     """
     from orders.system import client, letters
 
-    with agreed(given, "discarded", "open") as choice:
-        letters.discard(choice.connection, choice.ids)
+    with agreed(given, "discarded", "open") as choice, progress(len(choice.ids), alone=True) as advance:
+        letters.discard(choice.connection, choice.ids, advance)
     done = letters.Discarded(len(choice.ids), choice.left_out)
     click.echo(client.as_json(done) if as_json else f"{done.discarded} discarded")
 

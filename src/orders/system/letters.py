@@ -3,7 +3,7 @@
 import base64
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,8 @@ from orders.system.replaying import Replayed, Replays
 
 DELIVERY_SECONDS = 20.0
 """How long a replay's record may wait for its acknowledgement."""
+KEPT_AT_ONCE = 200
+"""Actions in one transaction."""
 SETTLED = ("created", "replaced", "unchanged", "deleted")
 
 
@@ -296,9 +298,16 @@ class Discarded(Struct, frozen=True):
     left_out: int
 
 
-def discard(connection: Connection, ids: list[int]) -> None:
-    """Marks them as dealt with; their bytes stay. Raises `Away` or `SetupWrong`."""
-    letters.keep(connection, [Done(each, "discard", "discarded") for each in ids])
+def discard(connection: Connection, ids: Sequence[int], advance: Callable[[int], None]) -> None:
+    """Marks them as dealt with; their bytes stay. `advance` is told how many more are. Raises our errors."""
+    for some in chunks(ids):
+        letters.keep(connection, [Done(each, "discard", "discarded") for each in some])
+        advance(len(some))
+
+
+def chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Numbers whose actions are kept in one transaction."""
+    return (ids[start : start + KEPT_AT_ONCE] for start in range(0, len(ids), KEPT_AT_ONCE))
 
 
 # ---- export ----
@@ -333,12 +342,11 @@ class Written(Struct, frozen=True):
     without_value: int
 
 
-def export(connection: Connection, ids: Iterable[int]) -> Iterator[Letter]:
+def export(connection: Connection, ids: Sequence[int]) -> Iterator[Letter]:
     """One after the other with its bytes; that it is handed out is kept before. Raises `Away` or `SetupWrong`."""
-    for number in ids:
-        found = letters.letter(connection, number)
-        letters.keep(connection, [Done(number, "export")])
-        yield found
+    for some in chunks(ids):
+        letters.keep(connection, [Done(each, "export") for each in some])
+        yield from (letters.letter(connection, each) for each in some)
 
 
 def exported(letter: Letter) -> bytes:
