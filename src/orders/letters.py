@@ -160,10 +160,18 @@ def actions(connection: Connection, number: int) -> list[Action]:
 
 def keep(connection: Connection, done: Iterable[Done]) -> None:
     """Keeps what this process's user does: all of it or nothing."""
-    user, host = pwd.getpwuid(os.getuid()).pw_name, socket.gethostname()
+    user, host = user_name(os.getuid()), socket.gethostname()
     rows = [(each.id, each.deed, each.state, user, host, each.attempt, each.forced, each.value) for each in done]
     with translated(), connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(queries["add_dead_letter_action"], rows)
+
+
+def user_name(number: int) -> str:
+    """The name of a user of the operating system; the number where it has none, as in some containers."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def outcomes(connection: Connection, attempts: Sequence[str]) -> dict[str, Told]:

@@ -1,5 +1,7 @@
 """Sending dead letters again, where Kafka or the ingest does not answer: nothing unsaid, nothing sent in vain."""
 
+import getpass
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -114,6 +116,11 @@ def test_a_dead_letter_is_what_its_last_action_made_of_it(bench: Bench) -> None:
     assert letters.chosen(bench.connection, Wanted(state="open")) == ([], 2)
     assert letters.chosen(bench.connection, Wanted(state="discarded")) == ([second], 1)
     assert letters.chosen(bench.connection, Wanted()) == ([first, second], 0)
+
+
+def test_who_did_it_is_a_name_or_a_number() -> None:
+    assert letters.user_name(os.getuid()) == getpass.getuser()
+    assert letters.user_name(2**31 - 7) == str(2**31 - 7)
 
 
 def test_many_are_discarded_and_exported_in_parts(bench: Bench) -> None:
