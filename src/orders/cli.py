@@ -8,12 +8,12 @@ from typing import IO, Any, NoReturn
 import click
 
 from orders import __version__
-from orders.commands import command, for_programs, progress, sentences, settings_of
+from orders.commands import POSITIVE, command, for_programs, progress, sentences, settings_of
+from orders.dead_letters import dead_letters
 from orders.settings import load
 from orders.system.state import joined
 
 NATURAL = click.IntRange(min=0)
-POSITIVE = click.IntRange(1, 1_000_000)
 EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong usage. A command that a signal stopped ends by that signal."
 
 
@@ -174,25 +174,7 @@ def health(*, condition: str | None, as_json: bool, **given: Any) -> None:
         sys.exit(1)
 
 
-@cli.group("dead-letters")
-def dead_letters() -> None:
-    """Messages that were refused, and why."""
-
-
-@command(dead_letters, "dead-letters list", "orders dead-letters list --limit 5")
-@settings_of("dead-letters list")
-@click.option("--limit", type=POSITIVE, metavar="N", default=20, show_default=True, help="most that are shown")
-@for_programs("one JSON object per line")
-def list_dead_letters(*, limit: int, as_json: bool, **given: Any) -> None:
-    """Show the newest dead letters.
-
-    Where they stood, their key, what is wrong and where. Never their content.
-    """
-    from orders.system import client
-
-    letters = client.dead_letters(joined(os.environ, given), limit)
-    for letter in letters:
-        click.echo(client.as_json(letter) if as_json else client.dead_letter_text(letter))
+cli.add_command(dead_letters)
 
 
 @command(cli, "migrate", "orders migrate")

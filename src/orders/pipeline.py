@@ -15,7 +15,7 @@ from orders import decoder, sample
 from orders.batcher import Batcher, Cause, halves, with_content
 from orders.counts import Counts
 from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected, SetupWrong
-from orders.fold import fold, uids_of
+from orders.fold import NO_LETTERS, fold, places_of, uids_of
 from orders.memory import Change, Memory, Put
 from orders.meter import Values
 from orders.metrics import BATCH_RECORDS, BATCHES, CONSUMED, private, shared
@@ -83,7 +83,9 @@ class Writer:
             with self._counts.trying(), self._store.transaction(topic_id) as transaction:
                 transaction.lock(batch.spans)
                 known = transaction.known(uids_of(batch.entries))
-                folded = fold(batch.entries, known, topic_id)
+                replays = places_of(batch.entries)
+                letters = transaction.letters(replays, list(known)) if replays else NO_LETTERS
+                folded = fold(batch.entries, known, topic_id, letters)
                 plan = transaction.number(folded)
                 self._at("before copy")
                 transaction.write(plan)
@@ -142,7 +144,7 @@ class Writer:
         if isinstance(entry.content, Invalid):
             raise SetupWrong(f"PostgreSQL does not take a dead letter: {reason}") from reason
         self._probe(topic_id)
-        refused = Entry(entry.record, Invalid(str(reason), fault="postgres"), reply=entry.reply)
+        refused = Entry(entry.record, Invalid(str(reason), fault="postgres"), reply=entry.reply, replay=entry.replay)
         self.write(with_content(batch, refused), topic_id)
 
     def _probe(self, topic_id: str) -> None:

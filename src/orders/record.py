@@ -1,8 +1,8 @@
 """What travels between Kafka and PostgreSQL: records, what the decoder made of them, what became of them."""
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from orders.order import Content
 
@@ -11,6 +11,9 @@ REPLY_HEADER = "orders-reply"
 
 CONDITION_HEADER = "orders-condition"
 """Header with the condition under which a record may change anything: `absent` or `version=N`."""
+
+REPLAY_HEADER = "orders-replay"
+"""Header of a record that replays a dead letter: a `Replay` as JSON."""
 
 Outcome = Literal["created", "replaced", "unchanged", "deleted", "conflict", "refused"]
 
@@ -70,6 +73,33 @@ class Condition(NamedTuple):
     version: int | None
 
 
+class Place(NamedTuple):
+    """Where a record lies."""
+
+    topic_id: str
+    partition: int
+    offset: int
+
+
+class Replay(Struct, frozen=True, kw_only=True):
+    """Which dead letter a record replays: its place and its record's time, in milliseconds, if it had one.
+
+    `attempt` names this replay among others of the same dead letter. A forced one takes the place of a newer order.
+    """
+
+    topic_id: Annotated[str, Meta(pattern=r"^[ -~]{1,200}\Z")]
+    partition: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    time: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    attempt: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    forced: bool = False
+
+    @property
+    def place(self) -> Place:
+        """Where the dead letter lies."""
+        return Place(self.topic_id, self.partition, self.offset)
+
+
 class Entry(Struct, frozen=True):
     """A record and what the decoder made of it."""
 
@@ -77,6 +107,7 @@ class Entry(Struct, frozen=True):
     content: Content | Tombstone | Invalid
     condition: Condition | None = None
     reply: bool = False
+    replay: Replay | None = None
 
 
 class Span(NamedTuple):

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import psycopg
 
 from orders.errors import Away, PositionsMoved, SetupWrong
-from orders.fold import Created, Decided, Folded, Known, Origin, Replaced
+from orders.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced
 from orders.order import Row
 from orders.postgres import Connection, queries, translated
-from orders.record import Span
+from orders.record import Outcome, Place, Replay, Span
 
 COPY_TYPES = (
     *["text"] * 14,
@@ -25,6 +25,10 @@ COPY_TYPES = (
     *["int8", "timestamptz", "text", "text"],
     *["int8", "int8", "text", "int4", "int8", "timestamptz"],
 )
+REPLAYED: frozenset[Outcome] = frozenset({"created", "replaced", "unchanged", "deleted"})
+"""Outcomes of a replay that settle its dead letter."""
+NEWER = "the stored order is newer than the dead letter"
+UNMET = "the condition that the message carries does not hold"
 NOTICE_CHANGES = 40
 """Most changes in one payload: 40 uids of 128 characters stay under the limit."""
 LONGEST_REASON = 1_000
@@ -56,6 +60,7 @@ class Plan(NamedTuple):
     gone: list[Gone]
     refused: list[Decided]
     replies: list[Decided]
+    replays: list[Decided]
 
     @property
     def changes(self) -> list[tuple[str, int]]:
@@ -134,6 +139,16 @@ class Transaction:
             uids = [order_uid for order_uid, *values in rows if values[0] is None]
         return known
 
+    def letters(self, places: Sequence[Place], uids: Sequence[str]) -> Letters:
+        """The dead letters among `places`; and of those that were replayed into the orders `uids` the origins."""
+        topic_ids, partitions, offsets = (list(each) for each in zip(*places, strict=True))
+        wanted = {"topic_ids": topic_ids, "partitions": partitions, "offsets": offsets, "uids": list(uids)}
+        found = self._connection.execute(queries["dead_letters_at"], wanted).fetchall()
+        replayed = self._connection.execute(queries["replayed_into"], wanted).fetchall()
+        return Letters(
+            frozenset(map(Place._make, found)), {order_uid: Origin(*origin) for order_uid, *origin in replayed}
+        )
+
     def number(self, folded: Folded) -> Plan:
         """Draws the ids and versions that a folded batch needs."""
         fresh = sum(isinstance(w, Created) for w in folded.writes)
@@ -144,7 +159,7 @@ class Transaction:
             for w in folded.writes
         ]
         gone = [Gone(d.known.row.order_uid, above(next(versions), d.known)) for d in folded.deletes]
-        return Plan(writes, gone, folded.refused, folded.replies)
+        return Plan(writes, gone, folded.refused, folded.replies, folded.replays)
 
     def _draw(self, query: str, count: int) -> list[int]:
         if not count:
@@ -163,6 +178,9 @@ class Transaction:
                 cursor.executemany(queries["add_dead_letter"], map(self._dead_letter, plan.refused))
             if plan.replies:
                 cursor.executemany(queries["add_outcome"], self._outcomes(plan))
+            for decided in plan.replays:  # after the dead letters: one may be replayed in the batch in which it came
+                if decided.replay:
+                    cursor.execute(queries["add_replay_outcome"], self._replayed(decided, decided.replay))
 
     def _copy(self, cursor: psycopg.Cursor[Any], writes: Iterable[Numbered]) -> None:
         with cursor.copy(queries["copy_orders"]) as copy:
@@ -171,13 +189,12 @@ class Transaction:
                 copy.write_row((*row, order_id, version, *origin[:3], moment(origin.time)))
 
     def _dead_letter(self, decided: Decided) -> tuple[object, ...]:
-        record, invalid = decided.record, decided.invalid
+        record = decided.record
         names = [storable(name) for name, _ in record.headers]
         values = [value for _, value in record.headers]
         note = "header names that are not UTF-8 were lost" if record.headers_lost else None
-        reason, path = (storable(invalid.reason), storable(invalid.path)) if invalid else ("", "")
         place = (self._topic, self.topic_id, record.partition, record.offset, moment(record.time))
-        return (*place, record.key, record.value, names, values, reason, path, note)
+        return (*place, record.key, record.value, names, values, *why(decided), note)
 
     def _outcomes(self, plan: Plan) -> list[tuple[object, ...]]:
         versions = {n.write.row.order_uid: n.version for n in plan.writes} | dict(plan.gone)
@@ -189,6 +206,23 @@ class Transaction:
             )
             for d in plan.replies
         ]
+
+    def _replayed(self, decided: Decided, replay: Replay) -> dict[str, object]:
+        reason, path = why(decided)
+        return {
+            "letter_topic_id": replay.topic_id,
+            "letter_partition": replay.partition,
+            "letter_offset": replay.offset,
+            "attempt": replay.attempt,
+            "forced": replay.forced,
+            "state": "replayed" if decided.outcome in REPLAYED else None,
+            "outcome": decided.outcome,
+            "reason": reason,
+            "path": path,
+            "topic_id": self.topic_id,
+            "partition": decided.record.partition,
+            "offset": decided.record.offset,
+        }
 
     def check(self) -> None:
         """Checks now what a COMMIT would check: constraints that are deferred."""
@@ -217,6 +251,15 @@ def undone() -> Iterator[None]:
 def known_of(values: Sequence[Any]) -> Known:
     width = len(Row._fields)
     return Known(Row._make(values[:width]), values[width], values[width + 1], Origin(*values[width + 2 :]))
+
+
+def why(decided: Decided) -> tuple[str, str]:
+    """Reason and path of what a record did not do; empty where it did."""
+    if decided.invalid:
+        return storable(decided.invalid.reason), storable(decided.invalid.path)
+    if decided.outcome == "conflict":
+        return NEWER if decided.newer else UNMET, ""
+    return "", ""
 
 
 def above(drawn: int, known: Known | None) -> int:

@@ -174,6 +174,12 @@ def test_a_dead_letter_is_kept_and_listed_by_who_ingests(running: Running) -> No
         return [each["key"] for each in map(json.loads, found.stdout.splitlines())]
 
     wait_for(lambda: "bad" in listed(), "the dead letter", 20)
+    for words in (["replay", "--all", "--deadline", "20"], ["discard", "--all"], ["export", "--all"]):
+        done = running.orders.command("dead-letters", *words, "--yes", **running.variables)
+        assert done.stderr == b"", words
+    with running.orders.connect("owner") as connection:
+        actions = connection.execute("select action, outcome from dead_letter_actions order by id").fetchall()
+    assert actions == [("replay", None), ("outcome", "refused"), ("discard", None), ("export", None)]
 
 
 def test_a_keeper_that_is_started_again_restores_memory_and_old_outcomes_are_removed(running: Running) -> None:
@@ -241,6 +247,9 @@ DENIED: dict[str, list[LiteralString]] = {
         "insert into dead_letters overriding system value select * from dead_letters",
         "delete from dead_letters",
         "select * from dead_letters",
+        "select * from dead_letter_states",
+        "select * from dead_letter_actions",
+        "insert into dead_letter_actions (dead_letter, action) values (1, 'discard')",
         "update positions set next_offset = 0",
         "delete from positions",
         "insert into outcomes select * from outcomes",
@@ -258,6 +267,8 @@ DENIED: dict[str, list[LiteralString]] = {
         "create or replace view documents as select 1",
         "delete from dead_letters",
         "update dead_letters set reason = ''",
+        "delete from dead_letter_actions",
+        "update dead_letter_actions set by_user = ''",
         "delete from positions",
         "insert into migrations values ('x', 'x')",
         "delete from migrations",

@@ -47,6 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     )
     kafka_bootstrap: Annotated[str, about("host:port of Kafka brokers; unset: an embedded Kafka is started")] = ""
     kafka_topic: Annotated[Text, about("topic that holds the orders")] = "orders"
+    dead_letters_topic: Annotated[str, about("topic that gets a copy of each dead letter; unset: none")] = ""
     kafka_group: Annotated[Text, about("consumer group of the ingest processes")] = "orders"
     kafka_protocol: Annotated[Literal["classic", "consumer"], about("group protocol; `consumer` is KIP-848")] = (
         "classic"
@@ -137,12 +138,15 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "run": tuple(name for name in SIMPLE if name != "memory_path"),
     "serve": (*_ADDRESSES, *_SERVE, *_LOGS),
     "ingest": (*_ADDRESSES, *_INGEST, *_LOGS),
-    "keep": (*_ADDRESSES, "memory_path", "memory_bytes", *_LOGS),
+    "keep": (*_ADDRESSES, "dead_letters_topic", "memory_path", "memory_bytes", *_LOGS),
     "send": ("data_dir", "kafka_bootstrap", "kafka_topic"),
     "get": ("data_dir", "http_host", "http_port"),
     "status": ("data_dir",),
     "health": ("data_dir", "http_host", "http_port"),
-    "dead-letters list": ("data_dir", "postgres_dsn"),
+    **dict.fromkeys(
+        (f"dead-letters {each}" for each in ("list", "show", "edit", "discard", "export")), ("data_dir", "postgres_dsn")
+    ),
+    "dead-letters replay": ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn"),
     "migrate": ("data_dir", "postgres_dsn"),
 }
 """Which settings are options of which command; the variables are read by all."""
