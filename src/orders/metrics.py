@@ -14,7 +14,7 @@ from orders.record import Fault, Outcome
 from orders.slots import claim
 
 Method = Literal["GET", "HEAD", "POST", "_OTHER"]
-Page = Literal["/", "/problems/{name}"]
+Page = Literal["/", "/docs", "/problems/{name}", "/openapi.json", "/asyncapi.json", "/schemas/order.json"]
 Route = Literal["/orders/{order_uid}", "/orders", "/livez", "/readyz", "/startupz", "/metrics", Page, "unmatched"]
 Success = Literal["200", "201", "202", "204", "304"]
 Failure = Literal["400", "403", "404", "405", "408", "409", "413", "415", "421", "422", "431", "500", "503", "505"]

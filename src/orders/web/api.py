@@ -22,6 +22,8 @@ from orders.metrics import LOOKUPS, POSTS, Posted, private
 from orders.order import MAX_DOCUMENT_BYTES, Content
 from orders.record import Invalid
 from orders.web.asked import is_foreign, is_json, patience
+from orders.web.described import asyncapi, openapi, order_schema
+from orders.web.docs import docs_page
 from orders.web.exposition import Page
 from orders.web.fastlane import Lookup
 from orders.web.health import Report
@@ -75,6 +77,7 @@ class Parts(NamedTuple):
     values: Values | None = None
     startup: Callable[[], Awaitable[Start]] = begun
     deadline: float = 10.0
+    topic: str = "orders"
 
 
 class Answer(Response[bytes]):
@@ -251,6 +254,30 @@ async def get_problem(name: FromPath[str]) -> Answer:
     return Answer(problem_page(name), status_code=200, headers=PAGE_FIELDS, media_type="text/html")
 
 
+@route("/openapi.json", http_method=["GET", "HEAD"])
+async def get_openapi() -> Answer:
+    """This interface for programs."""
+    return answer(200, openapi())
+
+
+@route("/asyncapi.json", http_method=["GET", "HEAD"])
+async def get_asyncapi(request: AnyRequest) -> Answer:
+    """The topic for programs."""
+    return answer(200, asyncapi(_parts(request).topic))
+
+
+@route("/schemas/order.json", http_method=["GET", "HEAD"])
+async def get_schema() -> Answer:
+    """An order for programs."""
+    return answer(200, order_schema())
+
+
+@route("/docs", http_method=["GET", "HEAD"])
+async def get_docs() -> Answer:
+    """This interface for people."""
+    return Answer(docs_page(), status_code=200, headers=PAGE_FIELDS, media_type="text/html")
+
+
 @route("/", http_method=["GET", "HEAD"])
 async def get_page(request: AnyRequest) -> Answer:
     """What this is, with commands for the address that it was asked at."""
@@ -293,6 +320,12 @@ def _values(request: AnyRequest) -> Values:
     return cast("Values", request.app.state.counts)
 
 
+HANDLERS = [
+    *(get_order, post_order, get_livez, get_readyz, get_startupz, get_metrics),
+    *(get_problem, get_openapi, get_asyncapi, get_schema, get_docs, get_page),
+]
+
+
 def create_app(parts: Parts) -> Litestar:
     """The application; its lifespan is that of `parts`."""
 
@@ -302,7 +335,7 @@ def create_app(parts: Parts) -> Litestar:
             yield
 
     return Litestar(
-        [get_order, post_order, get_livez, get_readyz, get_startupz, get_metrics, get_problem, get_page],
+        HANDLERS,
         state=State({"parts": parts, "counts": parts.values or private()}),
         lifespan=[lifespan],
         exception_handlers={HTTPException: on_http, OrdersError: on_ours, Gone: on_gone, Exception: on_any},

@@ -35,11 +35,15 @@ def page_at(host: str) -> bytes:
 
 
 def problem_page(name: str) -> bytes:
-    """The page of a kind of error, in the style of the other one."""
+    """The page of a kind of error."""
     kind = KINDS[name]
     told = f"<h1>{escape(kind.title)}</h1>\n<p>{kind.status}, <code>{name}</code></p>\n<p>{marked(kind.about)}</p>\n"
-    back = '<p><a href="/">Orders</a></p>'
-    return MAIN.sub(lambda _: f"<main>\n{told}{back}\n</main>".encode(), PAGE)
+    return page_of(told + '<p><a href="/docs">All answers</a></p>')
+
+
+def page_of(content: str) -> bytes:
+    """A page with this content in place of that of `/`."""
+    return MAIN.sub(lambda _: f"<main>\n{content}\n</main>".encode(), PAGE)
 
 
 def marked(text: str) -> str:

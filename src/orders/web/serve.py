@@ -73,6 +73,7 @@ def parts(
         values,
         startup.report,
         deadline,
+        topic,
     )
 
 
