@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import httpx
 import psutil
@@ -18,7 +18,6 @@ import psycopg
 from orders.topic import TopicView
 from support.background import Background
 from support.checker import Breach, Broken, Checked, beyond, caught_up, check, positions
-from support.machine import Machine
 from support.traffic import Traffic
 from support.waiting import wait_for
 
@@ -121,10 +120,17 @@ class Poster:
         self._http.close()
 
 
+class Watched(Checked, Protocol):
+    """What can be watched: it tells its processes by kind."""
+
+    @property
+    def pids(self) -> dict[str, int]: ...
+
+
 class Guard:
     """Looks at what must hold at any moment: batches are whole, and processes stay small."""
 
-    def __init__(self, machine: Machine, database: Database, seed: int) -> None:
+    def __init__(self, machine: Watched, database: Database, seed: int) -> None:
         self._machine, self._database, self._seed = machine, database, seed
         self.largest: dict[str, int] = {}
 
@@ -161,7 +167,7 @@ class Load(NamedTuple):
 
 
 @contextmanager
-def under_load(machine: Machine, seed: int, records: int = 30) -> Iterator[Load]:
+def under_load(machine: Watched, seed: int, records: int = 30) -> Iterator[Load]:
     """Messages, POSTs, GETs and watchers beside the block; after it everything is consumed and checked."""
     traffic = Traffic(seed, machine.settings.kafka_bootstrap, machine.settings.kafka_topic)
     databases = Database(machine.settings.postgres_dsn), Database(machine.settings.postgres_dsn)

@@ -111,7 +111,7 @@ class Child:
         elif self._stopped_at is None:
             self._stopped_at = self._clock()
         elif self._clock() - self._stopped_at >= STOPPED_SECONDS:
-            log.warning("process_killed", kind=self.kind, reason=f"a signal stopped it {STOPPED_SECONDS:g} s ago")
+            log.warning("stopped_process_killed", kind=self.kind)
             os.kill(pid, signal.SIGKILL)
 
     def ask_to_stop(self) -> None:
