@@ -1,4 +1,4 @@
-"""Processes that are killed, stopped and asked to stop under load: what they held is free again, and nothing is lost."""
+"""Processes that are killed, stopped or asked to stop under load: what they held is free again, nothing is lost."""
 
 import random
 import signal
@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
@@ -30,7 +31,7 @@ def machine(
     tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic, request: pytest.FixtureRequest
 ) -> Iterator[Machine]:
     """Two ingests; `request.param` is their group protocol."""
-    protocol = getattr(request, "param", "classic")
+    protocol: Literal["classic", "consumer"] = getattr(request, "param", "classic")
     made = Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(), protocol=protocol)
     try:
         made.begin()
