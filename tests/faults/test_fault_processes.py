@@ -93,12 +93,13 @@ def test_what_a_stopped_ingest_does_on_waking_changes_nothing(machine: Machine) 
 def test_what_a_stopped_process_held_is_free_again_within_seconds(supervised: Supervised) -> None:
     with under_load(supervised, 64):
         for kind in ["ingest", "keep", "serve"]:
+            written = threading.Event()
+            write = writing(supervised.memory, written)
             pid = supervised.stop_in_memory(kind)
             stopped = time.monotonic()
-            written = threading.Event()
-            threading.Thread(target=writing(supervised.memory, written), daemon=True).start()
-            assert not written.wait(0.5), "the writer lock is held"
-            assert written.wait(RECOVERY_SECONDS), "the writer lock is free again"
+            threading.Thread(target=write, daemon=True).start()
+            assert not written.wait(0.5), "nobody held the writer lock"
+            assert written.wait(RECOVERY_SECONDS), "the writer lock is still held"
             took = recovery(supervised, stopped, 64)
             print(f"{kind} stopped with memory's writer lock: consumption is back after {took:.1f} s")  # noqa: T201 - a figure
             wait_for(lambda: not psutil.pid_exists(pid), "its end")  # noqa: B023 - called at once
@@ -106,10 +107,10 @@ def test_what_a_stopped_process_held_is_free_again_within_seconds(supervised: Su
 
 
 def writing(path: Path, written: threading.Event) -> Callable[[], None]:
-    """Writes to memory once, as any process may."""
+    """Opens memory, for which nobody may hold the writer lock; what writes to it once."""
+    memory = Memory.open(path)
 
     def write() -> None:
-        memory = Memory.open(path)
         memory.post("test", b"{}")
         memory.close()
         written.set()

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -67,10 +68,16 @@ class Supervised:
 
     def stop_in_memory(self, kind: str) -> int:
         """Has a process of a kind stop inside of a write to memory, and waits for that; its process id."""
-        pid = next(pid for name, pid in self.pids.items() if name.split()[0] == kind)
-        self._pause.write_text(str(pid))
-        wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, f"{kind} writes to memory", 20)
-        return pid
+        return wait_for(lambda: self._stopped(kind), f"{kind} stops while it writes to memory", 20)
+
+    def _stopped(self, kind: str) -> int:
+        """The process of a kind that was told to stop, once it has; 0 before, and when it ended meanwhile."""
+        with suppress(psutil.NoSuchProcess):
+            pid = next(pid for name, pid in self.pids.items() if name.split()[0] == kind)
+            if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
+                return pid
+            self._pause.write_text(str(pid))
+        return 0
 
     def tell(self, number: signal.Signals) -> None:
         self.system.process.send_signal(number)
