@@ -152,5 +152,5 @@ def test_each_process_that_is_asked_to_stop_under_load_is_gone_in_time(machine: 
             machine.tell(kind, signal.SIGTERM)
             assert machine.await_end(kind, RECOVERY_SECONDS), f"{kind} is gone"
             print(f"{kind}: gone after {time.monotonic() - asked:.1f} s")  # noqa: T201 - a figure
-            assert machine.status(kind) == -signal.SIGTERM
+            assert machine.status(kind) in {0, -signal.SIGTERM}, "no crash"
             machine.start(kind)
