@@ -195,6 +195,7 @@ class Ingest:
         memory: SharedMemory,
         clock: Clock = monotonic,
         *,
+        at: Callable[[str], None] = unobserved,
         values: Values | None = None,
     ) -> None:
         self._name = name
@@ -202,6 +203,7 @@ class Ingest:
         self._writer = writer
         self._memory = memory
         self._clock = clock
+        self._at = at
         self._values = values or private()
         self._held: OrdersError | None = None
         self._waits = backoff()
@@ -263,6 +265,7 @@ class Ingest:
         else:
             self._batcher.written()
             if batch:
+                self._at("before mirror")
                 self.stream.mirror({partition: span.end for partition, span in batch.spans.items()})
         return self._go_on()
 
@@ -325,7 +328,7 @@ def ingest(
     )
     batcher = Batcher(settings.batch_records, settings.batch_bytes, settings.batch_age)
     writer = Writer(store, memory, at=at, values=values)
-    loop = Ingest(f"ingest:{number}", batcher, writer, memory, values=values)
+    loop = Ingest(f"ingest:{number}", batcher, writer, memory, at=at, values=values)
     config = kafka.consumer_config(
         kafka=settings.kafka,
         group=settings.kafka_group,

@@ -229,10 +229,13 @@ class Transaction:
         self._connection.execute("set constraints all immediate")
 
     def advance(self, spans: Mapping[int, Span]) -> None:
-        """Moves the partitions to the ends of their spans."""
-        with self._connection.cursor() as cursor:
-            moves = [(span.end, self.topic_id, partition) for partition, span in spans.items()]
-            cursor.executemany(queries["advance_position"], moves)
+        """Moves the partitions to the ends of their spans.
+
+        One plain statement, after all that `executemany` did: psycopg's pipeline ends with a message after which
+        PostgreSQL does not watch for an idle transaction, and a process that is stopped then would hold its locks.
+        """
+        moves = {"partitions": list(spans), "offsets": [span.end for span in spans.values()]}
+        self._connection.execute(queries["advance_positions"], moves | {"topic_id": self.topic_id})
 
     def notify(self, source: str, changes: Sequence[tuple[str, int]]) -> None:
         """Tells the keepers of other machines what changed; `source` names the memory that knows already."""

@@ -94,9 +94,11 @@ insert into outcomes (topic_id, partition, "offset", outcome, order_uid, version
 values (%s, %s, %s, %s, %s, %s, %s, %s)
 on conflict do nothing
 
--- name: advance_position
--- Moves a partition to the first offset that is not in this transaction.
-update positions set next_offset = %s, at = now() where topic_id = %s and partition = %s
+-- name: advance_positions
+-- Moves partitions to the first offsets that are not in this transaction.
+update positions set next_offset = moved.next_offset, at = now()
+from unnest(%(partitions)s::int[], %(offsets)s::bigint[]) as moved (partition, next_offset)
+where topic_id = %(topic_id)s and positions.partition = moved.partition
 
 -- name: notify_changes
 -- Tells the keepers of other machines which known orders changed.
