@@ -172,7 +172,8 @@ class Network:
         link = Link(self, reader, writer)
         self._links.add(link)
         try:
-            await link.run()
+            with contextlib.suppress(asyncio.CancelledError):  # asyncio's streams would print it at the end
+                await link.run()
         finally:
             self._links.discard(link)
             link.close(reset=False)
