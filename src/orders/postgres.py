@@ -48,9 +48,7 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     answer_seconds = 60.0
     """The most that one step waits: for an answer, for the next rows of one, for bytes to be taken."""
 
-    def wait(
-        self, gen: Generator[Any, Any, T], interval: float = INTERVAL_SECONDS, timeout: float | None = None
-    ) -> T:
+    def wait(self, gen: Generator[Any, Any, T], interval: float = INTERVAL_SECONDS, timeout: float | None = None) -> T:
         """As psycopg's; the connection is closed when it was in vain, or a rollback would wait as long again."""
         if timeout is not None:  # whoever gives one, as who waits for notices, does not mind
             return super().wait(gen, interval, timeout)
