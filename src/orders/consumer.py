@@ -85,6 +85,7 @@ def consumer_config(
         "fetch.message.max.bytes": 2**20,
         "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 20,  # else a full queue is looked at again after a second, and runs dry meanwhile
+        "socket.timeout.ms": 15_000,  # how long a silent broker goes unnoticed, and a whole fetch may take
         "reconnect.backoff.max.ms": 1000,
         "topic.metadata.refresh.interval.ms": 10_000,
     }

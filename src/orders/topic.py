@@ -48,7 +48,14 @@ class TopicView:
         self.topic = topic
         self._met = Met()
         self._admin = clients.admin(
-            {"client.id": "orders", "reconnect.backoff.max.ms": 1000, **kafka, "error_cb": self._met}
+            {
+                "client.id": "orders",
+                # A look that is given up leaves its request on the connection, which is silent until that is over.
+                "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
+                "reconnect.backoff.max.ms": 1000,
+                **kafka,
+                "error_cb": self._met,
+            }
         )
 
     def look(self, *needed: Right) -> View:

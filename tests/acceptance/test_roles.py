@@ -20,6 +20,7 @@ from psycopg.errors import InsufficientPrivilege
 from orders import access
 from orders.embedded.kafka import KafkaService
 from orders.migrations import shipped
+from orders.postgres import connect
 from orders.producer import OrderProducer
 from orders.sample import samples
 from support.page import blocks
@@ -321,7 +322,7 @@ def test_a_function_that_was_taken_from_everybody_is_named_and_granted_as_the_pa
         refused = orders.command(*run, **variables)
         assert b"permission denied for function pg_control_system; docs/security.md" in refused.stderr
         execute(orders.server.dsn(), f"{granting}\n")
-        with orders.connect("serve") as connection:
+        with connect(orders.dsn("serve"), "test") as connection:
             assert access.place(connection).database == "orders"
 
 
