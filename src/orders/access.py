@@ -15,6 +15,7 @@ WRITES: Needs = {
     "positions": ("select", "insert", "update"),
     "dead_letters": ("select", "insert"),
     "outcomes": ("select", "insert", "update", "delete"),
+    "resumes": ("insert",),
     "documents": ("select",),
     "migrations": ("select",),
     "order_ids": ("usage",),

@@ -34,6 +34,10 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
     "health": {"0": "it is", "1": "it is not, or nobody answers"},
     "status": {"0": "something runs", "1": "nothing runs"},
     "dead-letters list": {"0": "shown, if there are any", "1": "PostgreSQL cannot be asked"},
+    "resume": {
+        "0": "they go on, or none is stopped",
+        "1": "one is not stopped, or PostgreSQL or Kafka is away or refuses; nothing was changed",
+    },
     "migrate": {"0": "the schema is that of this release", "1": "PostgreSQL is away or refuses; nothing was changed"},
     "config": {"0": "shown", "1": "it cannot be shown"},
     "doctor": {"0": "all is ok, but for warnings", "1": "a check failed"},

@@ -13,7 +13,7 @@ from orders.fold import uid_of
 from orders.memory import Change, Put
 from orders.metrics import BATCHES, LAYOUT, private
 from orders.pipeline import Ingest, Writer, member_id, probe_entry
-from orders.record import Batch, Record
+from orders.record import Batch, Record, Stop
 from orders.settings import Settings
 from support.metrics import counted
 
@@ -24,6 +24,7 @@ class FakeStream:
     def __init__(self) -> None:
         self.trouble: OrdersError | None = None
         self.topic_id = "topic-1"
+        self.stops: dict[int, Stop] = {}
         self.polls: list[list[Record]] = []
         self.told: list[str] = []
         self.mirrored: dict[int, int] = {}
