@@ -4,7 +4,6 @@ Which of the last records were refused is kept as a number, a bit a record, the 
 partition's row of `positions` and is committed with the batch: a restart or a rebalance forgets nothing.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import NamedTuple
@@ -54,11 +53,11 @@ class Limit(NamedTuple):
 
     def _reached(self, batch: Batch, standing: Mapping[int, Standing]) -> dict[int, tuple[Window, int | None]]:
         """The window of each partition that has dead letters in it, and the offset behind the one that is too many."""
-        refused = Counter(entry.record.partition for entry in batch.entries if isinstance(entry.content, Invalid))
+        refused = {entry.record.partition for entry in batch.entries if isinstance(entry.content, Invalid)}
         known = {partition: unpacked(each.refused) for partition, each in standing.items()}
         found: dict[int, tuple[Window, int | None]] = {}
         for partition in batch.spans:
-            if refused[partition] or known[partition]:
+            if partition in refused or known[partition]:
                 counted = counted_of(batch, partition, standing[partition].counted_from)
                 window, taken = self.after(known[partition], (isinstance(e.content, Invalid) for e in counted))
                 found[partition] = window, None if taken is None else counted[taken - 1].record.offset + 1

@@ -189,7 +189,7 @@ def test_a_position_outside_of_the_log_stops_the_partition_and_says_so(bench: Be
 
 
 def test_a_log_that_went_back_stays_stopped_when_it_has_grown_past_the_position_again(bench: Bench) -> None:
-    """What was written there meanwhile would be skipped; the other partition goes on."""
+    """What was written there meanwhile would be skipped; the other partition goes on. A restart changes nothing."""
     bench.produce(5)
     consumer = bench.consumer()
     topic_id = consumer.read_topic_id()
@@ -200,6 +200,11 @@ def test_a_log_that_went_back_stays_stopped_when_it_has_grown_past_the_position_
         consumer.check()
     assert isinstance(consumer.trouble, SetupWrong)
     assert bench.owner.places == {1: 0}
+    consumer.close()
+    consumer = bench.consumer(1)
+    stopped(consumer)
+    assert "the log went back, before the stored position 9: Kafka holds 0 to 5" in str(consumer.trouble)
+    assert (bench.owner.places, list(consumer.stops)) == ({1: 0}, [0])
     bench.stored.resume(topic_id, 0, 5)
     consumer.check()
     assert [r.offset for r in records(consumer, 10)] == list(range(5, 15))
