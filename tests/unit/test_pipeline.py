@@ -203,6 +203,13 @@ def test_trouble_of_the_stream_is_looked_after_every_second_and_told_on_the_boar
     assert rig.state == "stopped"
 
 
+def test_partitions_that_are_stopped_are_told_on_the_board(rig: Rig) -> None:
+    rig.stream.stops = {3: Stop("retention", "a sentence")}
+    rig.now = 1.0
+    rig.steps(1)
+    assert json.loads(rig.memory.board["ingest:0"])["stopped"] == {"3": "retention"}
+
+
 def after(steps: int) -> Callable[[], bool]:
     """Stopping, once it was asked so many times."""
     left = iter([False] * steps)
