@@ -18,6 +18,7 @@ WRITES: Needs = {
     "outcomes": ("select", "insert", "update", "delete"),
     "dead_letter_copies": ("select", "insert", "update"),
     "dead_letter_states": ("select",),
+    "resumes": ("insert",),
     "documents": ("select",),
     "migrations": ("select",),
     "order_ids": ("usage",),

@@ -177,6 +177,38 @@ def health(*, condition: str | None, as_json: bool, **given: Any) -> None:
 cli.add_command(dead_letters)
 
 
+@command(cli, "resume", "orders resume --partition 2 --from stored")
+@settings_of("resume")
+@click.option("--partition", "partitions", type=NATURAL, metavar="N", multiple=True, help="a partition that is stopped")
+@click.option("--all", "every", is_flag=True, help="all partitions that are stopped")
+@click.option(
+    "--from",
+    "start",
+    metavar="WHERE",
+    default="stored",
+    show_default=True,
+    help="where to go on: stored, beginning, end, or an offset",
+)
+@click.option("--records", type=NATURAL, metavar="N", default=0, help="so many records do not count towards the limit")
+@click.option("--skip", is_flag=True, help="go on there although records are then never read")
+@for_programs("a JSON array")
+def resume(
+    *, partitions: tuple[int, ...], every: bool, start: str, records: int, skip: bool, as_json: bool, **given: Any
+) -> None:
+    """Let stopped partitions go on.
+
+    A partition stops where too many of its records become dead letters, retention has passed its position, Kafka's log
+    went back, what Kafka holds cannot be read, or the topic was made anew; `orders status` says which. The ingests go
+    on within seconds. Dead letters are counted anew, after the records that --records lets pass. Who let what go on is
+    kept in the table resumes.
+    """
+    from orders.system import client, resuming
+
+    settings = joined(os.environ, given)
+    resumed = resuming.resume(settings, resuming.Asked(partitions, every, start, records, skip))
+    click.echo(client.as_json(resumed) if as_json else resuming.text(resumed, settings.kafka_topic))
+
+
 @command(cli, "migrate", "orders migrate")
 @settings_of("migrate")
 @for_programs("one JSON object")

@@ -46,6 +46,10 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
     },
     "dead-letters discard": {"0": "done", "1": "it cannot be, or you said no: nothing was done"},
     "dead-letters export": {"0": "written", "1": "not all is: the output takes no more, or PostgreSQL is away"},
+    "resume": {
+        "0": "they go on, or none is stopped",
+        "1": "one is not stopped, or PostgreSQL or Kafka is away or refuses; nothing was changed",
+    },
     "migrate": {"0": "the schema is that of this release", "1": "PostgreSQL is away or refuses; nothing was changed"},
     "config": {"0": "shown", "1": "it cannot be shown"},
     "doctor": {"0": "all is ok, but for warnings", "1": "a check failed"},

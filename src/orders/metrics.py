@@ -153,6 +153,12 @@ INGESTS = Gauge(
     "Ingests of this machine that are running, paused (PostgreSQL or Kafka is away) or stopped (the set-up is wrong)",
     "state",
 )
+PARTITION_STOPPED = Gauge(
+    "orders_partition_stopped",
+    "Partitions of this machine's ingests that are stopped until somebody resumes them, by why; always 1",
+    "partition",
+    "reason",
+)
 READY = Gauge("orders_ready", "Whether a part of /readyz is well: 1 or 0", "part")
 BUILD = Gauge("orders_build_info", "Release of the service and of Python; always 1", "version", "python")
 

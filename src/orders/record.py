@@ -38,6 +38,7 @@ class Record(Struct, frozen=True, gc=False):
 
     `time` is the record's timestamp in milliseconds since the epoch, or None where it has none.
     `headers_lost` tells that header names were not UTF-8 and could not be read.
+    `epoch` is the leader epoch under which the brokers took it (KIP-320), or None where they do not tell.
     """
 
     partition: int
@@ -47,6 +48,7 @@ class Record(Struct, frozen=True, gc=False):
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
     headers_lost: bool = False
+    epoch: int | None = None
 
 
 class Invalid(Struct, frozen=True):
@@ -122,3 +124,38 @@ class Batch(Struct, frozen=True):
 
     entries: tuple[Entry, ...]
     spans: dict[int, Span]
+
+
+StopKind = Literal["dead_letters", "retention", "went_back", "unreadable", "anew"]
+"""Why a partition is not read on, in one word: too many dead letters, its position was passed by retention, Kafka's log
+went back, what it holds cannot be read, the topic was made anew."""
+
+
+class Stop(NamedTuple):
+    """A partition is not read on until somebody resumes it; `reason` is one sentence."""
+
+    kind: StopKind
+    reason: str
+
+
+class Position(NamedTuple):
+    """Where a partition stands in PostgreSQL: the first offset not stored, and the leader epoch of the one before."""
+
+    offset: int
+    epoch: int | None = None
+    stop: Stop | None = None
+
+
+class Standing(NamedTuple):
+    """What a batch finds of a partition: which of its last records were refused, and from which offset they count."""
+
+    refused: bytes = b""
+    counted_from: int = 0
+
+
+class Moved(NamedTuple):
+    """What a batch leaves in it."""
+
+    offset: int
+    epoch: int | None = None
+    refused: bytes = b""

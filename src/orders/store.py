@@ -16,7 +16,7 @@ from orders.errors import Away, PositionsMoved, SetupWrong
 from orders.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced
 from orders.order import Row
 from orders.postgres import Connection, queries, translated
-from orders.record import Outcome, Place, Replay, Span
+from orders.record import Moved, Outcome, Place, Position, Replay, Span, Standing, Stop
 
 COPY_TYPES = (
     *["text"] * 14,
@@ -96,16 +96,24 @@ class Store:
         with self._connected() as connection, connection.transaction():
             yield Transaction(connection, self.topic, topic_id)
 
-    def positions(self) -> dict[tuple[str, int], int]:
-        """Next offset by (topic id, partition), of every topic that ever had this topic's name."""
+    def positions(self) -> dict[tuple[str, int], Position]:
+        """Positions by (topic id, partition), of every topic that ever had this topic's name."""
         with self._connected() as connection:
-            rows = connection.execute(queries["positions_of_topic"], {"topic": self.topic}).fetchall()
-        return {(topic_id, partition): position for topic_id, partition, position in rows}
+            rows = connection.execute(queries["places_of_topic"], {"topic": self.topic}).fetchall()
+        return {
+            (topic_id, partition): Position(offset, epoch, None if kind is None else Stop(kind, reason))
+            for topic_id, partition, offset, epoch, kind, reason in rows
+        }
 
     def begin(self, topic_id: str, partition: int, position: int) -> None:
         """Gives a partition its first position, unless it has one."""
         with self._connected() as connection:
             connection.execute(queries["begin_position"], (self.topic, topic_id, partition, position))
+
+    def stop(self, topic_id: str, partition: int, position: int, stop: Stop) -> None:
+        """Says for every ingest that a partition is not to be read on, as long as it stands at `position`."""
+        with self._connected() as connection:
+            connection.execute(queries["stop_partition"], (*stop, topic_id, partition, position))
 
     def close(self) -> None:
         if self._connection is not None:
@@ -121,12 +129,14 @@ class Transaction:
         self._topic = topic
         self.topic_id = topic_id
 
-    def lock(self, spans: Mapping[int, Span]) -> None:
-        """Holds the partitions; raises `PositionsMoved` where one does not stand where its span begins."""
+    def lock(self, spans: Mapping[int, Span]) -> dict[int, Standing]:
+        """Holds the partitions; raises `PositionsMoved` where one is stopped, or not where its span begins."""
         wanted = {"topic_id": self.topic_id, "partitions": list(spans)}
         rows = self._connection.execute(queries["lock_positions"], wanted).fetchall()
-        if dict(rows) != {partition: span.begin for partition, span in spans.items()}:
-            raise PositionsMoved("another ingest has written these records")
+        places = {partition: (offset, stopped) for partition, offset, stopped, *_ in rows}
+        if places != {partition: (span.begin, False) for partition, span in spans.items()}:
+            raise PositionsMoved("another ingest has written these records, or stopped their partition")
+        return {partition: Standing(*standing) for partition, _, _, *standing in rows}
 
     def known(self, uids: Sequence[str]) -> dict[str, Known]:
         """Stored orders among `uids`, locked."""
@@ -228,14 +238,21 @@ class Transaction:
         """Checks now what a COMMIT would check: constraints that are deferred."""
         self._connection.execute("set constraints all immediate")
 
-    def advance(self, spans: Mapping[int, Span]) -> None:
-        """Moves the partitions to the ends of their spans.
+    def advance(self, moved: Mapping[int, Moved]) -> None:
+        """Moves the partitions to where the batch leaves them.
 
         One plain statement, after all that `executemany` did: psycopg's pipeline ends with a message after which
         PostgreSQL does not watch for an idle transaction, and a process that is stopped then would hold its locks.
         """
-        moves = {"partitions": list(spans), "offsets": [span.end for span in spans.values()]}
+        offsets, epochs, refused = (list(column) for column in zip(*moved.values(), strict=True))
+        moves = {"partitions": list(moved), "offsets": offsets, "epochs": epochs, "refused": refused}
         self._connection.execute(queries["advance_positions"], moves | {"topic_id": self.topic_id})
+
+    def stop(self, moved: Mapping[int, Moved], stops: Mapping[int, Stop]) -> None:
+        """Stops partitions where the batch leaves them."""
+        for partition, stop in stops.items():
+            place = (self.topic_id, partition, moved[partition].offset)
+            self._connection.execute(queries["stop_partition"], (*stop, *place))
 
     def notify(self, source: str, changes: Sequence[tuple[str, int]]) -> None:
         """Tells the keepers of other machines what changed; `source` names the memory that knows already."""

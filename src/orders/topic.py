@@ -105,6 +105,11 @@ def identity(topic_id: Uuid, topic: str) -> str:
     return str(topic_id)
 
 
+def anew(topic: str) -> str:
+    """What is said where the topic that is there is not the one of the stored positions."""
+    return f"topic {topic} was made anew: PostgreSQL holds positions of an older topic of that name"
+
+
 def create_topic(
     kafka: Mapping[str, str],
     topic: str,

@@ -94,6 +94,12 @@ class Machine:
             return [sys.executable, str(KILLABLE), number, str(self.order(kind))]
         return [sys.executable, "-m", "orders", kind]
 
+    def command(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        """Runs a command of ours with the settings of this machine to its end."""
+        variables = inherited(os.environ) | environment(self.settings)
+        command = [sys.executable, "-m", "orders", *words]
+        return subprocess.run(command, env=variables, capture_output=True, check=False, timeout=60)
+
     def order(self, kind: str) -> Path:
         """The file that tells an ingest where to die."""
         return self.folder / f"die-{kind.replace(' ', '-')}"

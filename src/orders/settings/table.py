@@ -23,6 +23,8 @@ Prefetch = Annotated[int, Meta(ge=1024, le=2**31 - 1024)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Drain = Annotated[float, Meta(ge=0, le=3600)]
 Session = Annotated[float, Meta(ge=1, le=3600)]
+Percent = Annotated[int, Meta(ge=0, le=100)]
+Window = Annotated[int, Meta(ge=1, le=100_000)]
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -68,6 +70,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     batch_records: Annotated[Count, about("most records in one transaction")] = 4000
     batch_bytes: Annotated[Bytes, about("most bytes of records in one transaction")] = 8 * 2**20
     batch_age: Annotated[Seconds, about("longest time a record waits for its transaction on a busy stream")] = 0.25
+    dead_letter_percent: Annotated[
+        Percent, about("percent of a partition's last records that become dead letters at which it stops; 0: never")
+    ] = 25
+    dead_letter_window: Annotated[Window, about("how many last records of a partition that share is of")] = 1000
     post_deadline: Annotated[Seconds, about("seconds a POST waits for its outcome before it answers 202")] = 10.0
     default_view: Annotated[
         Literal["standard", "original"],
@@ -132,7 +138,7 @@ _SERVE = (
 )
 _INGEST = (
     *("kafka_group", "kafka_protocol", "kafka_session_timeout", "kafka_queue_bytes", "memory_path"),
-    *("batch_records", "batch_bytes", "batch_age"),
+    *("batch_records", "batch_bytes", "batch_age", "dead_letter_percent", "dead_letter_window"),
 )
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "run": tuple(name for name in SIMPLE if name != "memory_path"),
@@ -147,6 +153,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
         (f"dead-letters {each}" for each in ("list", "show", "edit", "discard", "export")), ("data_dir", "postgres_dsn")
     ),
     "dead-letters replay": ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn"),
+    "resume": ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn"),
     "migrate": ("data_dir", "postgres_dsn"),
 }
 """Which settings are options of which command; the variables are read by all."""

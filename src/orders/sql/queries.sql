@@ -4,7 +4,7 @@
 
 -- name: lock_positions
 -- Holds the partitions of a batch until it commits; a row that differs from where the batch begins stops it.
-select partition, next_offset from positions
+select partition, next_offset, stop is not null, refused, counted_from from positions
 where topic_id = %(topic_id)s and partition = any(%(partitions)s)
 order by partition for update
 
@@ -96,9 +96,19 @@ on conflict do nothing
 
 -- name: advance_positions
 -- Moves partitions to the first offsets that are not in this transaction.
-update positions set next_offset = moved.next_offset, at = now()
-from unnest(%(partitions)s::int[], %(offsets)s::bigint[]) as moved (partition, next_offset)
+update positions set next_offset = moved.next_offset, leader_epoch = moved.epoch, refused = moved.refused, at = now()
+from unnest(%(partitions)s::int[], %(offsets)s::bigint[], %(epochs)s::int[], %(refused)s::bytea[])
+    as moved (partition, next_offset, epoch, refused)
 where topic_id = %(topic_id)s and positions.partition = moved.partition
+
+-- name: stop_partition
+-- Says that a partition is not to be read on from where it stands, unless that was said already.
+update positions set stop = %s, stop_reason = %s, stopped_at = now()
+where topic_id = %s and partition = %s and next_offset = %s and stop is null
+
+-- name: places_of_topic
+-- Where each partition of a topic stands, under whatever topic id, and why it is not read on if it is not.
+select topic_id, partition, next_offset, leader_epoch, stop, stop_reason from positions where topic = %(topic)s
 
 -- name: notify_changes
 -- Tells the keepers of other machines which known orders changed.
@@ -235,3 +245,48 @@ order by "offset" limit %(most)s
 -- How far the copies of a partition are.
 update dead_letter_copies set next_offset = %(next_offset)s, at = now()
 where target = %(target)s and topic_id = %(topic_id)s and partition = %(partition)s
+
+-- name: lock_places
+-- Holds all positions of a topic while somebody decides where its stopped partitions go on.
+select topic_id, partition, next_offset, stop, stop_reason from positions where topic = %(topic)s
+order by topic_id, partition for update
+
+-- name: resume_partition
+-- Lets a partition go on from an offset; its dead letters are counted anew. One of a topic made anew has no row yet.
+insert into positions (topic, topic_id, partition, next_offset, counted_from)
+values (%(topic)s, %(topic_id)s, %(partition)s, %(to_offset)s, %(counted_from)s)
+on conflict (topic_id, partition) do update
+set leader_epoch = case when positions.next_offset = excluded.next_offset and not %(forget_epoch)s
+                        then positions.leader_epoch end,
+    next_offset = excluded.next_offset, counted_from = excluded.counted_from, refused = '',
+    stop = null, stop_reason = null, stopped_at = null, at = now()
+
+-- name: add_resume
+-- Notes who let a partition go on.
+insert into resumes (who, topic, topic_id, partition, stop, stop_reason, from_offset, to_offset, counted_from)
+values (%(who)s, %(topic)s, %(topic_id)s, %(partition)s, %(stop)s, %(stop_reason)s, %(from_offset)s, %(to_offset)s,
+        %(counted_from)s)
+
+-- name: forget_orders
+-- After a log went back: orders no longer come from records that Kafka lost, whose offsets others have now.
+update orders set "offset" = %(to_offset)s - 1
+where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(to_offset)s
+
+-- name: forget_dead_letters
+-- The same of dead letters, which are kept under another topic id.
+update dead_letters set topic_id = topic_id || ' before ' || now()
+where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(to_offset)s
+
+-- name: forget_actions
+-- The same of what became of replays.
+update dead_letter_actions set topic_id = topic_id || ' before ' || now()
+where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(to_offset)s
+
+-- name: forget_copies
+-- Dead letters that come to those offsets are copied too.
+update dead_letter_copies set next_offset = %(to_offset)s
+where topic_id = %(topic_id)s and partition = %(partition)s and next_offset > %(to_offset)s
+
+-- name: forget_outcomes
+-- The same of outcomes, which nobody waits for any more.
+delete from outcomes where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(to_offset)s
