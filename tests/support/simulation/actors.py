@@ -37,6 +37,8 @@ class Machine:
         self.memory = memory
         self.unheard: dict[str, float] = {}
         self.emptied_at = 0.0
+        self.writes = 0
+        """How often memory was written."""
 
     def forget_what_was_emptied(self) -> None:
         """What was unheard of before memory was emptied is in it no more."""
@@ -56,6 +58,7 @@ class Door(Memory):
     def _write(self, change: Callable[[Work], T]) -> T:
         self._around.memory_at(self._owner, "memory")
         result = super()._write(change)
+        self._machine.writes += 1
         self._machine.forget_what_was_emptied()
         self._around.at(self._owner, "memory written")
         return result

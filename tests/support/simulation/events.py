@@ -150,6 +150,7 @@ def put(world: "World") -> None:
     if world.reads:
         machine, puts, as_of = world.reads.pop(world.chance.below(len(world.reads)))
         machine.memory.put(puts, as_of)
+        machine.writes += 1
 
 
 # -- PostgreSQL --

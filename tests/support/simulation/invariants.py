@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from orders.order import document
 from support.simulation.kafka import Said
 from support.simulation.postgres import Tables
-from support.simulation.reference import SHARED, Truth, last_of, truth_of, value_of
+from support.simulation.reference import SHARED, Truth, last_of, value_of
 
 if TYPE_CHECKING:
     from support.simulation.world import World
@@ -16,6 +16,8 @@ FIRST_COLUMN_AFTER_PLACE = 5
 
 def check_memory(world: "World") -> None:
     """9: a GET answers what PostgreSQL holds, byte for byte, or nothing; of what a machine has not heard, the older."""
+    if not world.has_changed():
+        return
     rows = world.server.tables.orders
     for machine in world.machines:
         for order_uid in world.uids:
@@ -34,8 +36,9 @@ def check_commit(world: "World") -> None:
         reached = tables.reached[topic_id, partition]
         log = world.broker.log[partition]
         assert reached <= len(log), f"the position of {partition} is beyond the log"
-        check_orders(tables, partition, truth_of(log[:reached]), read_again=position < reached)
-        check_letters(tables, partition, log, truth_of(log[:reached]))
+        truth = world.truth(partition, reached)
+        check_orders(tables, partition, truth, read_again=position < reached)
+        check_letters(tables, partition, log, truth)
     check_numbers(world.before, tables)
     world.before = tables
 

@@ -143,6 +143,11 @@ class Client:
     def subscribe(self, _topics: list[str], *, on_assign: OnChange, on_revoke: OnChange) -> None:
         self._on_assign, self._on_revoke = on_assign, on_revoke
 
+    @property
+    def offsets(self) -> Mapping[int, int]:
+        """The group's offsets, for a bug to be planted."""
+        return self._broker.offsets
+
     # -- polling --
 
     def poll(self, wait: float) -> Message | None:

@@ -17,6 +17,8 @@ during a failover by both servers, nor damage on disk, nor any statement that is
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace, TracebackType
 from typing import Any, NamedTuple, Self, cast
 
@@ -37,7 +39,8 @@ Place = tuple[str, int, int]
 Rows = list[tuple[Any, ...]]
 
 
-class Stored(NamedTuple):
+@dataclass(frozen=True)
+class Stored:
     """A row of `orders`."""
 
     row: Row
@@ -45,7 +48,7 @@ class Stored(NamedTuple):
     version: int
     origin: Place
 
-    @property
+    @cached_property
     def document(self) -> bytes:
         """What the view `documents` has of it."""
         return document(self.id, text(self.row))
@@ -88,6 +91,8 @@ class Server:
         self.sequences = {"draw_ids": 0, "draw_versions": 0}
         self.past: list[Past] = []
         self.timeline = 1
+        self.changes = 0
+        """How often what is committed changed."""
         self.sessions: list[Session] = []
         self.is_read_only = False
         self.refuses_all = False
@@ -117,6 +122,7 @@ class Server:
             tables.reached[place] = max(position, tables.reached.get(place, 0))
         self.past.append(Past(self.tables, dict(self.sequences)))
         self.tables = tables
+        self.changes += 1
         for session in self.sessions:
             if session.listening:
                 session.notices.extend(work.notices)
@@ -135,6 +141,7 @@ class Server:
         self.tables = then.tables
         self.sequences = {name: last + ahead for name, last in then.sequences.items()}
         self.timeline += 1
+        self.changes += 1
 
     def is_locked(self, lock: object) -> bool:
         return any(session.work and lock in session.work.locks for session in self.sessions)
@@ -254,6 +261,11 @@ class Session:
             self._commit()
         finally:
             self._snapshot = None
+
+    def commit_so_far(self) -> None:
+        """For a bug to be planted: a COMMIT in the middle of a transaction."""
+        self.server.commit(self.working)
+        self.work = Work()
 
     def _commit(self) -> None:
         self._enter("commit")

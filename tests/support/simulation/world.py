@@ -31,9 +31,9 @@ from support.simulation.actors import IngestProcess, KeeperProcess, Machine
 from support.simulation.chance import Chance
 from support.simulation.kafka import Broker
 from support.simulation.postgres import Killed, Server, Session
-from support.simulation.reference import POISONED, SHARED
+from support.simulation.reference import POISONED, SHARED, Truth, truth_of
 
-STEPS = 60
+STEPS = 30
 """Events of a schedule, those not counted that happen inside of others."""
 DEPTH = 3
 """So many processes may stand in the middle of a step at the same time."""
@@ -43,6 +43,7 @@ STALLS = (1.0, 9.0, 11.0, 31.0, 61.0)
 """Seconds for which a stopped process stands: around the time-outs of sessions, and of marks and floors."""
 HEALING_TURNS = 150
 START = 1_000.0
+SHARED_FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - where memory is kept on Linux
 TOLD = 60
 """Lines of the story that a failure tells."""
 
@@ -73,6 +74,8 @@ class World:
         self.reads: list[Read] = []
         self.last_amount = 1_000
         self.memory_fails = chance.one_in(4)
+        self._truths: dict[tuple[int, int], Truth] = {}
+        self._looked_at: tuple[object, ...] = ()
         self.server = Server(self._read_clock)
         self.broker = Broker(chance, 1 + chance.below(3))
         self.machines = [self._machine(folder, number) for number in range(1 + chance.below(2))]
@@ -105,6 +108,18 @@ class World:
     def uids(self) -> list[str]:
         """All that orders may be named."""
         return [*NAMES[: len(self.broker.log) * OWN_NAMES], SHARED]
+
+    def truth(self, partition: int, position: int) -> Truth:
+        """What a partition says up to a position."""
+        if (partition, position) not in self._truths:
+            self._truths[partition, position] = truth_of(self.broker.log[partition][:position])
+        return self._truths[partition, position]
+
+    def has_changed(self) -> bool:
+        """Whether there is anything new for a GET to find since this was last asked."""
+        state = (self.server.changes, *((machine.writes, len(machine.unheard)) for machine in self.machines))
+        changed, self._looked_at = state != self._looked_at, state
+        return changed
 
     def keep_read(self, machine: Machine, puts: list[Put], as_of: float) -> None:
         """An answer was read on a machine, and is put when it comes to it."""
@@ -244,7 +259,7 @@ def _quiet() -> Iterator[None]:
 
 def simulate(seed: int) -> None:
     """Plays the schedule of a seed; raises AssertionError with the seed and the end of its story."""
-    with _quiet(), tempfile.TemporaryDirectory(prefix="simulation-") as folder:
+    with _quiet(), tempfile.TemporaryDirectory(prefix="simulation-", dir=SHARED_FOLDER) as folder:
         random.seed(seed)
         world = World(seed, Path(folder))
         time = SimpleNamespace(sleep=world.pass_time, time=world.clock)
