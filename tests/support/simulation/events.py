@@ -48,7 +48,7 @@ def record(world: "World", kind: str, partition: int) -> Said:
     if kind == "invalid":
         return Said(kind, "", None, chance.pick((None, b"\xff")), chance.pick(RUBBISH), time, chance.one_in(2))
     names = {"poison": f"{POISONED}-{partition}", "shared": SHARED}
-    order_uid = names.get(kind) or f"{chance.pick('abc')}-{partition}"
+    order_uid = names.get(kind) or f"{chance.pick('ab')}-{partition}"
     key = order_uid.encode()
     if kind == "delete" or (kind == "shared" and chance.one_in(4)):
         return Said(kind, order_uid, None, key, None, time, kind == "delete" and chance.one_in(2))
@@ -141,7 +141,7 @@ def read(world: "World") -> None:
         as_of = world.now
         world.pass_time(world.chance.pick((0.0, 0.0, 0.5, 5.0)))
         rows = world.server.tables.orders
-        puts = [Put(uid, row.version, row.document) for uid, row in rows.items() if world.chance.one_in(2)]
+        puts = [Put(uid, row.version, row.document) for uid, row in rows.items()]
         world.keep_read(world.chance.pick(world.machines), puts, as_of)
 
 
@@ -232,13 +232,13 @@ EVENTS: Mapping[Event, float] = {
     ingest: 16,
     keep: 1.5,
     read: 3,
-    put: 3,
-    wait: 1,
+    put: 2,
+    wait: 1.2,
     share_out: 0.6,
     give_up: 0.4,
     kill: 0.5,
     restart: 2,
-    postgres_goes: 0.4,
+    postgres_goes: 0.6,
     postgres_comes: 1.5,
     postgres_restarts: 0.2,
     postgres_fails_over: 0.15,

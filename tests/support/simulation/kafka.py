@@ -25,6 +25,8 @@ CREATE_TIME = 1
 """The kind of timestamp that Kafka's producers make."""
 MOST_AHEAD = 3
 """Most records that a paused client may have fetched already."""
+MOST_AGAIN = 3
+"""Most records that come twice at once."""
 
 
 class Said(NamedTuple):
@@ -118,7 +120,7 @@ class Fetching:
     """A partition that is assigned to a client: where it goes on, and how many records it fetched beyond that."""
 
     def __init__(self, position: int) -> None:
-        self.position = position
+        self.start = self.position = position
         self.is_paused = False
         self.is_under_way = False
         """Whether a fetch may be on its way: the client was polled since it goes on from here."""
@@ -183,9 +185,9 @@ class Client:
         if not 0 <= fetching.position < len(log):
             fetching.failed = True
             return Message(partition, fetching.position, None, KafkaError(KafkaError._AUTO_OFFSET_RESET))
+        if self._broker.chance.one_in(15):  # what came already comes again
+            fetching.position = max(fetching.position - self._broker.chance.below(MOST_AGAIN + 1), fetching.start)
         offset = fetching.position
-        if offset and self._broker.chance.one_in(12):
-            return Message(partition, offset - 1, log[offset - 1])  # once more
         fetching.position += 1
         return Message(partition, offset, log[offset])
 
@@ -237,7 +239,8 @@ class Client:
         if self._broker.refuses_seeks or place.partition not in self.fetching:
             raise KafkaException(KafkaError(KafkaError._STATE))
         fetching = self.fetching[place.partition]
-        fetching.position, fetching.skips = place.offset, 0
+        fetching.start = fetching.position = place.offset
+        fetching.skips = 0
         fetching.failed = fetching.is_under_way = False
 
     def get_watermark_offsets(self, place: TopicPartition, _wait: float) -> tuple[int, int]:

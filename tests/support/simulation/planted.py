@@ -93,9 +93,13 @@ def first_blamed(patch: pytest.MonkeyPatch) -> None:
     """The first record of a batch that fails is blamed, without a trial."""
 
     def blame(writer: Writer, batch: Batch, topic_id: str) -> None:
-        first, *rest = batch.entries
-        bad = Entry(first.record, Invalid("batch failed"), reply=first.reply)
-        writer.write(structs.replace(batch, entries=(bad, *rest)), topic_id)
+        good = [entry for entry in batch.entries if not isinstance(entry.content, Invalid)]
+        if not good:
+            raise Away("nobody is left to blame")
+        first = batch.entries.index(good[0])
+        bad = Entry(good[0].record, Invalid("batch failed"), reply=good[0].reply)
+        rest = batch.entries[first + 1 :]
+        writer.write(structs.replace(batch, entries=(*batch.entries[:first], bad, *rest)), topic_id)
 
     patch.setattr(Writer, "_try", blame)
 
