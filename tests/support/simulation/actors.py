@@ -36,7 +36,7 @@ class Machine:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self.unheard: dict[str, float] = {}
-        self.emptied_at = 0.0
+        self.emptied_at = memory._state().emptied_at
         self.writes = 0
         """How often memory was written."""
 

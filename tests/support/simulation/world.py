@@ -65,7 +65,16 @@ class Read(NamedTuple):
 class World:
     """One schedule: machines with their memories, ingests and keepers, a topic and a database."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(
+        self,
+        seed: int,
+        folder: Path,
+        *,
+        partitions: int | None = None,
+        machines: int | None = None,
+        ingests: int | None = None,
+    ) -> None:
+        """How many there are of each is drawn unless given."""
         self.chance = chance = Chance(seed)
         self.now = START
         self.calm = False
@@ -77,9 +86,9 @@ class World:
         self._truths: dict[tuple[int, int], Truth] = {}
         self._looked_at: tuple[object, ...] = ()
         self.server = Server(self._read_clock)
-        self.broker = Broker(chance, 1 + chance.below(3))
-        self.machines = [self._machine(folder, number) for number in range(1 + chance.below(2))]
-        self.ingests = [self._ingest(number) for number in range(1 + chance.below(3))]
+        self.broker = Broker(chance, partitions or 1 + chance.below(3))
+        self.machines = [self._machine(folder, number) for number in range(machines or 1 + chance.below(2))]
+        self.ingests = [self._ingest(number) for number in range(ingests or 1 + chance.below(3))]
         self.keepers = [KeeperProcess(self, machine, f"keeper:{n}") for n, machine in enumerate(self.machines)]
         self.before = self.server.tables
         self.server.at, self.server.contend = self._session_at, self._contend
@@ -219,7 +228,7 @@ class World:
 
     def _session_at(self, session: Session, point: str) -> None:
         self.at(session.owner, point)
-        if not self.calm and self.chance.one_in(25 if point == "committed" else 70):
+        if not self.calm and self.chance.one_in(8 if point == "committed" else 70):
             self.tell(f"{session.owner}: {events.trouble(self, session, point)} at {point}")
 
     def _connecting(self, owner: str) -> None:
@@ -246,7 +255,7 @@ class World:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Nothing is logged, and what is drawn elsewhere (the pauses between tries) comes from the seed too."""
     config, state = structlog.get_config(), random.getstate()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -259,7 +268,7 @@ def _quiet() -> Iterator[None]:
 
 def simulate(seed: int) -> None:
     """Plays the schedule of a seed; raises AssertionError with the seed and the end of its story."""
-    with _quiet(), tempfile.TemporaryDirectory(prefix="simulation-", dir=SHARED_FOLDER) as folder:
+    with quiet(), tempfile.TemporaryDirectory(prefix="simulation-", dir=SHARED_FOLDER) as folder:
         random.seed(seed)
         world = World(seed, Path(folder))
         time = SimpleNamespace(sleep=world.pass_time, time=world.clock)
