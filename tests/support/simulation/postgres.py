@@ -382,7 +382,8 @@ def lock_positions(session: Session, asked: Mapping[str, Any]) -> Rows:
     stored = [place for place in places if place in session.seen.positions]
     for place in stored:
         session.lock(place)
-    return [(partition, session.seen.positions[topic_id, partition]) for topic_id, partition in stored]
+    positions = {**session.seen.positions, **session.working.positions}
+    return [(place[1], positions[place]) for place in stored]
 
 
 def seen_uids(session: Session, asked: Mapping[str, Any]) -> Rows:

@@ -150,6 +150,8 @@ class World:
             process.start()
         for _ in range(STEPS):
             self.event()
+        if self.chance.one_in(4):
+            events.postgres_fails_over(self)  # and nothing may come after it
         self.heal()
         invariants.check_end(self)
 
@@ -268,6 +270,11 @@ def quiet() -> Iterator[None]:
 
 def simulate(seed: int) -> None:
     """Plays the schedule of a seed; raises AssertionError with the seed and the end of its story."""
+    story_of(seed)
+
+
+def story_of(seed: int) -> list[str]:
+    """The same; what happened, a line an event."""
     with quiet(), tempfile.TemporaryDirectory(prefix="simulation-", dir=SHARED_FOLDER) as folder:
         random.seed(seed)
         world = World(seed, Path(folder))
@@ -275,6 +282,7 @@ def simulate(seed: int) -> None:
         try:
             with patch.object(keeper, "time", time), patch.object(keeper, "RESTORE_CHUNK", 2):
                 world.play()
+            return world.chance.story
         except Exception as error:
             story = "\n".join(world.chance.story[-TOLD:])
             again = f"pytest tests/simulation --simulation-seed {seed}"
