@@ -1,4 +1,4 @@
-"""Schedules of faults, drawn from seeds: none may break an invariant. A failure tells its seed and how to play it again."""
+"""Schedules of faults, drawn from seeds: none may break an invariant. A failure tells its seed."""
 
 from collections.abc import Iterable
 

@@ -108,7 +108,6 @@ class KeeperProcess:
 
     def __init__(self, around: Around, machine: Machine, name: str) -> None:
         self.around, self.machine, self.name = around, machine, name
-        self.skew = 0.0
         self.is_running = False
         self._asked = 0
 

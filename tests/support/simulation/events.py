@@ -128,6 +128,13 @@ def restart(world: "World") -> None:
             process.start()
 
 
+def step_clock(world: "World") -> None:
+    """The clock of one process steps by an hour, and maybe back later."""
+    process = world.chance.pick(world.ingests)
+    process.skew = world.chance.pick((0.0, 3600.0, -3600.0))
+    world.tell(f"the clock of {process.name} is {process.skew:+.0f} s off")
+
+
 def wait(world: "World") -> None:
     world.pass_time(world.chance.pick((1.0, 6.0, 10.0, 31.0, 61.0)))
 
@@ -245,6 +252,7 @@ EVENTS: Mapping[Event, float] = {
     kafka_goes: 0.3,
     kafka_comes: 1.0,
     go_back: 0.1,
+    step_clock: 0.3,
     add_partition: 0.1,
 }
 """What may happen next, by weight."""

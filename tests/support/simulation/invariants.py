@@ -61,7 +61,9 @@ def check_letters(tables: Tables, partition: int, log: list[Said], truth: Truth)
     assert not more, f"5 dead letters of {partition}/{sorted(more)}, which nothing is wrong with"
     for offset, row in letters.items():
         key, value = row[FIRST_COLUMN_AFTER_PLACE : FIRST_COLUMN_AFTER_PLACE + 2]
-        assert (key, value) == (log[offset].key, log[offset].value), f"4 dead letter {partition}/{offset} has lost bytes"
+        assert (key, value) == (log[offset].key, log[offset].value), (
+            f"4 dead letter {partition}/{offset} has lost bytes"
+        )
     outcomes = {place[2]: row[3] for place, row in tables.outcomes.items() if place[1] == partition}
     assert outcomes == truth.outcomes, f"1 the outcomes of partition {partition} are not what became of its records"
 
@@ -78,7 +80,9 @@ def check_numbers(before: Tables, now: Tables) -> None:
 def ailments(world: "World") -> list[str]:
     """Why a world is not yet well."""
     ill = [f"{ingest.name}: {ingest.ailment}" for ingest in world.ingests if ingest.ailment]
-    positions = {p: n for (topic_id, p), n in world.server.tables.positions.items() if topic_id == world.broker.topic_id}
+    positions = {
+        p: n for (topic_id, p), n in world.server.tables.positions.items() if topic_id == world.broker.topic_id
+    }
     behind = [f"{p} at {positions.get(p)} of {end}" for p, end in world.broker.ends.items() if positions.get(p) != end]
     deaf = [f"machine {n} has not heard of {sorted(m.unheard)}" for n, m in enumerate(world.machines) if m.unheard]
     return ill + behind + deaf + ["reads that wait"] * bool(world.reads)
@@ -95,4 +99,6 @@ def check_end(world: "World") -> None:
     stored = world.server.tables.orders.get(SHARED)
     possible = last_of(world.broker.log, SHARED)
     expected = {None if amount is None else value_of(SHARED, amount) for amount in possible}
-    assert (stored and b"{" + stored.document.partition(b",")[2][:-1]) in expected, "8 the shared order is not a last one"
+    assert (stored and b"{" + stored.document.partition(b",")[2][:-1]) in expected, (
+        "8 the shared order is not a last one"
+    )

@@ -4,22 +4,20 @@ Each is one that services of this kind do have, or that leaves out one of our ow
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from msgspec import structs
 
-from orders import fold, marks, pipeline
+from orders import fold, marks
 from orders.batcher import Batcher
 from orders.consumer import OrderConsumer
-from orders.errors import Away, OrdersError, PositionsMoved, Rejected
+from orders.errors import Away, OrdersError, PositionsMoved
 from orders.memory import Memory
 from orders.pipeline import Ingest, Writer
 from orders.record import Batch, Entry, Invalid, Span
-from orders.store import Plan, Store, Transaction
+from orders.store import Plan, Transaction
 from support.simulation.actors import Door
-from support.simulation.kafka import Client
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 

@@ -64,7 +64,9 @@ class Tables(NamedTuple):
     reached: dict[tuple[str, int], int]
 
     def copy(self) -> "Tables":
-        return Tables(*(dict(table) for table in self))
+        return Tables(
+            dict(self.orders), dict(self.positions), dict(self.letters), dict(self.outcomes), dict(self.reached)
+        )
 
 
 class Past(NamedTuple):
@@ -280,7 +282,7 @@ class Session:
 
     def execute(self, query: str, parameters: Any = None, *, binary: bool = False) -> Answer:
         del binary
-        name = NAMES.get(query, query.split(" ")[0])
+        name = NAMES.get(query, query.split(" ", maxsplit=1)[0])
         self._enter(name)
         rows = STATEMENTS[name](self, parameters)
         if self.work is not None and name in WRITES and self.server.is_read_only:

@@ -1,7 +1,8 @@
 """Schedules of faults for the real write path and the real keeper, each drawn from one seed.
 
 Real are `Ingest`, `Writer`, `Batcher`, `fold`, the decoder, `OrderConsumer`, `Store`, the verdicts on PostgreSQL's
-errors, `Memory` with its LMDB, `marks`, and `Keeper`. Simulated are PostgreSQL's server, Kafka and its client, and time.
+errors, `Memory` with its LMDB, `marks`, and `Keeper`. Simulated are PostgreSQL's server, Kafka with its client, and
+time.
 
 There are no threads: what happens while a process stands between two of its steps happens inside of that step, down to
 some depth. So of two transactions that overlap, the one that began later ends first, or meets a lock. Nothing waits and
@@ -25,6 +26,7 @@ from psycopg import errors
 
 from orders import keeper
 from orders.memory import Memory, Put
+from orders.postgres import translated
 from orders.timing import Clock
 from support.simulation import events, invariants
 from support.simulation.actors import IngestProcess, KeeperProcess, Machine
@@ -226,7 +228,7 @@ class World:
         self.at(owner, point)
         if self.memory_fails and not self.calm and self.chance.one_in(10):
             self.tell(f"{owner} cannot write into memory")
-            raise lmdb.MapFullError
+            raise lmdb.MapFullError("full")
 
     def _session_at(self, session: Session, point: str) -> None:
         self.at(session.owner, point)
@@ -236,7 +238,7 @@ class World:
     def _connecting(self, owner: str) -> None:
         """What `connect` raises is ours already; the verdicts are the real ones."""
         if self.outage in {"down", "full"}:
-            with keeper.translated():
+            with translated():
                 raise errors.OperationalError if self.outage == "down" else errors.TooManyConnections
         self.at(owner, "connect")
 
@@ -282,11 +284,12 @@ def story_of(seed: int) -> list[str]:
         try:
             with patch.object(keeper, "time", time), patch.object(keeper, "RESTORE_CHUNK", 2):
                 world.play()
-            return world.chance.story
         except Exception as error:
             story = "\n".join(world.chance.story[-TOLD:])
             again = f"pytest tests/simulation --simulation-seed {seed}"
             raise AssertionError(f"seed {seed}: {error!r}; again with `{again}`\n{story}") from error
+        else:
+            return world.chance.story
         finally:
             for machine in world.machines:
                 machine.memory.close()
