@@ -6,7 +6,7 @@ import pytest
 
 from support.simulation.world import simulate, story_of
 
-FEW = 100
+FEW = 80
 PART = 1_000
 PARTS = 10
 
@@ -27,6 +27,12 @@ def test_no_schedule_of_faults_breaks_an_invariant(pytestconfig: pytest.Config) 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_none_of_thousands_does(part: int, pytestconfig: pytest.Config) -> None:
     play(range(part * PART, (part + 1) * PART), pytestconfig)
+
+
+def test_a_clock_that_steps_touches_nothing_that_is_stored() -> None:
+    """Where the clocks of single processes step by an hour all the same is stored in the end."""
+    for seed in range(FEW // 4):
+        simulate(seed, clocks_step=True)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

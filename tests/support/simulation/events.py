@@ -19,6 +19,7 @@ KINDS = {"upsert": 6, "delete": 2, "post": 3, "invalid": 1, "poison": 1, "shared
 RUBBISH = (b"", b"{", b'{"order_uid":1}', b"\xff")
 OUTAGES = ("down", "full", "read only", "refuses all")
 MOST_PARTITIONS = 4
+HOUR = 3600.0
 MOST_LOST = 3
 MOST_AHEAD = 33
 """Numbers of a sequence that PostgreSQL's log is ahead of what was drawn (SEQ_LOG_VALS in its sequence.c, and one)."""
@@ -129,10 +130,19 @@ def restart(world: "World") -> None:
 
 
 def step_clock(world: "World") -> None:
-    """The clock of one process steps by an hour, and maybe back later."""
+    """The clock of one ingest steps by an hour, and maybe back later, in a world where clocks do."""
+    if not world.clocks_step:
+        return
     process = world.chance.pick(world.ingests)
-    process.skew = world.chance.pick((0.0, 3600.0, -3600.0))
+    process.skew = world.chance.pick((0.0, HOUR, -HOUR))
     world.tell(f"the clock of {process.name} is {process.skew:+.0f} s off")
+
+
+def mend_clocks(world: "World") -> None:
+    """All clocks are right again, and what a wrong one made somebody wait for is over."""
+    for process in world.ingests:
+        process.skew = 0.0
+    world.pass_time(2 * HOUR)
 
 
 def wait(world: "World") -> None:

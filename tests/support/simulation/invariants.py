@@ -15,8 +15,11 @@ FIRST_COLUMN_AFTER_PLACE = 5
 
 
 def check_memory(world: "World") -> None:
-    """9: a GET answers what PostgreSQL holds, byte for byte, or nothing; of what a machine has not heard, the older."""
-    if not world.has_changed():
+    """9: a GET answers what PostgreSQL holds, byte for byte, or nothing; of what a machine has not heard, the older.
+
+    The rule of memory rests on one clock for all processes of a machine; where clocks step nothing is promised of it.
+    """
+    if world.clocks_step or not world.has_changed():
         return
     rows = world.server.tables.orders
     for machine in world.machines:

@@ -75,8 +75,10 @@ class World:
         partitions: int | None = None,
         machines: int | None = None,
         ingests: int | None = None,
+        clocks_step: bool = False,
     ) -> None:
         """How many there are of each is drawn unless given."""
+        self.clocks_step = clocks_step
         self.chance = chance = Chance(seed)
         self.now = START
         self.calm = False
@@ -187,6 +189,8 @@ class World:
         self.calm = True
         self.tell("all faults are over")
         events.end_outages(self)
+        if self.clocks_step:
+            events.mend_clocks(self)
         self.broker.share_out([ingest.name for ingest in self.ingests])
         for process in self.processes:
             if not process.is_running:
@@ -270,16 +274,16 @@ def quiet() -> Iterator[None]:
         random.setstate(state)
 
 
-def simulate(seed: int) -> None:
+def simulate(seed: int, *, clocks_step: bool = False) -> None:
     """Plays the schedule of a seed; raises AssertionError with the seed and the end of its story."""
-    story_of(seed)
+    story_of(seed, clocks_step=clocks_step)
 
 
-def story_of(seed: int) -> list[str]:
+def story_of(seed: int, *, clocks_step: bool = False) -> list[str]:
     """The same; what happened, a line an event."""
     with quiet(), tempfile.TemporaryDirectory(prefix="simulation-", dir=SHARED_FOLDER) as folder:
         random.seed(seed)
-        world = World(seed, Path(folder))
+        world = World(seed, Path(folder), clocks_step=clocks_step)
         time = SimpleNamespace(sleep=world.pass_time, time=world.clock)
         try:
             with patch.object(keeper, "time", time), patch.object(keeper, "RESTORE_CHUNK", 2):
