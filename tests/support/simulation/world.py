@@ -154,9 +154,10 @@ class World:
             process.start()
         for _ in range(STEPS):
             self.event()
-        if self.chance.one_in(4):
-            events.postgres_fails_over(self)  # and nothing may come after it
         self.heal()
+        if self.chance.one_in(4):  # and nothing new comes
+            events.postgres_fails_over(self)
+            self.heal()
         invariants.check_end(self)
 
     def event(self) -> None:
