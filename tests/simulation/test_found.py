@@ -60,3 +60,11 @@ def test_a_position_that_a_person_sets_back_is_seen_where_nothing_new_comes(worl
     world.server.commit(work)
     idle(world, CHECK_SECONDS + 1)
     assert world.server.tables.positions == {(TOPIC_ID, 0): 2}
+
+
+def test_an_ingest_that_is_in_its_place_stays_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking at the positions does not make it read anything again."""
+    moves: list[int] = []
+    monkeypatch.setattr(world.ingests[0].loop, "placed", lambda partition, _position: moves.append(partition))
+    idle(world, 3 * CHECK_SECONDS)
+    assert moves == []

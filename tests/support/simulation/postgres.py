@@ -47,6 +47,8 @@ class Stored:
     id: int
     version: int
     origin: Place
+    time: int | None
+    """Of its record, in milliseconds."""
 
     @cached_property
     def document(self) -> bytes:
@@ -329,7 +331,8 @@ class Session:
 
     def insert_order(self, values: tuple[Any, ...]) -> None:
         row = Row._make(values[:WIDTH])
-        order_id, version, *origin = values[WIDTH : WIDTH + 5]
+        order_id, version, *origin, at = values[WIDTH:]
+        time = at and round(at.timestamp() * 1000)
         self.lock(("order", row.order_uid))
         if self.order(row.order_uid) is not None:
             raise SameOrderError
@@ -337,7 +340,7 @@ class Session:
             raise errors.CheckViolation
         if self.server.is_read_only:
             raise errors.ReadOnlySqlTransaction
-        self.working.orders[row.order_uid] = Stored(row, order_id, version, cast("Place", tuple(origin)))
+        self.working.orders[row.order_uid] = Stored(row, order_id, version, cast("Place", tuple(origin)), time)
 
 
 class Copy:
@@ -396,7 +399,9 @@ def known_orders(session: Session, asked: Mapping[str, Any]) -> Rows:
     for order_uid in sorted(asked["uids"]):
         session.lock(("order", order_uid))
     found = [(order_uid, session.order(order_uid)) for order_uid in sorted(asked["uids"])]
-    return [(uid, *stored.row, stored.id, stored.version, *stored.origin) for uid, stored in found if stored]
+    return [
+        (uid, *stored.row, stored.id, stored.version, *stored.origin, stored.time) for uid, stored in found if stored
+    ]
 
 
 def draw(name: str) -> Callable[[Session, Mapping[str, Any]], Rows]:
