@@ -62,6 +62,11 @@ class Batcher:
         """The next offset to be taken, of each partition that is ours."""
         return dict(self._ends)
 
+    @property
+    def begins(self) -> dict[int, int]:
+        """The first offset that is not yet written, of each partition that is ours."""
+        return dict(self._begins)
+
     def due(self, now: float, *, dry: bool) -> Cause | None:
         """Why the batch should be written now, None if it should not; `dry`: the last poll brought nothing."""
         records, size, age = self._limits

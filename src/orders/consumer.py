@@ -60,8 +60,10 @@ class Positions(Protocol):
 
 
 class Owner(Protocol):
-    """Who is told which partitions come and go."""
+    """Who is told which partitions come and go, and knows which positions it has reached in those that it has."""
 
+    @property
+    def begins(self) -> Mapping[int, int]: ...
     def placed(self, partition: int, position: int) -> None: ...
     def lost(self, partitions: Iterable[int]) -> None: ...
 
@@ -275,16 +277,24 @@ class OrderConsumer:
                     self._consumer.seek(place)
 
     def check(self) -> None:
-        """Whether this is still the topic that was assigned; to be called every few seconds."""
+        """Whether this is still the topic that was assigned, and its positions ours; to be called every few seconds.
+
+        Positions go back where a standby takes over that lacks the last commits. A batch would meet that, but there is
+        none as long as nothing comes.
+        """
         if self._unplaced:
             return self.place()
         try:
-            same = self.read_topic_id() == self.topic_id
+            same = self.read_topic_id() == self.topic_id and (self._held or self._is_in_place())
         except OrdersError as error:
             self.trouble = error
             return None
         self.trouble = self._barred
         return None if same or not self._assigned else self.replace()
+
+    def _is_in_place(self) -> bool:
+        stored = self._positions.positions()
+        return all(stored.get((self.topic_id, partition)) == begin for partition, begin in self._owner.begins.items())
 
     def replace(self) -> None:
         """Goes back to the stored positions, in all partitions."""

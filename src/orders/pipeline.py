@@ -229,6 +229,10 @@ class Ingest:
     def lost(self, partitions: Iterable[int]) -> None:
         self._batcher.forget(partitions)
 
+    @property
+    def begins(self) -> Mapping[int, int]:
+        return self._batcher.begins
+
     # -- the loop --
 
     def run(self, stopping: Callable[[], bool]) -> None:

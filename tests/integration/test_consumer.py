@@ -58,6 +58,10 @@ class Noted:
     def __init__(self) -> None:
         self.places: dict[int, int] = {}
 
+    @property
+    def begins(self) -> dict[int, int]:
+        return self.places
+
     def placed(self, partition: int, position: int) -> None:
         self.places[partition] = position
 
