@@ -293,7 +293,7 @@ class OrderConsumer:
         return None if same or not self._assigned else self.replace()
 
     def _is_in_place(self) -> bool:
-        stored = self._positions.positions()
+        stored = {place: position.offset for place, position in self._positions.positions().items()}
         return all(stored.get((self.topic_id, partition)) == begin for partition, begin in self._owner.begins.items())
 
     def replace(self) -> None:

@@ -15,7 +15,7 @@ from orders.keeper import CHANNEL, rows_from
 from orders.migrations import migrate
 from orders.order import Content, document
 from orders.postgres import Connection, connect, queries
-from orders.record import Entry, Span
+from orders.record import Entry, Moved, Position, Span, Standing, Stop
 from orders.store import Plan, Store, Transaction, undone
 from support.entries import TOPIC_ID, delete, invalid, upsert
 from support.simulation.postgres import IDLE_SECONDS, REFUSED_AMOUNT, Server
@@ -113,7 +113,8 @@ class Stores:
 
     @property
     def position(self) -> int | None:
-        return self.open().positions().get((TOPIC_ID, 0))
+        position = self.open().positions().get((TOPIC_ID, 0))
+        return position and position.offset
 
     @property
     def stored(self) -> dict[str, bytes]:
@@ -126,7 +127,7 @@ def write(transaction: Transaction, *entries: Entry) -> Plan:
     """All steps of a batch but the lock."""
     plan = transaction.number(fold(entries, transaction.known(uids_of(entries)), TOPIC_ID))
     transaction.write(plan)
-    transaction.advance({0: Span(entries[0].record.offset, entries[-1].record.offset + 1)})
+    transaction.advance({0: Moved(entries[-1].record.offset + 1)})
     return plan
 
 
@@ -247,7 +248,26 @@ def test_a_record_that_is_read_again_adds_no_dead_letter_and_no_outcome(stores: 
 def test_a_first_position_is_given_once(stores: Stores) -> None:
     stores.open().begin(TOPIC_ID, 0, 9)
     stores.open().begin(TOPIC_ID, 1, 7)
-    assert stores.open().positions() == {(TOPIC_ID, 0): 0, (TOPIC_ID, 1): 7}
+    assert stores.open().positions() == {(TOPIC_ID, 0): Position(0), (TOPIC_ID, 1): Position(7)}
+
+
+def test_a_stop_stands_beside_its_position_and_the_first_one_stays(stores: Stores) -> None:
+    first, second = Stop("went_back", "one"), Stop("unreadable", "two")
+    stores.write(upsert("a"))
+    stores.open().stop(TOPIC_ID, 0, 5, first)
+    assert stores.open().positions() == {(TOPIC_ID, 0): Position(1)}
+    stores.open().stop(TOPIC_ID, 0, 1, first)
+    stores.open().stop(TOPIC_ID, 0, 1, second)
+    assert stores.open().positions() == {(TOPIC_ID, 0): Position(1, None, first)}
+    assert failed(lambda other: other.lock({0: Span(1, 2)}), stores) is PositionsMoved
+
+
+def test_what_stands_beside_a_position_moves_with_it(stores: Stores) -> None:
+    with stores.open().transaction(TOPIC_ID) as transaction:
+        transaction.advance({0: Moved(3, 7, b"\5")})
+    assert stores.open().positions() == {(TOPIC_ID, 0): Position(3, 7)}
+    with stores.open().transaction(TOPIC_ID) as transaction:
+        assert transaction.lock({0: Span(3, 4)}) == {0: Standing(b"\5", 0)}
 
 
 def test_a_session_that_ends_takes_its_transaction_with_it(stores: Stores) -> None:
@@ -267,7 +287,7 @@ def test_a_session_that_idles_in_a_transaction_is_ended(stores: Stores) -> None:
     def idle(transaction: Transaction) -> None:
         transaction.lock({0: Span(0, 1)})
         stores.bench.outlast_idlers()
-        transaction.advance({0: Span(0, 1)})
+        transaction.advance({0: Moved(1)})
 
     assert failed(idle, stores) is Away
     assert failed(lambda other: other.lock({0: Span(0, 1)}), stores) is None

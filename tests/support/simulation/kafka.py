@@ -21,6 +21,8 @@ from orders.topic import TopicView, View
 from support.simulation.chance import Chance
 
 TOPIC = "orders"
+LEADER_EPOCH = 0
+"""Of every record: no leader of the log ever changes here."""
 CREATE_TIME = 1
 """The kind of timestamp that Kafka's producers make."""
 MOST_AHEAD = 3
@@ -61,6 +63,9 @@ class Message:
 
     def offset(self) -> int:
         return self._offset
+
+    def leader_epoch(self) -> int | None:
+        return LEADER_EPOCH
 
     def key(self) -> bytes | None:
         return self._said.key if self._said else None

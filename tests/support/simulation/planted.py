@@ -15,7 +15,7 @@ from orders.consumer import OrderConsumer
 from orders.errors import Away, OrdersError, PositionsMoved
 from orders.memory import Memory
 from orders.pipeline import Ingest, Writer
-from orders.record import Batch, Entry, Invalid, Span
+from orders.record import Batch, Entry, Invalid, Moved, Position, Span, Standing
 from orders.store import Plan, Transaction
 from support.simulation.actors import Door
 
@@ -41,11 +41,11 @@ def positions_first(patch: pytest.MonkeyPatch) -> None:
     def commit_twice(writer: Writer, batch: Batch, topic_id: str) -> None:
         with writer._store.transaction(topic_id) as transaction:
             lock(transaction, batch.spans)
-            advance(transaction, batch.spans)
+            advance(transaction, {partition: Moved(span.end) for partition, span in batch.spans.items()})
         commit(writer, batch, topic_id)
 
     patch.setattr(Writer, "commit", commit_twice)
-    patch.setattr(Transaction, "lock", nothing)
+    patch.setattr(Transaction, "lock", lambda _transaction, spans: dict.fromkeys(spans, Standing()))
     patch.setattr(Transaction, "advance", nothing)
 
 
@@ -53,10 +53,10 @@ def in_two_transactions(patch: pytest.MonkeyPatch) -> None:
     """The position is committed after the orders, on its own."""
     advance = Transaction.advance
 
-    def commit_and_advance(transaction: Transaction, spans: Mapping[int, Span]) -> None:
+    def commit_and_advance(transaction: Transaction, moved: Mapping[int, Moved]) -> None:
         session: Any = transaction._connection
         session.commit_so_far()
-        advance(transaction, spans)
+        advance(transaction, moved)
 
     patch.setattr(Transaction, "advance", commit_and_advance)
 
@@ -137,9 +137,9 @@ def memory_first(patch: pytest.MonkeyPatch) -> None:
         plans[:] = [plan]
         write(transaction, plan)
 
-    def fill_and_advance(transaction: Transaction, spans: Mapping[int, Span]) -> None:
+    def fill_and_advance(transaction: Transaction, moved: Mapping[int, Moved]) -> None:
         writers[-1]._fill(plans[0], 0, writers[-1]._clock())
-        advance(transaction, spans)
+        advance(transaction, moved)
 
     patch.setattr(Writer, "commit", noted_commit)
     patch.setattr(Transaction, "write", noted_write)
@@ -172,10 +172,10 @@ def placed_by_the_group(patch: pytest.MonkeyPatch) -> None:
     """A partition goes on from the offset that the group has."""
     position = OrderConsumer._position
 
-    def by_the_group(consumer: OrderConsumer, partition: int, stored: int | None) -> int:
+    def by_the_group(consumer: OrderConsumer, partition: int, stored: Position | None) -> Position:
         client: Any = consumer._consumer
         ours = position(consumer, partition, stored)
-        return int(client.offsets.get(partition, ours))
+        return ours._replace(offset=client.offsets.get(partition, ours.offset))
 
     patch.setattr(OrderConsumer, "_position", by_the_group)
 
@@ -194,11 +194,11 @@ def locked_unchecked(patch: pytest.MonkeyPatch) -> None:
     """Positions are locked, and nobody looks where they stand."""
     lock = Transaction.lock
 
-    def lock_only(transaction: Transaction, spans: Mapping[int, Span]) -> None:
+    def lock_only(transaction: Transaction, spans: Mapping[int, Span]) -> dict[int, Standing]:
         try:
-            lock(transaction, spans)
+            return lock(transaction, spans)
         except PositionsMoved:
-            return
+            return dict.fromkeys(spans, Standing())
 
     patch.setattr(Transaction, "lock", lock_only)
 

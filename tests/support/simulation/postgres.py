@@ -56,18 +56,33 @@ class Stored:
         return document(self.id, text(self.row))
 
 
+class Beside(NamedTuple):
+    """What stands in a row of `positions` beside the offset."""
+
+    epoch: int | None = None
+    refused: bytes = b""
+    stop: str | None = None
+    stop_reason: str | None = None
+
+
 class Tables(NamedTuple):
     """What is committed. `reached` is no table: how far each partition ever came in the past of these tables."""
 
     orders: dict[str, Stored]
     positions: dict[tuple[str, int], int]
+    beside: dict[tuple[str, int], Beside]
     letters: dict[Place, tuple[Any, ...]]
     outcomes: dict[Place, tuple[Any, ...]]
     reached: dict[tuple[str, int], int]
 
     def copy(self) -> "Tables":
         return Tables(
-            dict(self.orders), dict(self.positions), dict(self.letters), dict(self.outcomes), dict(self.reached)
+            dict(self.orders),
+            dict(self.positions),
+            dict(self.beside),
+            dict(self.letters),
+            dict(self.outcomes),
+            dict(self.reached),
         )
 
 
@@ -91,7 +106,7 @@ class Server:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self.tables = Tables({}, {}, {}, {}, {})
+        self.tables = Tables({}, {}, {}, {}, {}, {})
         self.sequences = {"draw_ids": 0, "draw_versions": 0}
         self.past: list[Past] = []
         self.timeline = 1
@@ -120,6 +135,7 @@ class Server:
             else:
                 tables.orders[order_uid] = stored
         tables.positions.update(work.positions)
+        tables.beside.update(work.beside)
         tables.letters.update({place: row for place, row in work.letters.items() if place not in tables.letters})
         tables.outcomes.update({place: row for place, row in work.outcomes.items() if place not in tables.outcomes})
         for place, position in work.positions.items():
@@ -161,6 +177,7 @@ class Work:
     def __init__(self) -> None:
         self.orders: dict[str, Stored | None] = {}
         self.positions: dict[tuple[str, int], int] = {}
+        self.beside: dict[tuple[str, int], Beside] = {}
         self.letters: dict[Place, tuple[Any, ...]] = {}
         self.outcomes: dict[Place, tuple[Any, ...]] = {}
         self.notices: list[str] = []
@@ -314,6 +331,14 @@ class Session:
         own = self.work.orders if self.work else {}
         return own[order_uid] if order_uid in own else self.seen.orders.get(order_uid)
 
+    def position(self, place: tuple[str, int]) -> int | None:
+        own = self.work.positions if self.work else {}
+        return own[place] if place in own else self.seen.positions.get(place)
+
+    def beside(self, place: tuple[str, int]) -> Beside:
+        own = self.work.beside if self.work else {}
+        return own.get(place) or self.seen.beside.get(place, Beside())
+
     def lock(self, lock: object) -> None:
         """Takes a lock until the end of the transaction."""
         holder = self.server.holder(lock, self)
@@ -387,8 +412,12 @@ def lock_positions(session: Session, asked: Mapping[str, Any]) -> Rows:
     stored = [place for place in places if place in session.seen.positions]
     for place in stored:
         session.lock(place)
-    positions = {**session.seen.positions, **session.working.positions}
-    return [(place[1], positions[place]) for place in stored]
+    return [(place[1], session.position(place), *standing(session.beside(place))) for place in stored]
+
+
+def standing(beside: Beside) -> tuple[bool, bytes, int]:
+    """Whether the partition is stopped, what was refused lately, and from where that counts."""
+    return beside.stop is not None, beside.refused, 0
 
 
 def seen_uids(session: Session, asked: Mapping[str, Any]) -> Rows:
@@ -430,10 +459,25 @@ def add_outcome(session: Session, values: Sequence[Any]) -> Rows:
     return []
 
 
-def advance_position(session: Session, values: Sequence[Any]) -> Rows:
-    position, topic_id, partition = values
-    session.lock((topic_id, partition))
-    session.working.positions[topic_id, partition] = position
+def advance_positions(session: Session, asked: Mapping[str, Any]) -> Rows:
+    moves = zip(asked["partitions"], asked["offsets"], asked["epochs"], asked["refused"], strict=True)
+    for partition, position, epoch, refused in moves:
+        at = (asked["topic_id"], partition)
+        session.lock(at)
+        session.working.positions[at] = position
+        session.working.beside[at] = session.beside(at)._replace(epoch=epoch, refused=refused)
+    return []
+
+
+def stop_partition(session: Session, values: Sequence[Any]) -> Rows:
+    """Outside of a transaction it is one of its own."""
+    stop, reason, topic_id, partition, position = values
+    beside = session.beside((topic_id, partition))
+    if session.position((topic_id, partition)) == position and beside.stop is None:
+        work = session.work or Work()
+        work.beside[topic_id, partition] = beside._replace(stop=stop, stop_reason=reason)
+        if session.work is None:
+            session.server.commit(work)
     return []
 
 
@@ -442,9 +486,10 @@ def notify_changes(session: Session, values: Sequence[Any]) -> Rows:
     return []
 
 
-def positions_of_topic(session: Session, asked: Mapping[str, Any]) -> Rows:
+def places_of_topic(session: Session, asked: Mapping[str, Any]) -> Rows:
     del asked
-    return [(topic_id, partition, position) for (topic_id, partition), position in session.seen.positions.items()]
+    found = ((place, position, session.beside(place)) for place, position in session.seen.positions.items())
+    return [(*place, position, each.epoch, each.stop, each.stop_reason) for place, position, each in found]
 
 
 def begin_position(session: Session, values: Sequence[Any]) -> Rows:
@@ -488,9 +533,10 @@ STATEMENTS: Mapping[str, Statement] = {
     "delete_orders": delete_orders,
     "add_dead_letter": add_dead_letter,
     "add_outcome": add_outcome,
-    "advance_position": advance_position,
+    "advance_positions": advance_positions,
     "notify_changes": notify_changes,
-    "positions_of_topic": positions_of_topic,
+    "places_of_topic": places_of_topic,
+    "stop_partition": stop_partition,
     "begin_position": begin_position,
     "newest_id": newest_id,
     "count_orders_from": lambda session, asked: [(len(from_id(session, asked)),)],
