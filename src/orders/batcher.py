@@ -17,7 +17,7 @@ Cause = Literal["dry", "records", "bytes", "age", "retry", "stop"]
 class Batcher:
     """Entries that are not yet written, and where each partition's batch begins.
 
-    `records`, `size` (bytes of keys and values) and `age` (seconds) bound a batch.
+    `records`, `size` (bytes of keys, values and headers) and `age` (seconds) bound a batch.
     """
 
     def __init__(self, records: int, size: int, age: float) -> None:
@@ -92,8 +92,10 @@ class Batcher:
 
 
 def size_of(entry: Entry) -> int:
-    """Bytes of an entry that count toward a batch's bound."""
-    return len(entry.record.value or b"") + len(entry.record.key or b"")
+    """Bytes of an entry that count toward a batch's bound: all that came with its record."""
+    record = entry.record
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.value or b"") + len(record.key or b"") + headers
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:

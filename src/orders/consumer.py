@@ -30,6 +30,9 @@ REQUEST_SECONDS = 5.0
 HEARTBEAT_MILLISECONDS = 500
 CONSUME_MOST = 500
 """Most messages taken at once: more gains nothing, and each holds 1.5 KB until it is a record."""
+LARGEST_RECORD = 2**20
+"""Kafka's default limit of a record, about. Kafka's client counts what it has fetched ahead by values alone; a count of
+records bounds keys and headers too. It fetches anew once fewer are left, which costs no throughput (80,000 orders)."""
 BEYOND_ERRORS = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001 - as above
 UNREADABLE_ERRORS = (
     KafkaError._BAD_MSG,  # noqa: SLF001 - as above
@@ -79,9 +82,9 @@ def consumer_config(
         "enable.auto.commit": False,
         "auto.offset.reset": "error",  # any other value skips silently where retention has passed us
         "queued.max.messages.kbytes": max(queue_bytes // 1024, 1),
-        "queued.min.messages": 10_000,
+        "queued.min.messages": max(queue_bytes // LARGEST_RECORD, 1),
         "check.crcs": True,  # else what a disk made of a record is taken for it
-        "fetch.message.max.bytes": 2**20,
+        "fetch.message.max.bytes": LARGEST_RECORD,
         "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 20,  # else a full queue is looked at again after a second, and runs dry meanwhile
         "socket.timeout.ms": 15_000,  # how long a silent broker goes unnoticed, and a whole fetch may take
