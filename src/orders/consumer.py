@@ -428,12 +428,12 @@ def record_of(message: Message) -> Record:
     headers_lost = False
     try:
         headers = tuple((name, value_bytes(value)) for name, value in cast("Headers", message.headers() or ()))
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, SystemError):  # the latter where the client goes on after the former
         headers_lost = True
     return Record(
         partition=message.partition() or 0,
         offset=message.offset() or 0,
-        time=None if kind == TIMESTAMP_NOT_AVAILABLE else time,
+        time=None if kind == TIMESTAMP_NOT_AVAILABLE or time < 0 else time,  # -1: none (Kafka's record batch format)
         key=value_bytes(message.key()),
         value=value_bytes(message.value()),
         headers=headers,
