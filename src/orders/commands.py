@@ -34,6 +34,7 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
     "health": {"0": "it is", "1": "it is not, or nobody answers"},
     "status": {"0": "something runs", "1": "nothing runs"},
     "dead-letters list": {"0": "shown, if there are any", "1": "PostgreSQL cannot be asked"},
+    "verify": {"0": "no difference", "1": "there are differences, or something cannot be read"},
     "migrate": {"0": "the schema is that of this release", "1": "PostgreSQL is away or refuses; nothing was changed"},
     "config": {"0": "shown", "1": "it cannot be shown"},
     "doctor": {"0": "all is ok, but for warnings", "1": "a check failed"},

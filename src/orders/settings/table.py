@@ -134,6 +134,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "status": ("data_dir",),
     "health": ("data_dir", "http_host", "http_port"),
     "dead-letters list": ("data_dir", "postgres_dsn"),
+    "verify": (*_ADDRESSES, "memory_path"),
     "migrate": ("data_dir", "postgres_dsn"),
 }
 """Which settings are options of which command; the variables are read by all."""
