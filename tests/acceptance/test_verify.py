@@ -1,15 +1,15 @@
 """`orders verify` on real services: clean under load, and each kind of difference told exactly once it is planted."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from msgspec import structs
 
 from orders import decoder
 from orders.consumer import record_of
@@ -130,21 +130,20 @@ def test_a_system_under_load_is_found_whole_each_time(
     """With the records of a batch half committed, orders replaced and deleted, and memory changed meanwhile."""
     machine = Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic())
     traffic = Traffic(2027, kafka_bootstrap, machine.settings.kafka_topic)
-    seen = list[int]()
+    seen = list[report.Compared]()
     try:
         machine.begin()
         with Background(lambda: traffic.send(50), every=0.02):
             for _ in range(4):
                 wait_for(lambda: traffic.made > 300 * (len(seen) + 1), "more traffic", 60)
                 done = orders(tmp_path, "verify", "--json", variables=environment(machine.settings))
-                found = json.loads(done.stdout)
-                assert (done.returncode, found["differences"], found["unjudged"]) == (0, {}, {}), found
-                seen.append(found["compared"]["records"])
+                found = msgspec.json.decode(done.stdout, type=report.Report)
+                assert (done.returncode, found.differences, found.unjudged) == (0, {}, {}), found
+                seen.append(found.compared)
     finally:
         machine.end()
-    assert seen == sorted(set(seen))
-    assert found["compared"]["memory"] > 0
-    assert found["compared"]["dead_letters"] > 0
+    assert all(before.records < after.records for before, after in pairwise(seen))
+    assert all(compared.memory and compared.dead_letters for compared in seen)
 
 
 def test_what_is_whole_is_said_to_be_and_how_much_was_compared(whole: Settings) -> None:
@@ -158,16 +157,19 @@ def test_what_is_whole_is_said_to_be_and_how_much_was_compared(whole: Settings) 
 # -- differences --
 
 COPY = (
-    "insert into orders select (jsonb_populate_record(o, jsonb_build_object('order_uid', '{}', 'id', 0, 'version', 0))).* "
-    "from orders o where order_uid = 'replaced'"
+    "insert into orders select made.* from orders o, jsonb_populate_record(o, jsonb_build_object("
+    "'order_uid', '{}', 'id', 0, 'version', 0)) as made where o.order_uid = 'replaced'"
 )
 AT_REPLACED = "update {} where order_uid = 'replaced'"
 LETTER = (
-    'insert into dead_letters (topic, topic_id, partition, "offset", key, value, header_names, header_values, reason, path) '
-    "select p.topic, o.topic_id, o.partition, o.\"offset\" - {back}, 'replaced', convert_to('{value}', 'UTF8'), '{{}}', '{{}}', "
-    "'{reason}', '' from orders o join positions p using (topic_id, partition) where order_uid = 'replaced'"
+    "insert into dead_letters "
+    '(topic, topic_id, partition, "offset", key, value, header_names, header_values, reason, path) '
+    "select p.topic, o.topic_id, o.partition, o.\"offset\" - {back}, 'replaced', "
+    "convert_to('{value}', 'UTF8'), '{{}}', '{{}}', '{reason}', '' "
+    "from orders o join positions p using (topic_id, partition) where order_uid = 'replaced'"
 )
-A_LETTER = "(select id from dead_letters order by id limit 1)"
+RENAME = "update {} set topic_id = 'older'"
+AT_LETTER = "{} where id = (select min(id) from dead_letters)"
 
 
 def letter(back: int, amount: int, reason: str) -> str:
@@ -204,19 +206,19 @@ PLANTED: Mapping[str, tuple[str, dict[str, int], dict[str, int]]] = {
         {},
         {},
     ),
-    "a lost dead letter": (f"delete from dead_letters where id = {A_LETTER}", {"dead letter missing": 1}, {}),
+    "a lost dead letter": (AT_LETTER.format("delete from dead_letters"), {"dead letter missing": 1}, {}),
     "other bytes of a dead letter": (
-        f"update dead_letters set value = 'other', key = 'other' where id = {A_LETTER}",
+        AT_LETTER.format("update dead_letters set value = 'other', key = 'other'"),
         {"dead letter differs": 1},
         {},
     ),
     "other headers of a dead letter": (
-        f"update dead_letters set header_names = '{{a}}', header_values = '{{x}}' where id = {A_LETTER}",
+        AT_LETTER.format("update dead_letters set header_names = '{a}', header_values = '{x}'"),
         {"dead letter differs": 1},
         {},
     ),
     "a dead letter elsewhere": (
-        f'update dead_letters set "offset" = 100000 where id = {A_LETTER}',
+        AT_LETTER.format('update dead_letters set "offset" = 100000'),
         {"dead letter missing": 1, "dead letter unsent": 1},
         {},
     ),
@@ -254,7 +256,7 @@ def test_a_position_before_the_start_is_told_and_what_is_beyond_it_cannot_be_jud
 
 def test_of_a_topic_that_was_made_anew_nothing_is_judged(whole: Settings, planted: psycopg.Connection) -> None:
     for table in TABLES:
-        planted.execute(f"update {table} set topic_id = 'older'".encode())
+        planted.execute(RENAME.format(table).encode())
     found = verified(whole)
     assert found.differences == {"position lost": 1}
     assert found.unjudged == {"older topic": found.compared.orders + found.compared.dead_letters}
@@ -263,7 +265,7 @@ def test_of_a_topic_that_was_made_anew_nothing_is_judged(whole: Settings, plante
 def test_the_place_and_the_parts_that_differ_are_told_without_their_content(
     whole: Settings, planted: psycopg.Connection
 ) -> None:
-    planted.execute(f"update dead_letters set value = 'secret' where id = {A_LETTER}".encode())
+    planted.execute(AT_LETTER.format("update dead_letters set value = 'secret'").encode())
     planted.execute("update orders set delivery_name = 'Secret' where order_uid = 'replaced'")
     done = orders(Path(whole.data_dir), "verify", "--no-memory", variables=environment(whole))
     said = done.stdout.decode().splitlines()
@@ -293,7 +295,7 @@ def test_what_memory_has_else_than_postgresql_is_told(
     puts = [right, newer._replace(version=newer.version + 1), other._replace(document=b"{}"), Put("nobody", 1, b"{}")]
     assert memory.put(puts, monotonic()) == 4
     memory.close()
-    found = verified(structs.replace(whole, memory_path=str(tmp_path / "memory")), memory=True)
+    found = verified(msgspec.structs.replace(whole, memory_path=str(tmp_path / "memory")), memory=True)
     assert found.compared.memory == 4
     assert {(each.kind, each.order_uid) for each in found.shown} == {
         ("memory version", newer.order_uid),
