@@ -1,6 +1,9 @@
 """What is said in the end: lines for a person, one object for programs."""
 
+from pathlib import Path
+
 import msgspec
+import pytest
 
 from orders.verify.findings import DIFFERENCES, UNJUDGED, Findings
 from orders.verify.report import Compared, report, text
@@ -45,3 +48,9 @@ def test_a_uid_that_no_record_can_have_does_no_harm_to_a_terminal() -> None:
 
 def test_no_kind_of_difference_is_also_a_reason_not_to_judge() -> None:
     assert not DIFFERENCES.keys() & UNJUDGED.keys()
+
+
+@pytest.mark.parametrize("name", [*DIFFERENCES, *UNJUDGED])
+def test_each_name_is_explained_to_who_operates_it(name: str) -> None:
+    page = Path(__file__).parents[3] / "docs/operations.md"
+    assert any(line.startswith("|") and f"`{name}`" in line.split("|")[1] for line in page.read_text().splitlines())
