@@ -20,7 +20,7 @@ from orders.migrations import migrate
 from orders.order import text
 from orders.pipeline import Writer
 from orders.postgres import connect
-from orders.record import Batch, Entry, Span
+from orders.record import CONDITION_HEADER, Batch, Entry, Span
 from orders.settings import Settings, environment
 from orders.store import Store
 from orders.timing import monotonic
@@ -48,11 +48,11 @@ def valid(order_uid: str, amount: int = 1) -> bytes:
     return text(content(order_uid).row._replace(items=ITEMS, payment_amount=amount))
 
 
-def send(settings: Settings, *messages: tuple[str | None, bytes | None]) -> None:
-    """Produces messages, each a key and a value."""
+def send(settings: Settings, *messages: tuple[str, bytes | None], headers: Mapping[str, bytes] = {}) -> None:
+    """Produces messages, each a key and a value, all with the same headers."""
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "partitioner": "murmur2_random"})
     for key, value in messages:
-        producer.produce(settings.kafka_topic, value, key)
+        producer.produce(settings.kafka_topic, value, key, headers=dict(headers))
     assert producer.flush(30) == 0
 
 
@@ -74,7 +74,7 @@ def store(settings: Settings) -> None:
 
 @contextmanager
 def stored(folder: Path, dsn: str, bootstrap: str, topic: str) -> Iterator[Settings]:
-    """Traffic, and two orders that the tests know: one that was replaced and one that was deleted."""
+    """Traffic, and three orders that the tests know: one replaced, one deleted, one that was sent twice as if new."""
     migrate(dsn)
     settings = Settings(
         data_dir=str(folder),
@@ -86,6 +86,8 @@ def stored(folder: Path, dsn: str, bootstrap: str, topic: str) -> Iterator[Setti
     Traffic(6, bootstrap, topic).send(400)
     send(settings, ("replaced", valid("replaced", 1)), ("replaced", valid("replaced", 2)))
     send(settings, ("gone", valid("gone")), ("gone", None))
+    absent = {CONDITION_HEADER: b"absent"}
+    send(settings, ("claimed", valid("claimed", 1)), ("claimed", valid("claimed", 2)), headers=absent)
     store(settings)
     yield settings
 
@@ -149,7 +151,7 @@ def test_a_system_under_load_is_found_whole_each_time(
 def test_what_is_whole_is_said_to_be_and_how_much_was_compared(whole: Settings) -> None:
     found = verified(whole, memory=True)
     assert (found.same, found.differences, found.unjudged, found.shown) == (True, {}, {}, [])
-    assert found.compared.records == 404
+    assert found.compared.records == 406
     assert found.compared.memory == found.compared.orders > 100
     assert report.text(found).endswith("\nno difference")
 
@@ -183,6 +185,11 @@ PLANTED: Mapping[str, tuple[str, dict[str, int], dict[str, int]]] = {
     "an order that was deleted": (COPY.format("gone"), {"deleted": 1}, {}),
     "another value": (AT_REPLACED.format("orders set payment_amount = 7"), {"content": 1}, {}),
     "an older value": (AT_REPLACED.format("orders set payment_amount = 1"), {"content": 1}, {}),
+    "what a condition refused": (
+        "update orders set payment_amount = 2 where order_uid = 'claimed'",
+        {"content": 1},
+        {},
+    ),
     "an older place": (AT_REPLACED.format('orders set "offset" = "offset" - 1'), {"origin": 1}, {}),
     "another partition": (AT_REPLACED.format("orders set partition = (partition + 1) % 4"), {"origin": 1}, {}),
     "an id twice": (
@@ -312,11 +319,11 @@ def test_what_retention_removed_cannot_be_judged_and_what_came_after_it_can(
 ) -> None:
     with stored(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(partitions=1)) as settings:
         admin = AdminClient({"bootstrap.servers": kafka_bootstrap})  # its answers do not come once it is gone
-        cut = TopicPartition(settings.kafka_topic, 0, 400)  # all but the four records that are known
+        cut = TopicPartition(settings.kafka_topic, 0, 400)  # all but the six records that are known
         admin.delete_records([cut])[cut].result(30)
         found = verified(settings, memory=True)
-        assert (found.compared.records, found.differences) == (4, {})
-        assert found.unjudged == {"retention": found.compared.orders - 1 + found.compared.dead_letters}
+        assert (found.compared.records, found.differences) == (6, {})
+        assert found.unjudged == {"retention": found.compared.orders - 2 + found.compared.dead_letters}
         with psycopg.connect(postgres_dsn) as connection:
             connection.execute("update orders set payment_amount = 7 where order_uid = 'replaced'")
         assert verified(settings).differences == {"content": 1}
