@@ -209,6 +209,29 @@ def resume(
     click.echo(client.as_json(resumed) if as_json else resuming.text(resumed, settings.kafka_topic))
 
 
+@command(cli, "verify", "orders verify --limit 100")
+@settings_of("verify")
+@click.option("--no-memory", "memory", is_flag=True, flag_value=False, default=True, help="leave memory out")
+@click.option(
+    "--limit", type=NATURAL, metavar="N", default=20, show_default=True, help="most differences that are shown"
+)
+@for_programs("one JSON object")
+def verify(*, memory: bool, limit: int, as_json: bool, **given: Any) -> None:
+    """Compare topic, PostgreSQL and memory.
+
+    The topic is read from its start up to where PostgreSQL is; every order, dead letter and entry of memory is compared
+    with what the records say. Changes nothing, and the system may run on meanwhile. All differences are counted, the
+    first are shown, never with content. What cannot be judged, such as what retention has removed, is no difference.
+    """
+    from orders.system.client import as_json as encoded
+    from orders.verify import report, run
+
+    found = run.verify(joined(os.environ, given), memory=memory, limit=limit)
+    click.echo(encoded(found) if as_json else report.text(found))
+    if not found.same:
+        sys.exit(1)
+
+
 @command(cli, "migrate", "orders migrate")
 @settings_of("migrate")
 @for_programs("one JSON object")

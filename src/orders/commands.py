@@ -50,6 +50,7 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
         "0": "they go on, or none is stopped",
         "1": "one is not stopped, or PostgreSQL or Kafka is away or refuses; nothing was changed",
     },
+    "verify": {"0": "no difference", "1": "there are differences, or something cannot be read"},
     "migrate": {"0": "the schema is that of this release", "1": "PostgreSQL is away or refuses; nothing was changed"},
     "config": {"0": "shown", "1": "it cannot be shown"},
     "doctor": {"0": "all is ok, but for warnings", "1": "a check failed"},

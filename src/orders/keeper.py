@@ -14,7 +14,6 @@ from typing import Annotated
 import msgspec
 import structlog
 from msgspec import Meta, Struct
-from psycopg import IsolationLevel
 from psycopg.types.string import ByteaBinaryLoader
 
 from orders.errors import OrdersError
@@ -22,7 +21,7 @@ from orders.memory import Memory, Put
 from orders.meter import Values
 from orders.metrics import NOTICES, RESTORED, RESTORES, Restored, private, shared
 from orders.order import Uid
-from orders.postgres import Connection, connect, queries, translated
+from orders.postgres import Connection, connect, queries, snapshot, translated
 from orders.settings import Settings
 from orders.timing import Clock, backoff, monotonic
 
@@ -168,10 +167,9 @@ class Keeper:
         self._identity = self._read = self._read_identity(listening)  # before memory is emptied: never ahead of it
         token = self._memory.begin_restore()
         log.info("restore_begins")
-        with self._connect() as reading, translated():
+        with self._connect() as reading:
             reading.answer_seconds = RESTORE_ANSWER_SECONDS
-            reading.isolation_level = IsolationLevel.REPEATABLE_READ
-            with reading.transaction():
+            with snapshot(reading):
                 restored = self._fill(listening, reading, token)
         if restored is None:
             return
@@ -182,7 +180,6 @@ class Keeper:
 
     def _fill(self, listening: Connection, reading: Connection, token: float) -> int | None:
         """How many orders were read; None where memory was emptied meanwhile, or the process is to stop."""
-        reading.execute("set local statement_timeout = 0")
         first, total = self._begin(reading)
         restored = 0
         self._post("restoring", restored, total)

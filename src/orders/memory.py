@@ -95,6 +95,28 @@ class Memory:
             return None
         return None if entry is None else document_of(entry, order_uid)
 
+    def look(self, uids: Sequence[str]) -> dict[str, Put]:
+        """What memory has of these orders, with its version, at one moment. Raises `Away`."""
+        with _away(), self._env.begin() as txn:
+            found = [self._trees.entry(txn, order_uid) for order_uid in uids]
+        return {put.order_uid: put for put in found if put is not None}
+
+    def entries(self, most: int) -> Iterator[list[Put]]:
+        """All that memory has, oldest first, `most` at a time. Raises `Away`.
+
+        What is put meanwhile is left out. Each part is a read transaction of its own: a long one would keep all pages
+        that are dropped meanwhile.
+        """
+        with _away():
+            first, end = 0, self._state().next_number
+        while part := self._part(first, end, most):
+            yield [put for _, put in part]
+            first = part[-1][0] + 1
+
+    def _part(self, first: int, end: int, most: int) -> list[tuple[int, Put]]:
+        with _away(), self._env.begin() as txn:
+            return [each for each in islice(self._trees.entries(txn, first), most) if each[0] < end]
+
     # -- puts --
 
     def put(self, puts: Sequence[Put], as_of: float) -> int:

@@ -36,6 +36,11 @@ NOTICES = "async.c"
 UNIQUE_VIOLATION, ORDERS_KEY = "23505", "orders_pkey"
 """What a transaction meets that did not see an order which another one was just making."""
 FORBIDDEN = "42501"
+REFUSED = "PostgreSQL refused it"
+REFUSED_BY_DRIVER = "the PostgreSQL driver refused a value"
+UNSTORABLE = "a value cannot be stored"
+REFUSALS = (REFUSED, REFUSED_BY_DRIVER, UNSTORABLE)
+"""How the reason of a dead letter begins that the decoder took and PostgreSQL refused."""
 GRANTS = "docs/security.md#roles-and-grants has what each role needs"
 
 
@@ -110,6 +115,16 @@ def connect(dsn: str, application: str, *, statement_seconds: float = 30) -> Con
         return connection
 
 
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """All that is read inside is of one moment, however long it takes. Raises our errors."""
+    with translated():
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        with connection.transaction():
+            connection.execute("set local statement_timeout = 0")
+            yield
+
+
 def refuse_old(connection: Connection) -> None:
     """Raises `SetupWrong` where the server is older than what the tests run on."""
     ((number, version),) = connection.execute(
@@ -129,7 +144,7 @@ def verdict(error: Error) -> OrdersError:
     if said := refusal(str(error)):
         return SetupWrong(f"no connection to PostgreSQL: {said}")
     if isinstance(error, psycopg.DataError | psycopg.ProgrammingError | psycopg.NotSupportedError):
-        return Rejected(f"the PostgreSQL driver refused a value ({type(error).__name__})")
+        return Rejected(f"{REFUSED_BY_DRIVER} ({type(error).__name__})")
     return Away("PostgreSQL cannot be reached")
 
 
@@ -146,7 +161,7 @@ def verdict_of_server(error: Error, state: str) -> OrdersError:
         return SetupWrong(f"PostgreSQL's set-up does not fit ({what}): {error.diag.message_primary}")
     if state.startswith(DAMAGED):
         return SetupWrong(f"PostgreSQL fails inside, see its log ({what})")
-    return Rejected(f"PostgreSQL refused it ({what})")
+    return Rejected(f"{REFUSED} ({what})")
 
 
 @contextmanager
@@ -157,4 +172,4 @@ def translated() -> Iterator[None]:
     except Error as error:
         raise verdict(error) from error
     except (UnicodeError, OverflowError) as error:
-        raise Rejected(f"a value cannot be stored ({type(error).__name__})") from error
+        raise Rejected(f"{UNSTORABLE} ({type(error).__name__})") from error

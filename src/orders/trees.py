@@ -111,6 +111,19 @@ class Trees(NamedTuple):
     def all_floors(self, txn: "Txn") -> Iterator[tuple[bytes, Floor]]:
         return ((key, marks.unpack(packed)) for key, packed in txn.cursor(self.floors))
 
+    def entry(self, txn: "Txn", order_uid: str) -> Put | None:
+        """What memory has of an order."""
+        number = txn.get(order_uid.encode(), None, self.numbers)
+        entry = None if number is None else txn.get(number, None, self.documents)
+        return None if entry is None else put_of(entry)
+
+    def entries(self, txn: "Txn", first: int) -> Iterator[tuple[int, Put]]:
+        """What memory has, by ascending numbers from `first` on."""
+        cursor = txn.cursor(self.documents)
+        if cursor.set_range(_NUMBER.pack(first)):
+            for number, entry in cursor:
+                yield _NUMBER.unpack(number)[0], put_of(entry)
+
     def notices(self, txn: "Txn") -> Iterator[tuple[str, bytes]]:
         cursor = txn.cursor(self.meta)
         cursor.set_range(BOARD)
@@ -132,6 +145,13 @@ def document_of(entry: bytes, order_uid: bytes) -> bytes | None:
     if entry[HEAD_BYTES - 1] != length or not entry.startswith(order_uid, HEAD_BYTES):
         return None
     return entry[HEAD_BYTES + length :]
+
+
+def put_of(entry: bytes) -> Put:
+    """What was put, from an entry of `documents`."""
+    version, length = _HEAD.unpack_from(entry)
+    end = HEAD_BYTES + length
+    return Put(entry[HEAD_BYTES:end].decode(), version, entry[end:])
 
 
 class Work:

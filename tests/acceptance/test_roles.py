@@ -183,6 +183,17 @@ def test_a_dead_letter_is_kept_and_listed_by_who_ingests(running: Running) -> No
     assert actions == [("replay", None), ("outcome", "refused"), ("discard", None), ("export", None)]
 
 
+def test_who_ingests_may_verify(running: Running) -> None:
+    uid, text = order(105)
+    assert running.system.request("POST", "/orders", text)[0] == 201
+    with running.orders.connect("ingest") as connection:
+        connection.execute("update orders set payment_amount = 77 where order_uid = %s", (uid,))
+    found = running.orders.command("verify", "--json", "--limit", "100", **running.variables)
+    assert (found.returncode, found.stderr) == (1, b"")
+    told = {(each["kind"], each["order_uid"]) for each in json.loads(found.stdout)["shown"]}
+    assert {("content", uid), ("memory content", uid)} <= told
+
+
 def test_a_keeper_that_is_started_again_restores_memory_and_old_outcomes_are_removed(running: Running) -> None:
     uid, text = order(102)
     running.send(uid.encode(), text)

@@ -376,3 +376,25 @@ def test_stats_count_documents_floors_and_pages(shared: Memory) -> None:
     documents, floors, used, budget = shared.stats()
     assert (documents, floors, budget) == (1, 1, 4 * MIB)
     assert 100_000 < used < 150_000
+
+
+# -- what it has --
+
+
+def test_all_entries_are_told_oldest_first_and_what_is_put_meanwhile_is_left_out(shared: Memory) -> None:
+    for version, order_uid in enumerate("abcde", 1):
+        put(shared, order_uid, version, order_uid.encode())
+    parts = shared.entries(2)
+    first = next(parts)
+    put(shared, "f", 9)
+    put(shared, "c", 9)  # its entry moves to the end
+    assert [first, *parts] == [
+        [Put("a", 1, b"a"), Put("b", 2, b"b")],
+        [Put("d", 4, b"d"), Put("e", 5, b"e")],
+    ]
+
+
+def test_entries_are_looked_at_together(shared: Memory) -> None:
+    put(shared, "a", 1, b"1")
+    put(shared, "b", 2, b"2")
+    assert shared.look(["b", "missing", "a"]) == {"b": Put("b", 2, b"2"), "a": Put("a", 1, b"1")}

@@ -154,6 +154,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "dead-letters replay": ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn"),
     "resume": ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn"),
+    "verify": (*_ADDRESSES, "memory_path"),
     "migrate": ("data_dir", "postgres_dsn"),
 }
 """Which settings are options of which command; the variables are read by all."""

@@ -290,3 +290,19 @@ where topic_id = %(topic_id)s and partition = %(partition)s and next_offset > %(
 -- name: forget_outcomes
 -- The same of outcomes, which nobody waits for any more.
 delete from outcomes where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(to_offset)s
+
+-- name: orders_to_verify
+-- Every order with the place of its record, and the document that is served of it as bytes.
+select o.order_uid, o.topic_id = %(topic_id)s, o.partition, o."offset", o.version, convert_to(d.document, 'UTF8')
+from orders o join documents d using (order_uid)
+
+-- name: dead_letters_to_verify
+-- Every dead letter, whole, with the place of its record.
+select topic_id = %(topic_id)s, topic = %(topic)s, partition, "offset", key, value, header_names, header_values, reason
+from dead_letters
+
+-- name: duplicate_numbers
+-- Ids and versions that several orders have: no index of `orders` forbids them.
+select 'duplicate id', min(order_uid) from orders group by id having count(*) > 1
+union all
+select 'duplicate version', min(order_uid) from orders group by version having count(*) > 1

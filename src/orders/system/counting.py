@@ -4,7 +4,7 @@ from threading import Timer
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from orders.system.steps import LONG_SECONDS, Rate
@@ -25,18 +25,21 @@ class Count(ProgressColumn):
 class CountingBar:
     """Seen on a terminal only, and only when it takes long; without a bar and a remaining time if there is no total."""
 
-    def __init__(self, total: int | None, console: Console | None = None, clock: Clock = monotonic) -> None:
+    def __init__(
+        self, total: int | None, console: Console | None = None, clock: Clock = monotonic, *, text: str = ""
+    ) -> None:
         console = console or Console(stderr=True)
         known = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
         columns = (Count(), Rate()) if total is None else known
         self._progress = Progress(
+            *((TextColumn("{task.description}"),) if text else ()),
             *columns,
             console=console,
             redirect_stdout=False,  # it may be a file, and what is written there is no part of the bar
             redirect_stderr=False,
             disable=not console.is_interactive,
         )
-        self._task = self._progress.add_task("", total=total)
+        self._task = self._progress.add_task(text, total=total)
         self._start = Timer(LONG_SECONDS, self._progress.start)
         self._start.daemon = True
         self._clock = clock

@@ -1,0 +1,1 @@
+"""Compares topic, PostgreSQL and memory, and says where they differ; writes nothing into any of them."""

@@ -1,0 +1,133 @@
+"""What the topic says against what PostgreSQL holds: records go into histories, then each order is judged."""
+
+from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
+
+from orders import decoder
+from orders.order import Content
+from orders.record import Entry, Invalid, Record
+from orders.verify import history, letters
+from orders.verify.findings import Findings
+from orders.verify.history import DELETED, UNDECIDED, Ground, Histories, History, Step, Topic
+from orders.verify.scratch import Scratch
+from orders.verify.stored import digest_of
+
+ROW, HISTORIES = b"\0", b"\1"
+
+
+class Comparison:
+    """Takes the records of each partition in their order, then compares."""
+
+    def __init__(self, scratch: Scratch, findings: Findings) -> None:
+        self._rows = scratch.tree("rows")
+        self._histories = scratch.tree("histories")
+        self._letters = scratch.tree("letters")
+        self._refused = scratch.tree("refused")
+        self._findings = findings
+
+    # -- records --
+
+    def take(self, record: Record) -> None:
+        """The next record of its partition."""
+        entry = decoder.read(record)
+        kept = self._letters.pop(letters.place_key(record.partition, record.offset))
+        if isinstance(entry.content, Invalid):
+            self._letter(entry, kept)
+        elif kept is None:
+            self._follow(entry, *named(entry))
+        else:
+            self._refuse(record, letters.unpack(kept))
+
+    def _letter(self, entry: Entry, kept: bytes | None) -> None:
+        record = entry.record
+        place = (record.partition, record.offset)
+        if kept is None and entry.replay is not None:
+            self._findings.leave("replays")
+        elif kept is None:
+            self._findings.differ("dead letter missing", place=place)
+        elif fields := letters.unpack(kept).differing(record):
+            self._findings.differ("dead letter differs", place=place, fields=fields)
+
+    def _refuse(self, record: Record, kept: letters.Letter) -> None:
+        """A record that the decoder takes and that was refused: it changed nothing."""
+        place = (record.partition, record.offset)
+        self._refused.put(letters.place_key(*place), b"")
+        if fields := kept.differing(record):
+            self._findings.differ("dead letter differs", place=place, fields=fields)
+        elif not kept.trial:
+            self._findings.leave("other rules")
+
+    def _follow(self, entry: Entry, order_uid: str, digest: bytes) -> None:
+        key, record = order_uid.encode(), entry.record
+        condition = entry.condition if entry.replay is None else UNDECIDED
+        step = Step(record.offset, digest, condition, keyed=record.key == key)
+        kept = self._histories.get(key)
+        found = {each.partition: each for each in (history.unpack(kept) if kept else ())}
+        found[record.partition] = found.get(record.partition, History(record.partition)).after(step)
+        self._histories.put(key, history.pack(found.values()))
+
+    # -- the comparison --
+
+    def judge(self, topic: Topic, advance: Callable[[int], None]) -> None:
+        """Compares every order that was stored or sent; `advance` is told how many more rows were compared."""
+        for key, sides in groupby(self._sides(), itemgetter(0)):
+            found = {side: value for _, side, value in sides}
+            self._judge(key, found.get(ROW), found.get(HISTORIES), topic)
+            advance(int(ROW in found))
+        for key, _ in self._letters:
+            self._unsent(*letters.place_of(key), topic)
+
+    def _sides(self) -> Iterator[tuple[bytes, bytes, bytes]]:
+        return merge(_marked(self._rows, ROW), _marked(self._histories, HISTORIES))
+
+    def _judge(self, key: bytes, packed: bytes | None, kept: bytes | None, topic: Topic) -> None:
+        histories = Histories(history.unpack(kept or b""), topic)
+        if packed is None:
+            verdict, place = histories.without(), _last(histories)
+        else:
+            row = history.unpack_row(packed)
+            place = (row.partition, row.offset)
+            verdict = "refused" if row.ours and self._is_refused(place) else histories.judge(row)
+        self._findings.take(verdict, order_uid=key.decode(), place=place)
+
+    def _is_refused(self, place: tuple[int, int]) -> bool:
+        return self._refused.get(letters.place_key(*place)) is not None
+
+    def _unsent(self, partition: int, offset: int, topic: Topic) -> None:
+        """A dead letter for which no record came."""
+        reason = without_record(topic.grounds.get(partition), offset)
+        if reason:
+            self._findings.leave(reason)
+        else:
+            self._findings.differ("dead letter unsent", place=(partition, offset))
+
+
+def named(entry: Entry) -> tuple[str, bytes]:
+    """Which order a valid entry is about, and the digest of what it makes of it."""
+    if isinstance(entry.content, Content):
+        return entry.content.row.order_uid, digest_of(entry.content.text)
+    if isinstance(entry.content, Invalid):
+        raise TypeError("an invalid message is about no order")
+    return entry.content.order_uid, DELETED
+
+
+def without_record(ground: Ground | None, offset: int) -> str | None:
+    """Why a dead letter may be right for which no record came; None where it is not."""
+    if ground is None or offset < 0 or offset >= ground.end:
+        return None
+    if offset < ground.low:
+        return "retention"
+    if offset >= ground.position:
+        return "ahead"
+    return None if ground.whole else "gaps"
+
+
+def _last(histories: Histories) -> tuple[int, int] | None:
+    """The place of a record of an order."""
+    return next(((each.partition, each.first) for each in histories.each), None)
+
+
+def _marked(entries: Iterable[tuple[bytes, bytes]], side: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    return ((key, side, value) for key, value in entries)

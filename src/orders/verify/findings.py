@@ -1,0 +1,82 @@
+"""What was found: differences by kind, the first of them one by one, and what could not be judged. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+DIFFERENCES: Mapping[str, str] = {
+    "missing": "the topic has this order, PostgreSQL has not",
+    "unsent": "PostgreSQL has this order, and no record of it is in the topic",
+    "deleted": "the topic deletes this order, PostgreSQL has it",
+    "content": "PostgreSQL has other content than the last record",
+    "origin": "the content is right, but it does not come from the record at this place",
+    "refused": "this order comes from a record that is a dead letter",
+    "duplicate id": "several orders have this one's id",
+    "duplicate version": "several orders have this one's version",
+    "position beyond the end": "the position is beyond what Kafka holds: the log went back",
+    "position before the start": "the position is before what Kafka holds: retention has passed it",
+    "position elsewhere": "there is a position, but no such partition",
+    "position lost": "all positions are of an older topic of this name: it was made anew",
+    "dead letter missing": "the record is invalid, and no dead letter",
+    "dead letter differs": "the dead letter is not what the record holds",
+    "dead letter unsent": "there is a dead letter, and no such record",
+    "memory unknown": "memory has this order, PostgreSQL has not",
+    "memory version": "memory has another version than PostgreSQL",
+    "memory content": "memory has the version, but not the bytes that PostgreSQL serves",
+}
+UNJUDGED: Mapping[str, str] = {
+    "retention": "came from records that retention has removed",
+    "gaps": "came from records that are missing between others, as after compaction",
+    "condition": "depend on a condition of a record, which what was stored then decided",
+    "replays": "are replays of dead letters that are invalid themselves: no dead letter is made of them",
+    "scattered": "have records in several partitions, or under other keys, of which not all can be told",
+    "ahead": "came from records beyond the position, which was set back",
+    "older topic": "came from an older topic of this name",
+    "other rules": "are dead letters that this release would take: another release refused them",
+}
+
+
+class Difference(Struct, frozen=True, omit_defaults=True):
+    """One difference, without any value of the order; `fields` are those that differ, where that is known."""
+
+    kind: str
+    order_uid: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+    fields: tuple[str, ...] = ()
+
+
+class Findings:
+    """Counts all, and keeps the first `most` differences."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.shown: list[Difference] = []
+        self.differences: Counter[str] = Counter()
+        self.unjudged: Counter[str] = Counter()
+
+    def differ(
+        self,
+        kind: str,
+        *,
+        order_uid: str | None = None,
+        place: tuple[int, int] | None = None,
+        fields: tuple[str, ...] = (),
+    ) -> None:
+        """One difference; `place` is a partition and an offset."""
+        self.differences[kind] += 1
+        if len(self.shown) < self._most:
+            partition, offset = place or (None, None)
+            self.shown.append(Difference(kind, order_uid, partition, offset, fields))
+
+    def leave(self, reason: str) -> None:
+        """One thing that cannot be judged."""
+        self.unjudged[reason] += 1
+
+    def take(self, verdict: str, *, order_uid: str, place: tuple[int, int] | None) -> None:
+        """What `history` says of an order."""
+        if verdict in UNJUDGED:
+            self.leave(verdict)
+        elif verdict != "same":
+            self.differ(verdict, order_uid=order_uid, place=place)

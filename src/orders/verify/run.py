@@ -1,0 +1,108 @@
+"""`orders verify`: PostgreSQL at one moment, then the topic up to there, then memory; what is compared with what."""
+
+import logging
+from pathlib import Path
+
+from orders.brokers import Brokers
+from orders.brokers import Topic as Held
+from orders.errors import Away, SetupWrong
+from orders.memory import Memory
+from orders.postgres import Connection, connect
+from orders.record import Span
+from orders.settings import Settings
+from orders.system import state
+from orders.system.counting import CountingBar
+from orders.verify import records, served
+from orders.verify.compare import Comparison
+from orders.verify.findings import Findings
+from orders.verify.history import Ground, Topic
+from orders.verify.report import Compared, Report, report
+from orders.verify.scratch import Scratch, scratch
+from orders.verify.stored import Reading, Snapshot
+
+
+def verify(settings: Settings, *, memory: bool, limit: int) -> Report:
+    """Compares all, `memory` too if this machine has one; the first `limit` differences are told one by one.
+
+    Raises our errors where something cannot be read.
+    """
+    state.require(settings, "kafka_bootstrap", "postgres_dsn")
+    logging.getLogger("librdkafka").addHandler(logging.NullHandler())  # what it says comes as an error
+    findings = Findings(limit)
+    with scratch() as kept, connect(settings.postgres_dsn, "verify") as connection:
+        read, snapshot = _topic(settings, connection, kept, findings)
+        entries = _memory(settings, connection, findings) if memory else None
+    compared = Compared(read, snapshot.orders, snapshot.dead_letters, entries)
+    return report(settings.kafka_topic, compared, findings)
+
+
+def _topic(settings: Settings, connection: Connection, kept: Scratch, findings: Findings) -> tuple[int, Snapshot]:
+    """Compares topic and PostgreSQL; how many records were read, and what there was in PostgreSQL."""
+    brokers, name = Brokers(settings.kafka), settings.kafka_topic
+    brokers.count()  # a wrong address is told at once
+    topic_id = _held(brokers, name).topic_id
+    with CountingBar(None, text="PostgreSQL") as bar:
+        snapshot = Reading(connection, name, topic_id, kept, findings).read(bar.advance)
+    held = _held(brokers, name)  # after the snapshot: what was read up to then must be there
+    begun = placed(snapshot.positions, held, findings)
+    comparison = Comparison(kept, findings)
+    counts = _read(settings, begun, comparison)
+    if not topic_id == held.topic_id == _held(brokers, name).topic_id:
+        raise Away(f"topic {name} was made anew while it was read: run this again")
+    grounds = {p: ground._replace(whole=counts[p] == len(range(*spans(begun)[p]))) for p, ground in begun.items()}
+    with CountingBar(snapshot.orders, text="comparison") as bar:
+        comparison.judge(Topic(grounds, snapshot.foreign), bar.advance)
+    return sum(counts.values()), snapshot
+
+
+def _held(brokers: Brokers, topic: str) -> Held:
+    held = brokers.topic(topic)
+    if held is None:
+        raise SetupWrong(f"topic {topic!r} does not exist: name the one that is consumed with --kafka-topic")
+    return held
+
+
+def placed(positions: dict[tuple[str, int], int], held: Held, findings: Findings) -> dict[int, Ground]:
+    """What is known of each partition that has a position, and what is wrong with positions. Raises `Away`."""
+    ours = {partition: position for (topic_id, partition), position in positions.items() if topic_id == held.topic_id}
+    if positions and not ours:
+        findings.differ("position lost")
+    grounds = dict[int, Ground]()
+    for partition, position in ours.items():
+        if partition in held.leaderless:
+            raise Away(f"partition {partition} has no leader and cannot be read: see `orders doctor`")
+        if partition not in held.partitions:
+            findings.differ("position elsewhere", place=(partition, position))
+            continue
+        low, end, *_ = held.partitions[partition]
+        grounds[partition] = Ground(low, end, position)
+        if not low <= position <= end:
+            wrong = "position before the start" if position < low else "position beyond the end"
+            findings.differ(wrong, place=(partition, position))
+    return grounds
+
+
+def spans(grounds: dict[int, Ground]) -> dict[int, Span]:
+    """What is to be read: from the first offset up to the position, if that is there."""
+    return {p: Span(each.low, max(min(each.position, each.end), each.low)) for p, each in grounds.items()}
+
+
+def _read(settings: Settings, grounds: dict[int, Ground], comparison: Comparison) -> dict[int, int]:
+    """Reads the records; how many there were in each partition."""
+    wanted = spans(grounds)
+    config = records.config_of(settings.kafka, settings.kafka_group, settings.kafka_queue_bytes)
+    with CountingBar(sum(span.end - span.begin for span in wanted.values()), text="topic") as bar:
+        return records.read(config, settings.kafka_topic, wanted, comparison.take, bar.advance)
+
+
+def _memory(settings: Settings, connection: Connection, findings: Findings) -> int | None:
+    """Compares memory with PostgreSQL; how many orders it had, None where this machine has none."""
+    path = Path(settings.memory_path)
+    if not settings.memory_path or not path.exists():
+        return None
+    memory = Memory.open(path)
+    try:
+        with CountingBar(memory.stats().documents, text="memory") as bar:
+            return served.compare(memory, served.reader(connection), findings, bar.advance)
+    finally:
+        memory.close()
