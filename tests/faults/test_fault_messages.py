@@ -347,5 +347,32 @@ def times(machine: Machine, values: Sequence[bytes]) -> list[str | None]:
     """The record times that are stored, in UTC."""
     query = "select order_uid, (record_time at time zone 'UTC')::text from orders where order_uid = any(%s)"
     with psycopg.connect(machine.settings.postgres_dsn) as connection:
-        found = dict(connection.execute(query, ([uid_of(value) for value in values],)).fetchall())
+        found: dict[str, str | None] = dict(connection.execute(query, (list(map(uid_of, values)),)).fetchall())
     return [found[uid_of(value)] for value in values]
+
+
+def test_records_of_aborted_transactions_are_not_read(machine: Machine) -> None:
+    """Their offsets and those of the marks are gaps, which stop nothing."""
+    kept, aborted, after = samples(3, seed=60)
+    producer = Producer(
+        {
+            "bootstrap.servers": machine.settings.kafka_bootstrap,
+            "transactional.id": machine.settings.kafka_topic,
+            "partitioner": "murmur2_random",  # the same partition as the record after them
+        }
+    )
+    producer.init_transactions(30)
+    for value, end in ((kept, producer.commit_transaction), (aborted, producer.abort_transaction)):
+        producer.begin_transaction()
+        producer.produce(machine.settings.kafka_topic, value, b"same")
+        producer.produce(machine.settings.kafka_topic, b"{" + value, b"same")
+        assert producer.flush(20) == 0
+        end(30)
+    sender = Sender(machine)
+    sender.send(after, b"same")
+    (last,) = sender.done()
+    settle(machine, [last])
+    found = stored(machine)
+    assert [uid_of(value) in found for value in (kept, aborted, after)] == [True, False, True]
+    values = {each.value for each in letters(machine).values()}
+    assert [b"{" + value in values for value in (kept, aborted)] == [True, False]
