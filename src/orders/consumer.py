@@ -424,22 +424,29 @@ def ended(error: KafkaError) -> SetupWrong:
 def record_of(message: Message) -> Record:
     """Our own value for Kafka's message, which is not kept: it holds more memory than its bytes."""
     kind, time = message.timestamp()
-    headers: tuple[tuple[str, bytes | None], ...] = ()
-    headers_lost = False
-    try:
-        headers = tuple((name, value_bytes(value)) for name, value in cast("Headers", message.headers() or ()))
-    except (UnicodeDecodeError, SystemError):  # the latter where the client goes on after the former
-        headers_lost = True
+    headers = headers_of(message)
     return Record(
         partition=message.partition() or 0,
         offset=message.offset() or 0,
-        time=None if kind == TIMESTAMP_NOT_AVAILABLE or time < 0 else time,  # -1: none (Kafka's record batch format)
+        time=None if kind == TIMESTAMP_NOT_AVAILABLE or time < 0 else time,  # -1 is Kafka's own word for none
         key=value_bytes(message.key()),
         value=value_bytes(message.value()),
-        headers=headers,
-        headers_lost=headers_lost,
+        headers=headers or (),
+        headers_lost=headers is None,
         epoch=message.leader_epoch(),
     )
+
+
+def headers_of(message: Message) -> tuple[tuple[str, bytes | None], ...] | None:
+    """None where a name is not UTF-8, which Kafka's client does not give; it may even leave by a `SystemError`."""
+    try:
+        return tuple((name, value_bytes(value)) for name, value in cast("Headers", message.headers() or ()))
+    except UnicodeDecodeError:
+        return None
+    except SystemError as error:  # it returns with the other exception set
+        if not isinstance(error.__cause__, UnicodeDecodeError):
+            raise
+        return None
 
 
 def value_bytes(value: str | bytes | None) -> bytes | None:

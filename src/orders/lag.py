@@ -55,4 +55,4 @@ def reading(kafka: Mapping[str, str], topic: str, group: str, places: Mapping[in
 def time_of(message: Message) -> float | None:
     """None where a record has no time, or the message is an error."""
     kind, time = message.timestamp()
-    return None if message.error() or kind == TIMESTAMP_NOT_AVAILABLE else time / 1000
+    return None if message.error() or kind == TIMESTAMP_NOT_AVAILABLE or time < 0 else time / 1000

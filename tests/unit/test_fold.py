@@ -252,3 +252,33 @@ def test_a_stream_read_again_from_one_partition_changes_nothing(drawn: list[tupl
     stored = apply(fold(once, {}, TOPIC_ID), {})
     again = fold(once, stored, TOPIC_ID)
     assert (again.writes, again.deletes) == ([], [])
+
+
+@given(entries, st.lists(st.integers(1, 11), max_size=4), st.integers(0, 11))
+def test_a_stream_with_deletes_read_again_from_anywhere_ends_as_it_was(
+    drawn: list[tuple[str, int, int, bool]], cuts: list[int], start: int
+) -> None:
+    """Orders that are there are not even written; deleted ones may come back and are deleted again."""
+    once = stream([(uid, amount, 0, conditional) for uid, amount, _, conditional in drawn])
+    before = apply(fold(once, {}, TOPIC_ID), {})
+    stored = dict(before)
+    again = once[start:]
+    for first, end in pairwise([0, *sorted({c for c in cuts if c < len(again)}), len(again)]):
+        folded = fold(again[first:end], stored, TOPIC_ID)
+        assert before.keys().isdisjoint(write.row.order_uid for write in folded.writes)
+        stored = apply(folded, stored)
+    assert rows(stored) == rows(before)
+
+
+@given(entries)
+def test_a_stream_with_each_message_ten_times_is_the_stream(drawn: list[tuple[str, int, int, bool]]) -> None:
+    once = stream([(uid, amount, 0, conditional) for uid, amount, _, conditional in drawn])
+    tenfold = stream([(uid, amount, 0, conditional) for uid, amount, _, conditional in drawn for _ in range(10)])
+    ten, one = apply(fold(tenfold, {}, TOPIC_ID), {}), apply(fold(once, {}, TOPIC_ID), {})
+    assert {uid: known.row for uid, known in ten.items()} == {uid: known.row for uid, known in one.items()}
+
+
+def test_a_delete_that_a_version_conditioned_deletes_nothing_when_it_is_read_again() -> None:
+    """The order that is made again has another version: docs/operations.md says so."""
+    again = fold([delete("a", offset=2, condition=Condition(10))], {"a": known("a", version=11, offset=1)}, TOPIC_ID)
+    assert [d.outcome for d in again.replies] == ["conflict"]
