@@ -280,6 +280,7 @@ def test_the_place_and_the_parts_that_differ_are_told_without_their_content(
     assert said[0].startswith("dead letter differs: partition ")
     assert said[0].endswith("the dead letter is not what the record holds (value)")
     assert said[1].startswith("content: replaced, partition ")
+    assert said[1].endswith("PostgreSQL has other content than the last record (delivery_name)")
     assert said[-1] == "2 differences: 1 content, 1 dead letter differs"
     assert b"ecret" not in done.stdout
 

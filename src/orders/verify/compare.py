@@ -9,8 +9,8 @@ from orders import decoder
 from orders.order import Content
 from orders.record import Entry, Invalid, Record
 from orders.verify import history, letters
-from orders.verify.findings import Findings
-from orders.verify.history import DELETED, Ground, Histories, History, Step, Topic
+from orders.verify.findings import Clue, Findings
+from orders.verify.history import DELETED, Ground, Histories, History, Step, Stored, Topic
 from orders.verify.scratch import Scratch
 from orders.verify.stored import digest_of
 
@@ -80,13 +80,15 @@ class Comparison:
 
     def _judge(self, key: bytes, packed: bytes | None, kept: bytes | None, topic: Topic) -> None:
         histories = Histories(history.unpack(kept or b""), topic)
+        order_uid, clue = key.decode(), None
         if packed is None:
             verdict, place = histories.without(), _last(histories)
         else:
             row = history.unpack_row(packed)
             place = (row.partition, row.offset)
             verdict = "refused" if row.ours and self._is_refused(place) else histories.judge(row)
-        self._findings.take(verdict, order_uid=key.decode(), place=place)
+            clue = clue_of(order_uid, histories, row)
+        self._findings.take(verdict, order_uid=order_uid, place=place, clue=clue)
 
     def _is_refused(self, place: tuple[int, int]) -> bool:
         return self._refused.get(letters.place_key(*place)) is not None
@@ -107,6 +109,14 @@ def named(entry: Entry) -> tuple[str, bytes]:
     if isinstance(entry.content, Invalid):
         raise TypeError("an invalid message is about no order")
     return entry.content.order_uid, DELETED
+
+
+def clue_of(order_uid: str, histories: Histories, row: Stored) -> Clue | None:
+    """Which record says what the row should hold, if it is one."""
+    if len(histories.each) != 1:
+        return None
+    (said,) = histories.each
+    return None if said.loose or said.digest == DELETED else Clue(order_uid, said.partition, said.first, row.version)
 
 
 def without_record(ground: Ground | None, offset: int) -> str | None:

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 DIFFERENCES: Mapping[str, str] = {
     "missing": "the topic has this order, PostgreSQL has not",
@@ -46,14 +48,24 @@ class Difference(Struct, frozen=True, omit_defaults=True):
     fields: tuple[str, ...] = ()
 
 
+class Clue(NamedTuple):
+    """Where to look for the fields of an order that differ: its record, and the version that its row had."""
+
+    order_uid: str
+    partition: int
+    offset: int
+    version: int
+
+
 class Findings:
-    """Counts all, and keeps the first `most` differences."""
+    """Counts all, and keeps the first `most` differences; `clues` are of those whose fields can be looked for."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self.shown: list[Difference] = []
         self.differences: Counter[str] = Counter()
         self.unjudged: Counter[str] = Counter()
+        self.clues: list[Clue] = []
 
     def differ(
         self,
@@ -73,8 +85,17 @@ class Findings:
         """One thing that cannot be judged."""
         self.unjudged[reason] += 1
 
-    def take(self, verdict: str, *, order_uid: str, place: tuple[int, int] | None) -> None:
+    def name(self, order_uid: str, fields: tuple[str, ...]) -> None:
+        """The fields in which the content of an order differs."""
+        self.shown = [
+            replace(each, fields=fields) if (each.kind, each.order_uid) == ("content", order_uid) else each
+            for each in self.shown
+        ]
+
+    def take(self, verdict: str, *, order_uid: str, place: tuple[int, int] | None, clue: Clue | None = None) -> None:
         """What `history` says of an order."""
+        if verdict == "content" and clue is not None and len(self.shown) < self._most:
+            self.clues.append(clue)
         if verdict in UNJUDGED:
             self.leave(verdict)
         elif verdict != "same":

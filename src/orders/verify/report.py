@@ -7,8 +7,6 @@ from msgspec import Struct
 from orders.system.client import shown
 from orders.verify.findings import DIFFERENCES, UNJUDGED, Difference, Findings
 
-NO_MEMORY = "no memory"
-
 
 class Compared(Struct, frozen=True):
     """How much was compared; `memory` is null where no memory was looked at."""

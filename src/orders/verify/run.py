@@ -1,18 +1,22 @@
 """`orders verify`: PostgreSQL at one moment, then the topic up to there, then memory; what is compared with what."""
 
 import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from orders.brokers import Brokers
 from orders.brokers import Topic as Held
 from orders.errors import Away, SetupWrong
 from orders.memory import Memory
 from orders.postgres import Connection, connect
-from orders.record import Span
+from orders.record import Record, Span
 from orders.settings import Settings
 from orders.system import state
 from orders.system.counting import CountingBar
-from orders.verify import records, served
+from orders.verify import fields, records, served
 from orders.verify.compare import Comparison
 from orders.verify.findings import Findings
 from orders.verify.history import Ground, Topic
@@ -52,6 +56,8 @@ def _topic(settings: Settings, connection: Connection, kept: Scratch, findings: 
     grounds = {p: ground._replace(whole=counts[p] == len(range(*spans(begun)[p]))) for p, ground in begun.items()}
     with CountingBar(snapshot.orders, text="comparison") as bar:
         comparison.judge(Topic(grounds, snapshot.foreign), bar.advance)
+    with suppress(Away):  # the differences stand without the names of the fields
+        fields.tell(findings, partial(_fetch, settings), served.reader(connection))
     return sum(counts.values()), snapshot
 
 
@@ -90,9 +96,19 @@ def spans(grounds: dict[int, Ground]) -> dict[int, Span]:
 def _read(settings: Settings, grounds: dict[int, Ground], comparison: Comparison) -> dict[int, int]:
     """Reads the records; how many there were in each partition."""
     wanted = spans(grounds)
-    config = records.config_of(settings.kafka, settings.kafka_group, settings.kafka_queue_bytes)
     with CountingBar(sum(span.end - span.begin for span in wanted.values()), text="topic") as bar:
-        return records.read(config, settings.kafka_topic, wanted, comparison.take, bar.advance)
+        return records.read(_config(settings), settings.kafka_topic, wanted, comparison.take, bar.advance)
+
+
+def _fetch(settings: Settings, wanted: Mapping[int, Span]) -> list[Record]:
+    """The records of spans that are known to be there."""
+    found = list[Record]()
+    records.read(_config(settings), settings.kafka_topic, wanted, found.append, lambda _: None)
+    return found
+
+
+def _config(settings: Settings) -> dict[str, Any]:
+    return records.config_of(settings.kafka, settings.kafka_group, settings.kafka_queue_bytes)
 
 
 def _memory(settings: Settings, connection: Connection, findings: Findings) -> int | None:
