@@ -20,6 +20,11 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tests")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Reruns one schedule of the simulation."""
+    parser.addoption("--simulation-seed", type=int, help="play this schedule of tests/simulation alone")
+
+
 def pytest_report_header() -> str:
     """What the tests of tests/others/postgres run on."""
     return installed.told()

@@ -130,8 +130,16 @@ OVERVIEW = Row(
             "is wrong, and somebody has to mend it.",
             "none",
             [Query("sum by (state) (orders_ingests{OF})", "{{state}}")],
-            width=12,
+            width=8,
             alerts=["OrdersConsumptionStopped"],
+        ),
+        Panel(
+            "Stopped partitions",
+            "Partitions that are not read on until somebody decides where and says so with `orders resume`, by why.",
+            "none",
+            [Query("max by (partition, reason) (orders_partition_stopped{OF})", "{{partition}}: {{reason}}")],
+            width=4,
+            alerts=["OrdersPartitionStopped"],
         ),
     ],
 )

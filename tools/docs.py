@@ -1,4 +1,4 @@
-"""Writes the pages under docs/ that are made from the code: settings, metrics, commands. `python tools/docs.py`.
+"""Writes the pages under docs/ that are made from the code: settings, metrics, commands, problems.
 
 The prose is in tools/pages; `{{…}}` in it stands for a table. A test says when a page is no longer what the code says.
 """
@@ -22,6 +22,7 @@ from orders.settings.properties import REFUSALS, givable, known
 from orders.settings.table import DEFAULTS, SIMPLE, SPECIAL, allowed, option, purpose, variable
 from orders.settings.variables import variable_of
 from orders.system import config
+from orders.web.problems import KINDS, PATH
 
 ROOT = Path(__file__).parents[1]
 DOCS, PAGES = ROOT / "docs", Path(__file__).parent / "pages"
@@ -44,7 +45,13 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """The pages by their file's name."""
-    return {"settings.md": settings(), "metrics.md": measures(), "commands.md": commands()}
+    return {"settings.md": settings(), "metrics.md": measures(), "commands.md": commands(), "problems.md": problems()}
+
+
+def problems() -> str:
+    """Every kind of error that HTTP answers."""
+    rows = ([f"`{PATH}{name}`", str(kind.status), kind.title, kind.about] for name, kind in KINDS.items())
+    return page("problems.md", problems=table(["type", "status", "title", "what it means"], rows))
 
 
 def page(name: str, **parts: str) -> str:

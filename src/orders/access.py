@@ -14,13 +14,17 @@ WRITES: Needs = {
     "orders": ("select", "insert", "update", "delete"),  # rows are locked for an update that never comes
     "positions": ("select", "insert", "update"),
     "dead_letters": ("select", "insert"),
+    "dead_letter_actions": ("select", "insert"),
     "outcomes": ("select", "insert", "update", "delete"),
+    "dead_letter_copies": ("select", "insert", "update"),
+    "dead_letter_states": ("select",),
+    "resumes": ("insert",),
     "documents": ("select",),
     "migrations": ("select",),
     "order_ids": ("usage",),
     "order_versions": ("usage",),
 }
-"""What ingest, the keeper, `orders run` and `orders dead-letters list` need."""
+"""What ingest, the keeper, `orders run` and the commands of `orders dead-letters` need."""
 SERVES: Needs = dict.fromkeys(("documents", "outcomes", "positions", "migrations"), ("select",))
 """What serve needs."""
 

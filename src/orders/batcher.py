@@ -17,7 +17,7 @@ Cause = Literal["dry", "records", "bytes", "age", "retry", "stop"]
 class Batcher:
     """Entries that are not yet written, and where each partition's batch begins.
 
-    `records`, `size` (bytes of keys and values) and `age` (seconds) bound a batch.
+    `records`, `size` (bytes of keys, values and headers) and `age` (seconds) bound a batch.
     """
 
     def __init__(self, records: int, size: int, age: float) -> None:
@@ -62,6 +62,11 @@ class Batcher:
         """The next offset to be taken, of each partition that is ours."""
         return dict(self._ends)
 
+    @property
+    def begins(self) -> dict[int, int]:
+        """The first offset that is not yet written, of each partition that is ours."""
+        return dict(self._begins)
+
     def due(self, now: float, *, dry: bool) -> Cause | None:
         """Why the batch should be written now, None if it should not; `dry`: the last poll brought nothing."""
         records, size, age = self._limits
@@ -87,8 +92,10 @@ class Batcher:
 
 
 def size_of(entry: Entry) -> int:
-    """Bytes of an entry that count toward a batch's bound."""
-    return len(entry.record.value or b"") + len(entry.record.key or b"")
+    """Bytes of an entry that count toward a batch's bound: all that came with its record."""
+    record = entry.record
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.value or b"") + len(record.key or b"") + headers
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:

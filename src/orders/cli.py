@@ -8,12 +8,12 @@ from typing import IO, Any, NoReturn
 import click
 
 from orders import __version__
-from orders.commands import command, for_programs, progress, sentences, settings_of
+from orders.commands import POSITIVE, command, for_programs, progress, sentences, settings_of
+from orders.dead_letters import dead_letters
 from orders.settings import load
 from orders.system.state import joined
 
 NATURAL = click.IntRange(min=0)
-POSITIVE = click.IntRange(1, 1_000_000)
 EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong usage. A command that a signal stopped ends by that signal."
 
 
@@ -174,25 +174,39 @@ def health(*, condition: str | None, as_json: bool, **given: Any) -> None:
         sys.exit(1)
 
 
-@cli.group("dead-letters")
-def dead_letters() -> None:
-    """Messages that were refused, and why."""
+cli.add_command(dead_letters)
 
 
-@command(dead_letters, "dead-letters list", "orders dead-letters list --limit 5")
-@settings_of("dead-letters list")
-@click.option("--limit", type=POSITIVE, metavar="N", default=20, show_default=True, help="most that are shown")
-@for_programs("one JSON object per line")
-def list_dead_letters(*, limit: int, as_json: bool, **given: Any) -> None:
-    """Show the newest dead letters.
+@command(cli, "resume", "orders resume --partition 2 --from stored")
+@settings_of("resume")
+@click.option("--partition", "partitions", type=NATURAL, metavar="N", multiple=True, help="a partition that is stopped")
+@click.option("--all", "every", is_flag=True, help="all partitions that are stopped")
+@click.option(
+    "--from",
+    "start",
+    metavar="WHERE",
+    default="stored",
+    show_default=True,
+    help="where to go on: stored, beginning, end, or an offset",
+)
+@click.option("--records", type=NATURAL, metavar="N", default=0, help="so many records do not count towards the limit")
+@click.option("--skip", is_flag=True, help="go on there although records are then never read")
+@for_programs("a JSON array")
+def resume(
+    *, partitions: tuple[int, ...], every: bool, start: str, records: int, skip: bool, as_json: bool, **given: Any
+) -> None:
+    """Let stopped partitions go on.
 
-    Where they stood, their key, what is wrong and where. Never their content.
+    A partition stops where too many of its records become dead letters, retention has passed its position, Kafka's log
+    went back, what Kafka holds cannot be read, or the topic was made anew; `orders status` says which. The ingests go
+    on within seconds. Dead letters are counted anew, after the records that --records lets pass. Who let what go on is
+    kept in the table resumes.
     """
-    from orders.system import client
+    from orders.system import client, resuming
 
-    letters = client.dead_letters(joined(os.environ, given), limit)
-    for letter in letters:
-        click.echo(client.as_json(letter) if as_json else client.dead_letter_text(letter))
+    settings = joined(os.environ, given)
+    resumed = resuming.resume(settings, resuming.Asked(partitions, every, start, records, skip))
+    click.echo(client.as_json(resumed) if as_json else resuming.text(resumed, settings.kafka_topic))
 
 
 @command(cli, "verify", "orders verify --limit 100")

@@ -7,7 +7,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import IO, Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
@@ -17,6 +17,7 @@ from orders.settings.table import DEFAULTS, OPTIONS, kinds, option, purpose, var
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+POSITIVE = click.IntRange(1, 1_000_000)
 WRONG_USAGE = 2
 BY_SIGNAL = "signal"
 _SERVICE = {
@@ -35,6 +36,21 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
     "status": {"0": "something runs", "1": "nothing runs"},
     "dead-letters list": {"0": "shown, if there are any", "1": "PostgreSQL cannot be asked"},
     "verify": {"0": "no difference", "1": "there are differences, or something cannot be read"},
+    "dead-letters show": {"0": "shown", "1": "PostgreSQL cannot be asked"},
+    "dead-letters replay": {
+        "0": "all of them are dealt with",
+        "1": "some stay open or have no outcome yet, or PostgreSQL or Kafka is away or refuses",
+    },
+    "dead-letters edit": {
+        "0": "kept, and a valid order",
+        "1": "kept, and still wrong; or it cannot be kept",
+    },
+    "dead-letters discard": {"0": "done", "1": "it cannot be, or you said no: nothing was done"},
+    "dead-letters export": {"0": "written", "1": "not all is: the output takes no more, or PostgreSQL is away"},
+    "resume": {
+        "0": "they go on, or none is stopped",
+        "1": "one is not stopped, or PostgreSQL or Kafka is away or refuses; nothing was changed",
+    },
     "migrate": {"0": "the schema is that of this release", "1": "PostgreSQL is away or refuses; nothing was changed"},
     "config": {"0": "shown", "1": "it cannot be shown"},
     "doctor": {"0": "all is ok, but for warnings", "1": "a check failed"},
@@ -95,18 +111,23 @@ def for_programs(what: str) -> Callable[[F], F]:
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """What to tell how many more are done, while standard output is written to a file.
+def progress(total: int, *, alone: bool = False) -> Iterator[Callable[[int], None]]:
+    """What to tell how many more are done, while standard output is written to a file, or nothing is (`alone`).
 
     Into a pipe nothing is shown: whoever reads it may show something of its own.
     """
-    if not sys.stderr.isatty() or sys.stdout.isatty() or stat.S_ISFIFO(os.fstat(1).st_mode):
+    if not sys.stderr.isatty() or not (alone or is_file(sys.stdout)):
         yield lambda _: None
         return
     from orders.system.counting import CountingBar  # noqa: PLC0415 - slow to import, and only where it is seen
 
     with CountingBar(total) as bar:
         yield bar.advance
+
+
+def is_file(output: IO[str]) -> bool:
+    """Whether an output is neither a terminal nor a pipe."""
+    return not output.isatty() and not stat.S_ISFIFO(os.fstat(output.fileno()).st_mode)
 
 
 @contextmanager

@@ -3,9 +3,10 @@
 Like `producer` and `topic` it knows the Kafka client. All callbacks run inside `poll`, in the same thread.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 import structlog
 from confluent_kafka import (
@@ -19,8 +20,8 @@ from confluent_kafka import (
 
 from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
-from orders.record import Record
-from orders.topic import TopicView
+from orders.record import Position, Record, Stop
+from orders.topic import TopicView, anew
 from orders.troubles import verdict
 
 log = structlog.get_logger()
@@ -29,6 +30,9 @@ REQUEST_SECONDS = 5.0
 HEARTBEAT_MILLISECONDS = 500
 CONSUME_MOST = 500
 """Most messages taken at once: more gains nothing, and each holds 1.5 KB until it is a record."""
+LARGEST_RECORD = 2**20
+"""Kafka's default limit of a record, about. Kafka's client counts what it has fetched ahead by values alone; a count of
+records bounds keys and headers too. It fetches anew once fewer are left, which costs no throughput (80,000 orders)."""
 BEYOND_ERRORS = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001 - as above
 UNREADABLE_ERRORS = (
     KafkaError._BAD_MSG,  # noqa: SLF001 - as above
@@ -38,7 +42,9 @@ UNREADABLE_ERRORS = (
     KafkaError.MSG_SIZE_TOO_LARGE,
 )
 """The client skips what these are about, or asks for it for ever."""
-DECIDE = "decide where to go on and set the partition's row in table positions"
+DECIDE = "decide where to go on: `orders resume --help`"
+find_end = re.compile(r"truncation detected.* broker end offset is (\d+)").search
+"""What the client says of a log that went back and has grown again (KIP-320): the first offset that was lost."""
 GROUP_PROTOCOLS = {
     "classic": {"partition.assignment.strategy": "cooperative-sticky"},
     "consumer": {"group.remote.assignor": "uniform"},
@@ -51,22 +57,18 @@ Headers = Iterable[tuple[str, str | bytes | None]]
 class Positions(Protocol):
     """Where the partitions of the topic stand, as PostgreSQL has it."""
 
-    def positions(self) -> Mapping[tuple[str, int], int]: ...
+    def positions(self) -> Mapping[tuple[str, int], Position]: ...
     def begin(self, topic_id: str, partition: int, position: int) -> None: ...
+    def stop(self, topic_id: str, partition: int, position: int, stop: Stop) -> None: ...
 
 
 class Owner(Protocol):
-    """Who is told which partitions come and go."""
+    """Who is told which partitions come and go, and knows which positions it has reached in those that it has."""
 
+    @property
+    def begins(self) -> Mapping[int, int]: ...
     def placed(self, partition: int, position: int) -> None: ...
     def lost(self, partitions: Iterable[int]) -> None: ...
-
-
-class Stop(NamedTuple):
-    """Why a partition is not read on, until its stored position is no longer this one; None: it was not read yet."""
-
-    position: int | None
-    reason: str
 
 
 def consumer_config(
@@ -80,11 +82,12 @@ def consumer_config(
         "enable.auto.commit": False,
         "auto.offset.reset": "error",  # any other value skips silently where retention has passed us
         "queued.max.messages.kbytes": max(queue_bytes // 1024, 1),
-        "queued.min.messages": 10_000,
+        "queued.min.messages": max(queue_bytes // LARGEST_RECORD, 1),
         "check.crcs": True,  # else what a disk made of a record is taken for it
-        "fetch.message.max.bytes": 2**20,
+        "fetch.message.max.bytes": LARGEST_RECORD,
         "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 20,  # else a full queue is looked at again after a second, and runs dry meanwhile
+        "socket.timeout.ms": 15_000,  # how long a silent broker goes unnoticed, and a whole fetch may take
         "reconnect.backoff.max.ms": 1000,
         "topic.metadata.refresh.interval.ms": 10_000,
     }
@@ -114,9 +117,13 @@ class OrderConsumer:
         self._owner = owner
         self._assigned: set[int] = set()
         self._unplaced: set[int] = set()
-        self._unstarted: set[int] = set()
         self._placed: set[int] = set()
-        self._stops: dict[int, Stop] = {}
+        self._epochs: dict[int, int | None] = {}
+        """The leader epoch of the last record that each partition gave: seeking with it finds a log that went back."""
+        self._met: dict[int, Stop | None] = {}
+        """What Kafka's client met, not yet in PostgreSQL; None: a position outside, below or above is to be seen."""
+        self.stops: dict[int, Stop] = {}
+        """Why partitions of ours are not read on."""
         self._held = False
         self._group = config["group.id"]
         self._barred: OrdersError | None = None
@@ -136,7 +143,10 @@ class OrderConsumer:
             messages = self._take(wait)
         except KafkaException as error:
             raise ended(error.args[0]) from None
-        return [record_of(message) for message in messages if not self._failed(message)]
+        records = [record_of(message) for message in messages if not self._failed(message)]
+        for record in records:
+            self._epochs[record.partition] = record.epoch
+        return records
 
     def _take(self, wait: float) -> list[Message]:
         first = self._consumer.poll(wait)
@@ -155,31 +165,34 @@ class OrderConsumer:
             raise ended(error)
         log.warning("kafka_error", reason=error.name(), partition=message.partition())
         partition = message.partition() or 0
-        if partition in self._unstarted and error.code() in (*BEYOND_ERRORS, *UNREADABLE_ERRORS):
-            return True  # fetched before the pause took hold, from where nobody wanted it
-        if error.code() in BEYOND_ERRORS:
-            self._stop(partition, self._beyond(partition))
-        elif error.code() in UNREADABLE_ERRORS:
-            self._stop(partition, self._unreadable(message, error))
+        if error.code() in (*BEYOND_ERRORS, *UNREADABLE_ERRORS):
+            # Of one that waits for its position it says nothing: that was fetched from where nobody wants it now.
+            if partition not in self._unplaced:
+                self._meet(partition, message, error)
         elif isinstance(wrong := verdict(error, self._topic, right="Read", group=self._group), SetupWrong):
             self.trouble = wrong
             if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
                 self._barred = wrong
         return True
 
-    def _stop(self, partition: int, reason: str) -> None:
-        self._stops[partition] = Stop(None, reason)
-        self._unplace([partition], SetupWrong(reason))
+    def _meet(self, partition: int, message: Message, error: KafkaError) -> None:
+        """Reads no further until `place` has looked at it."""
+        place = f"{self._topic}/{partition}"
+        reason = f"where {place} was read lies outside of what Kafka holds"
+        self._met[partition] = stop = None
+        if error.code() in UNREADABLE_ERRORS:
+            what = f"what Kafka holds in {place} at offset {message.offset()} cannot be read ({error.name()})"
+            self._met[partition] = stop = Stop("unreadable", f"{what}; {DECIDE}")
+        elif end := find_end(error.str()):
+            what = f"the log of {place} went back: what it held from offset {end[1]} on is lost, and others came there"
+            self._met[partition] = stop = Stop("went_back", f"{what}; {DECIDE}")
+        self._unplace([partition], SetupWrong(stop.reason if stop else reason))
 
-    def _beyond(self, partition: int) -> str:
-        return (
-            f"the stored position of {self._topic}/{partition} was outside of what Kafka holds: retention has passed "
-            f"it, or the log went back; {DECIDE}"
-        )
-
-    def _unreadable(self, message: Message, error: KafkaError) -> str:
-        place = f"{self._topic}/{message.partition()} at offset {message.offset()}"
-        return f"what Kafka holds in {place} cannot be read ({error.name()}); {DECIDE}"
+    def _outside(self, partition: int, position: int, low: int, high: int) -> Stop:
+        held = f"Kafka holds {low} to {high} of {self._topic}/{partition}"
+        if position < low:
+            return Stop("retention", f"retention has passed the stored position {position}: {held}; {DECIDE}")
+        return Stop("went_back", f"the log went back, before the stored position {position}: {held}; {DECIDE}")
 
     # -- assignment --
 
@@ -189,8 +202,8 @@ class OrderConsumer:
         self._barred = None
         found = self._try_positions(numbers)
         places = self._harmless([n for n in numbers if n not in found]) | found
-        consumer.incremental_assign([TopicPartition(self._topic, *place) for place in places.items()])
-        self._unstarted.update(set(numbers) - set(found))
+        consumer.incremental_assign([self._place(*place) for place in places.items()])
+        found = found if self._start(found) else {}  # librdkafka 2.16 looks at an epoch where it seeks alone
         self._unplaced.update(set(numbers) - set(found))
         self._pause(numbers if self._held else [n for n in numbers if n not in found])
         log.info("partitions_assigned", partitions=numbers, waiting=sorted(self._unplaced))
@@ -212,7 +225,9 @@ class OrderConsumer:
         numbers = [p.partition for p in partitions]
         self._assigned.difference_update(numbers)
         self._unplaced.difference_update(numbers)
-        self._unstarted.difference_update(numbers)
+        for partition in numbers:
+            self.stops.pop(partition, None)
+            self._epochs.pop(partition, None)
         self._owner.lost(numbers)
         consumer.incremental_unassign(partitions)
         log.info("partitions_revoked", partitions=numbers)
@@ -231,19 +246,25 @@ class OrderConsumer:
             self.trouble = None
         if self._start(found):
             self._unplaced.difference_update(found)
-            self._unstarted.difference_update(found)
             self._tell(found)
 
     def _start(self, places: Mapping[int, int]) -> bool:
         """Goes to `places`, and fetches from there unless held; False where Kafka's client is not ready for it."""
         try:
-            self._go_to([TopicPartition(self._topic, p, position) for p, position in places.items()])
+            self._go_to([self._place(*place) for place in places.items()])
         except KafkaException as error:
             self._unplace(places, Away(f"Kafka cannot seek yet ({error.args[0].name()})"))
             return False
         if not self._held:
             self._consumer.resume(self._named(places))
         return True
+
+    def _place(self, partition: int, position: int) -> TopicPartition:
+        """Where to read; with the epoch of the record before, by which the brokers tell that they have lost it."""
+        epoch = self._epochs.get(partition)
+        if epoch is None:
+            return TopicPartition(self._topic, partition, position)
+        return TopicPartition(self._topic, partition, position, leader_epoch=epoch)
 
     def _go_to(self, places: list[TopicPartition]) -> None:
         try:
@@ -254,18 +275,29 @@ class OrderConsumer:
             self._consumer.incremental_unassign(places)
             self._consumer.incremental_assign(places)
             self._pause(place.partition for place in places)
+            with suppress(KafkaException):
+                for place in places:
+                    self._consumer.seek(place)
 
     def check(self) -> None:
-        """Whether this is still the topic that was assigned; to be called every few seconds."""
+        """Whether this is still the topic that was assigned, and its positions ours; to be called every few seconds.
+
+        Positions go back where a standby takes over that lacks the last commits. A batch would meet that, but there is
+        none as long as nothing comes.
+        """
         if self._unplaced:
             return self.place()
         try:
-            same = self.read_topic_id() == self.topic_id
+            same = self.read_topic_id() == self.topic_id and (self._held or self._is_in_place())
         except OrdersError as error:
             self.trouble = error
             return None
         self.trouble = self._barred
         return None if same or not self._assigned else self.replace()
+
+    def _is_in_place(self) -> bool:
+        stored = {place: position.offset for place, position in self._positions.positions().items()}
+        return all(stored.get((self.topic_id, partition)) == begin for partition, begin in self._owner.begins.items())
 
     def replace(self) -> None:
         """Goes back to the stored positions, in all partitions."""
@@ -292,36 +324,48 @@ class OrderConsumer:
     def _find_positions(self, partitions: list[int]) -> dict[int, int]:
         topic_id = self.read_topic_id()
         if topic_id != self.topic_id:
-            self._stops.clear()
+            self._met.clear()
         self.topic_id = topic_id
         stored = self._positions.positions()
         if stored and not any(topic_id == self.topic_id for topic_id, _ in stored):
-            raise SetupWrong(
-                f"topic {self._topic} was made anew: PostgreSQL holds positions of an older topic of that name; "
-                "to read the new one from its start, delete the rows of this topic from table positions"
-            )
+            stop = Stop("anew", f"{anew(self._topic)}; {DECIDE}")
+            self.stops = dict.fromkeys(self._assigned, stop)
+            raise SetupWrong(stop.reason)
         places = {n: self._position(n, stored.get((self.topic_id, n))) for n in partitions}
-        reasons = {n: reason for n, position in places.items() if (reason := self._reason(n, position))}
-        for reason in reasons.values():
-            self.trouble = SetupWrong(reason)
-        return {n: position for n, position in places.items() if n not in reasons}
+        for partition, position in places.items():
+            self._look_at(partition, position)
+        if reasons := [self.stops[n].reason for n in places if n in self.stops]:
+            others = f" (and {len(reasons) - 1} partitions more are stopped)" if reasons[1:] else ""
+            self.trouble = SetupWrong(reasons[0] + others)
+        found = {n: position for n, position in places.items() if n not in self.stops}
+        self._epochs |= {n: position.epoch for n, position in found.items()}
+        return {n: position.offset for n, position in found.items()}
 
-    def _position(self, partition: int, stored: int | None) -> int:
+    def _position(self, partition: int, stored: Position | None) -> Position:
         if stored is not None:
             return stored
         self._positions.begin(self.topic_id, partition, self._watermarks(partition)[0])
         return self._positions.positions()[self.topic_id, partition]
 
-    def _reason(self, partition: int, position: int) -> str:
-        """Why a partition cannot go on from here, or "". A log that went back grows again, past the position."""
+    def _look_at(self, partition: int, position: Position) -> None:
+        """Notes why a partition may not go on from here, or that it may."""
+        stop = position.stop or self._see(partition, position.offset)
+        if stop and self.stops.get(partition) != stop:
+            log.error("partition_stopped", partition=partition, reason=stop.reason)
+        if stop:
+            self.stops[partition] = stop
+        else:
+            self.stops.pop(partition, None)
+        self._met.pop(partition, None)
+
+    def _see(self, partition: int, position: int) -> Stop | None:
+        """Why Kafka gives no way to go on from here; said in PostgreSQL, since a log that went back grows again."""
         low, high = self._watermarks(partition)
-        stop = self._stops.pop(partition, None)
-        if stop is None or stop.position not in {None, position}:
-            stop = None if low <= position <= high else Stop(position, self._beyond(partition))
-        if stop is None:
-            return ""
-        self._stops[partition] = stop._replace(position=position)
-        return stop.reason
+        if partition not in self._met and low <= position <= high:
+            return None
+        stop = self._met.get(partition) or self._outside(partition, position, low, high)
+        self._positions.stop(self.topic_id, partition, position, stop)
+        return stop
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
         try:
@@ -384,16 +428,17 @@ def record_of(message: Message) -> Record:
     headers_lost = False
     try:
         headers = tuple((name, value_bytes(value)) for name, value in cast("Headers", message.headers() or ()))
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, SystemError):  # the latter where the client goes on after the former
         headers_lost = True
     return Record(
         partition=message.partition() or 0,
         offset=message.offset() or 0,
-        time=None if kind == TIMESTAMP_NOT_AVAILABLE else time,
+        time=None if kind == TIMESTAMP_NOT_AVAILABLE or time < 0 else time,  # -1: none (Kafka's record batch format)
         key=value_bytes(message.key()),
         value=value_bytes(message.value()),
         headers=headers,
         headers_lost=headers_lost,
+        epoch=message.leader_epoch(),
     )
 
 

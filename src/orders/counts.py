@@ -42,7 +42,7 @@ class Counts:
         """The records of a batch that is committed, by their outcomes."""
         for outcome, count in Counter(each.outcome for each in decided).items():
             self._values.add(RECORDS, outcome, count)
-        for fault, count in Counter(each.invalid.fault for each in decided if each.invalid).items():
+        for fault, count in Counter(each.invalid.fault for each in decided if each.invalid and not each.replay).items():
             self._values.add(DEAD_LETTERS, fault, count)
         self._values.add(KEYLESS, None, sum(map(is_keyless, batch.entries)))
 

@@ -30,7 +30,17 @@ from orders.order import (
     text,
     with_unknown,
 )
-from orders.record import CONDITION_HEADER, REPLY_HEADER, Condition, Entry, Invalid, Record, Tombstone
+from orders.record import (
+    CONDITION_HEADER,
+    REPLAY_HEADER,
+    REPLY_HEADER,
+    Condition,
+    Entry,
+    Invalid,
+    Record,
+    Replay,
+    Tombstone,
+)
 
 
 class _Parts(Struct):
@@ -59,6 +69,7 @@ _decode_order = msgspec.json.Decoder(Order).decode
 _decode_parts = msgspec.json.Decoder(_Parts).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_any = msgspec.json.Decoder(Raw).decode
+_decode_replay = msgspec.json.Decoder(Replay).decode
 
 _NOT_JSON = Invalid("Invalid JSON", fault="not_json")
 _TOO_LARGE = Invalid(f"Larger than {MAX_DOCUMENT_BYTES} bytes", fault="too_large")
@@ -107,11 +118,20 @@ def read(record: Record) -> Entry:
     if not record.headers:
         return Entry(record, _content_of(record))
     reply = any(name == REPLY_HEADER for name, _ in record.headers)
+    replay = _replay([value for name, value in record.headers if name == REPLAY_HEADER])
     try:
         condition = _condition([value for name, value in record.headers if name == CONDITION_HEADER])
     except _RefusedError as refused:
-        return Entry(record, refused.invalid, reply=reply)
-    return Entry(record, _content_of(record), condition, reply)
+        return Entry(record, refused.invalid, reply=reply, replay=replay)
+    return Entry(record, _content_of(record), condition, reply, replay)
+
+
+def _replay(values: list[bytes | None]) -> Replay | None:
+    """The dead letter that a record says it replays. A header that cannot be read says nothing: nobody asked for it."""
+    try:
+        return _decode_replay(values[0] or b"") if len(values) == 1 else None
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _content_of(record: Record) -> Content | Tombstone | Invalid:
@@ -158,6 +178,15 @@ def _instant(moment: str) -> datetime:
         return datetime.fromisoformat(moment.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise _RefusedError(Invalid(_DATE, "$.date_created", "date")) from None
+
+
+def unreal(moment: str) -> Invalid | None:
+    """Why a date that looks like one is none, such as a 30th of February; None where it is one."""
+    try:
+        _instant(moment)
+    except _RefusedError as refused:
+        return refused.invalid
+    return None
 
 
 def _served(moment: str, instant: datetime) -> str:
@@ -235,13 +264,14 @@ def _why(value: bytes, error: Exception) -> Invalid:
     except (DecodeError, UnicodeDecodeError):
         return _NOT_JSON
     if isinstance(error, ValidationError):
-        return _explained(str(error))
+        return explained(str(error))
     return _TOO_DEEP if isinstance(error, RecursionError) else _SURROGATES
 
 
-def _explained(message: str) -> Invalid:
+def explained(message: str, at: str = "$") -> Invalid:
+    """What a ValidationError's message says; `at` is the path of the value that was decoded."""
     reason, _, path = message.partition(" - at `")
-    path = path.rstrip("`")
+    path = path.rstrip("`").replace("$", at, 1) or (at if at != "$" else "")
     if "matching regex" in reason:
         reason = _PATTERNS[path.removeprefix("$.")]
     return Invalid(reason, path, "date" if reason == _DATE else "schema")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from orders.order import Content, Row
-from orders.record import Condition, Entry, Invalid, Outcome, Record, Tombstone
+from orders.record import Condition, Entry, Invalid, Outcome, Place, Record, Replay, Tombstone
 
 
 class Origin(NamedTuple):
@@ -23,6 +23,12 @@ class Origin(NamedTuple):
         same = (self.topic_id, self.partition) == (other.topic_id, other.partition)
         return same and other.offset <= self.offset
 
+    def is_newer(self, other: "Origin") -> bool:
+        """Whether this came after `other`: by offset in one partition, else by time; also where that cannot be told."""
+        if (self.topic_id, self.partition) == (other.topic_id, other.partition):
+            return self.offset > other.offset
+        return self.time is None or other.time is None or self.time > other.time
+
 
 class Known(NamedTuple):
     """A stored order as the transaction found and locked it."""
@@ -33,32 +39,63 @@ class Known(NamedTuple):
     origin: Origin
 
 
+class Letters(NamedTuple):
+    """Dead letters that the replays of a batch have to do with.
+
+    `places` are those of the dead letters that there are. `origins` are the origins of the dead letters that were
+    replayed into the rows which the batch meets, by uid: such a row is no newer than its dead letter was.
+    """
+
+    places: frozenset[Place]
+    origins: Mapping[str, Origin]
+
+
+NO_LETTERS = Letters(frozenset(), {})
+
+
 class State:
     """One order while the records of a batch pass over it."""
 
-    def __init__(self, known: Known | None) -> None:
+    def __init__(self, known: Known | None, replayed: Origin | None = None) -> None:
         self.known = known
         self.row = known.row if known else None
         self.text: bytes | None = None
         self.origin = known.origin if known else None
+        self.told_at = replayed or self.origin
+        """The record that first told this content: that of the dead letter where the row's own is a replay."""
         self.changed = False
         self.renewed = known is None
         """Whether the order is a new one: never stored, or deleted in between; it gets a new id."""
 
-    def take(self, content: Content | Tombstone, condition: Condition | None, origin: Origin) -> Outcome:
+    def take(
+        self,
+        content: Content | Tombstone,
+        condition: Condition | None,
+        origin: Origin,
+        told_at: Origin,
+        *,
+        newer: bool = False,
+    ) -> Outcome:
         """The outcome of one record, after it changed this state or not."""
         if self.origin is not None and self.origin.covers(origin):
             return "unchanged"
         row = content.row if isinstance(content, Content) else None
         if row == self.row:
             return "unchanged"
-        if condition is not None and not self.meets(condition):
+        if newer or (condition is not None and not self.meets(condition)):
             return "conflict"
         outcome: Outcome = "deleted" if row is None else "created" if self.row is None else "replaced"
         self.renewed = self.renewed or row is None
         self.row, self.text, self.origin = row, getattr(content, "text", None), origin
+        self.told_at = told_at
         self.changed = True
         return outcome
+
+    def is_newer(self, replay: Replay) -> bool:
+        """Whether the order stands against a replay. One that was deleted left no trace, and does not."""
+        if replay.forced or self.row is None or self.told_at is None:
+            return False
+        return self.told_at.is_newer(origin_of(replay))
 
     def meets(self, condition: Condition) -> bool:
         if condition.version is None:
@@ -92,18 +129,25 @@ class Deleted(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """What became of one record; `order_uid` is None where the message told none."""
+    """What became of one record; `order_uid` is None where the message told none.
+
+    `replay` is the dead letter that it replays, None where there is no such dead letter. `newer` tells that the order
+    was newer than that.
+    """
 
     record: Record
     outcome: Outcome
     order_uid: str | None
     invalid: Invalid | None = None
+    replay: Replay | None = None
+    newer: bool = False
 
 
 class Folded(NamedTuple):
     """Final states, one per uid, in the order in which the uids first appeared; and the records' outcomes.
 
-    Of those, `decided` are all, `refused` dead letters to be, `replies` what somebody waits for.
+    Of those, `decided` are all, `refused` dead letters to be, `replies` what somebody waits for, `replays` what is to
+    be told of dead letters. A dead letter that is refused again makes no second one.
     """
 
     writes: list[Created | Replaced]
@@ -111,6 +155,17 @@ class Folded(NamedTuple):
     refused: list[Decided]
     replies: list[Decided]
     decided: list[Decided]
+    replays: list[Decided]
+
+
+def origin_of(replay: Replay) -> Origin:
+    """The record that became the dead letter."""
+    return Origin(replay.topic_id, replay.partition, replay.offset, replay.time)
+
+
+def places_of(entries: Iterable[Entry]) -> list[Place]:
+    """The dead letters that records say they replay."""
+    return [entry.replay.place for entry in entries if entry.replay is not None]
 
 
 def uid_of(entry: Entry) -> str | None:
@@ -129,28 +184,49 @@ def uids_of(entries: Iterable[Entry]) -> list[str]:
     return sorted({uid for entry in entries if (uid := uid_of(entry)) is not None})
 
 
-def fold(entries: Iterable[Entry], known: Mapping[str, Known], topic_id: str) -> Folded:
+def fold(entries: Iterable[Entry], known: Mapping[str, Known], topic_id: str, letters: Letters = NO_LETTERS) -> Folded:
     """Folds entries over the stored orders they meet (`known`, by uid)."""
-    states: dict[str, State] = {}
-    decided = [decide(entry, states, known, topic_id) for entry in entries]
+    states = States(known, topic_id, letters)
+    decided = [states.decide(entry) for entry in entries]
     replies = [d for entry, d in zip(entries, decided, strict=True) if entry.reply]
-    refused = [d for d in decided if d.invalid is not None]
-    final = [f for state in states.values() if (f := settle(state)) is not None]
+    refused = [d for d in decided if d.invalid is not None and d.replay is None]
+    final = [f for state in states.by_uid.values() if (f := settle(state)) is not None]
     deletes = [f for f in final if isinstance(f, Deleted)]
     writes = [f for f in final if not isinstance(f, Deleted)]
-    return Folded(writes, deletes, refused, replies, decided)
+    return Folded(writes, deletes, refused, replies, decided, [d for d in decided if d.replay is not None])
 
 
-def decide(entry: Entry, states: dict[str, State], known: Mapping[str, Known], topic_id: str) -> Decided:
-    record, content = entry.record, entry.content
-    if isinstance(content, Invalid):
-        return Decided(record, "refused", None, content)
-    order_uid = content.order_uid if isinstance(content, Tombstone) else content.row.order_uid
-    state = states.get(order_uid)
-    if state is None:
-        state = states[order_uid] = State(known.get(order_uid))
-    origin = Origin(topic_id, record.partition, record.offset, record.time)
-    return Decided(record, state.take(content, entry.condition, origin), order_uid)
+class States:
+    """The orders and dead letters of a batch while its records pass over them."""
+
+    def __init__(self, known: Mapping[str, Known], topic_id: str, letters: Letters) -> None:
+        self.by_uid: dict[str, State] = {}
+        self._known = known
+        self._topic_id = topic_id
+        self._places = set(letters.places)
+        self._origins = letters.origins
+
+    def decide(self, entry: Entry) -> Decided:
+        """What becomes of the next record."""
+        record, content, replay = entry.record, entry.content, entry.replay
+        letter = replay if replay is not None and replay.place in self._places else None
+        if isinstance(content, Invalid):
+            if letter is None:
+                self._places.add(Place(self._topic_id, record.partition, record.offset))
+            return Decided(record, "refused", None, content, letter)
+        order_uid = content.order_uid if isinstance(content, Tombstone) else content.row.order_uid
+        state = self._state(order_uid)
+        origin = Origin(self._topic_id, record.partition, record.offset, record.time)
+        newer = replay is not None and state.is_newer(replay)
+        outcome = state.take(content, entry.condition, origin, origin_of(letter) if letter else origin, newer=newer)
+        return Decided(record, outcome, order_uid, None, letter, newer)
+
+    def _state(self, order_uid: str) -> State:
+        state = self.by_uid.get(order_uid)
+        if state is None:
+            state = State(self._known.get(order_uid), self._origins.get(order_uid))
+            self.by_uid[order_uid] = state
+        return state
 
 
 def settle(state: State) -> Created | Replaced | Deleted | None:

@@ -32,7 +32,10 @@ LISTEN_SECONDS = 1.0
 PRUNE_SECONDS = 60.0
 PRUNED_AT_ONCE = 10_000
 HEARTBEAT_SECONDS = 5.0
+STATEMENT_SECONDS = 15.0
 RESTORE_CHUNK = 500
+RESTORE_ANSWER_SECONDS = 120.0
+"""How long the restore waits for its next rows, or for their number: counting ten million cold ones takes a minute."""
 SAMPLED = 200
 """How many of the newest orders tell the mean size of a document."""
 FILE_BYTES_PER_BYTE = 1.4
@@ -164,7 +167,7 @@ class Keeper:
         self._identity = self._read = self._read_identity(listening)  # before memory is emptied: never ahead of it
         token = self._memory.begin_restore()
         log.info("restore_begins")
-        with self._connect() as reading, snapshot(reading):
+        with self._connect() as reading, snapshot(reading, RESTORE_ANSWER_SECONDS):
             restored = self._fill(listening, reading, token)
         if restored is None:
             return
@@ -225,6 +228,11 @@ def keep(settings: Settings, stopping: Callable[[], bool]) -> None:
     memory = Memory.open(Path(settings.memory_path))
     values = shared(Path(settings.memory_path))
     try:
-        Keeper(lambda: connect(settings.postgres_dsn, "keep"), memory, stopping, values=values).run()
+        Keeper(
+            lambda: connect(settings.postgres_dsn, "keep", statement_seconds=STATEMENT_SECONDS),
+            memory,
+            stopping,
+            values=values,
+        ).run()
     finally:
         memory.close()

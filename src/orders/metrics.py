@@ -14,9 +14,10 @@ from orders.record import Fault, Outcome
 from orders.slots import claim
 
 Method = Literal["GET", "HEAD", "POST", "_OTHER"]
-Route = Literal["/orders/{order_uid}", "/orders", "/livez", "/readyz", "/startupz", "/metrics", "/", "unmatched"]
-Success = Literal["200", "201", "202", "204"]
-Failure = Literal["400", "404", "405", "408", "409", "413", "422", "431", "500", "503", "505"]
+Page = Literal["/", "/docs", "/problems/{name}", "/openapi.json", "/asyncapi.json", "/schemas/order.json"]
+Route = Literal["/orders/{order_uid}", "/orders", "/livez", "/readyz", "/startupz", "/metrics", Page, "unmatched"]
+Success = Literal["200", "201", "202", "204", "304"]
+Failure = Literal["400", "403", "404", "405", "408", "409", "413", "415", "421", "422", "431", "500", "503", "505"]
 Status = Literal[Success, Failure, "_OTHER"]
 Request = tuple[Method, Route, Status]
 Lookup = Literal["hit", "miss"]
@@ -151,6 +152,12 @@ INGESTS = Gauge(
     "orders_ingests",
     "Ingests of this machine that are running, paused (PostgreSQL or Kafka is away) or stopped (the set-up is wrong)",
     "state",
+)
+PARTITION_STOPPED = Gauge(
+    "orders_partition_stopped",
+    "Partitions of this machine's ingests that are stopped until somebody resumes them, by why; always 1",
+    "partition",
+    "reason",
 )
 READY = Gauge("orders_ready", "Whether a part of /readyz is well: 1 or 0", "part")
 BUILD = Gauge("orders_build_info", "Release of the service and of Python; always 1", "version", "python")

@@ -15,13 +15,14 @@ from orders import decoder, sample
 from orders.batcher import Batcher, Cause, halves, with_content
 from orders.counts import Counts
 from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected, SetupWrong
-from orders.fold import fold, uids_of
+from orders.fold import NO_LETTERS, fold, places_of, uids_of
+from orders.limit import Limit
 from orders.memory import Change, Memory, Put
 from orders.meter import Values
 from orders.metrics import BATCH_RECORDS, BATCHES, CONSUMED, private, shared
 from orders.order import Content, document
 from orders.postgres import connect
-from orders.record import Batch, Entry, Invalid, Record
+from orders.record import Batch, Entry, Invalid, Record, Stop
 from orders.settings import Settings
 from orders.store import Plan, Store, undone
 from orders.timing import Clock, backoff, monotonic
@@ -35,6 +36,7 @@ CHECK_SECONDS = 5.0
 STATEMENT_SECONDS = 15.0
 MARK_SECONDS = 10.0
 """How long a mark may be set before COMMIT is sent; with COMMIT's own time-out it stays below `marks.FRESH`."""
+UNLIMITED = Limit(1, 0)
 
 
 class SharedMemory(Protocol):
@@ -63,9 +65,11 @@ class Writer:
         clock: Clock = monotonic,
         at: Callable[[str], None] = unobserved,
         *,
+        limit: Limit = UNLIMITED,
         values: Values | None = None,
     ) -> None:
         self._store = store
+        self._limit = limit
         self._memory = memory
         self._clock = clock
         self._at = at
@@ -75,19 +79,23 @@ class Writer:
         """One batch, one transaction, then memory.
 
         Raises `Away`, `SetupWrong`, `Rejected` or `PositionsMoved`; then nothing is written, or, where the
-        reply to COMMIT was lost, all is, and the positions say so.
+        reply to COMMIT was lost, all is, and the positions say so. Where a partition reached its limit of dead
+        letters, all up to there is written and the partition stopped: `PositionsMoved` too.
         """
         mark, marked = secrets.randbits(64), list[str]()
         sent_at = 0.0
         try:
             with self._counts.trying(), self._store.transaction(topic_id) as transaction:
-                transaction.lock(batch.spans)
+                batch, moved, stops = self._limit.check(batch, transaction.lock(batch.spans), self._store.topic)
                 known = transaction.known(uids_of(batch.entries))
-                folded = fold(batch.entries, known, topic_id)
+                replays = places_of(batch.entries)
+                letters = transaction.letters(replays, list(known)) if replays else NO_LETTERS
+                folded = fold(batch.entries, known, topic_id, letters)
                 plan = transaction.number(folded)
                 self._at("before copy")
                 transaction.write(plan)
-                transaction.advance(batch.spans)
+                transaction.advance(moved)
+                transaction.stop(moved, stops)
                 transaction.notify(self._memory.identity, plan.changes)
                 self._at("after copy")
                 marked_at = self._clock()
@@ -106,6 +114,8 @@ class Writer:
         self._counts.readable(plan)
         self._counts.committed(batch, folded.decided)
         self._at("after fill")
+        if stops:
+            raise PositionsMoved("; ".join(stop.reason for stop in stops.values()))
 
     def _fill(self, plan: Plan, mark: int, as_of: float) -> None:
         puts = [Put(n.write.row.order_uid, n.version, document(n.id, n.write.text)) for n in plan.writes]
@@ -142,7 +152,7 @@ class Writer:
         if isinstance(entry.content, Invalid):
             raise SetupWrong(f"PostgreSQL does not take a dead letter: {reason}") from reason
         self._probe(topic_id)
-        refused = Entry(entry.record, Invalid(str(reason), fault="postgres"), reply=entry.reply)
+        refused = Entry(entry.record, Invalid(str(reason), fault="postgres"), reply=entry.reply, replay=entry.replay)
         self.write(with_content(batch, refused), topic_id)
 
     def _probe(self, topic_id: str) -> None:
@@ -173,6 +183,8 @@ class Stream(Protocol):
 
     @property
     def partitions(self) -> list[int]: ...
+    @property
+    def stops(self) -> Mapping[int, Stop]: ...
     def poll(self, wait: float) -> list[Record]: ...
     def hold(self) -> None: ...
     def go_on(self, places: Mapping[int, int]) -> None: ...
@@ -193,6 +205,7 @@ class Ingest:
         memory: SharedMemory,
         clock: Clock = monotonic,
         *,
+        at: Callable[[str], None] = unobserved,
         values: Values | None = None,
     ) -> None:
         self._name = name
@@ -200,6 +213,7 @@ class Ingest:
         self._writer = writer
         self._memory = memory
         self._clock = clock
+        self._at = at
         self._values = values or private()
         self._held: OrdersError | None = None
         self._waits = backoff()
@@ -214,6 +228,10 @@ class Ingest:
 
     def lost(self, partitions: Iterable[int]) -> None:
         self._batcher.forget(partitions)
+
+    @property
+    def begins(self) -> Mapping[int, int]:
+        return self._batcher.begins
 
     # -- the loop --
 
@@ -261,6 +279,7 @@ class Ingest:
         else:
             self._batcher.written()
             if batch:
+                self._at("before mirror")
                 self.stream.mirror({partition: span.end for partition, span in batch.spans.items()})
         return self._go_on()
 
@@ -298,6 +317,7 @@ class Ingest:
             "partitions": self.stream.partitions,
             "state": state,
             "reason": str(trouble or ""),
+            "stopped": {partition: stop.kind for partition, stop in self.stream.stops.items()},
             "at": self._clock(),
         }
         self._memory.post(self._name, json.dumps(notice).encode())
@@ -322,8 +342,9 @@ def ingest(
         lambda: connect(settings.postgres_dsn, "ingest", statement_seconds=STATEMENT_SECONDS), settings.kafka_topic
     )
     batcher = Batcher(settings.batch_records, settings.batch_bytes, settings.batch_age)
-    writer = Writer(store, memory, at=at, values=values)
-    loop = Ingest(f"ingest:{number}", batcher, writer, memory, values=values)
+    limit = Limit(settings.dead_letter_window, settings.dead_letter_percent)
+    writer = Writer(store, memory, at=at, limit=limit, values=values)
+    loop = Ingest(f"ingest:{number}", batcher, writer, memory, at=at, values=values)
     config = kafka.consumer_config(
         kafka=settings.kafka,
         group=settings.kafka_group,

@@ -1,10 +1,10 @@
 """PostgreSQL: connections with time-outs, named statements, and whose fault an error is."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString, TypeVar, cast
 
 import psycopg
 from psycopg import IsolationLevel
@@ -14,11 +14,17 @@ from psycopg.errors import Error
 from orders.errors import Away, Collided, Forbidden, OrdersError, Rejected, SetupWrong
 from orders.refusals import refusal
 
+T = TypeVar("T")
+
 OLDEST = 15
 """The oldest major version that the tests run on."""
 CONNECT_SECONDS = 5
+INTERVAL_SECONDS = 0.1
+"""How often a wait looks whether it was interrupted; psycopg's own value."""
 NETWORK_SECONDS = 10
-"""How long sent bytes may stay unacknowledged, and a silent peer unnoticed."""
+"""How long sent bytes may stay unacknowledged, and a peer whose machine is gone unnoticed."""
+SILENT_SECONDS = 5
+"""How much longer than its own time-out a statement's answer is waited for: then nobody is there any more."""
 
 AWAY = ("08", "53", "57", "40", "55P03", "58", "25")
 """SQLSTATE classes and codes of an outage (PostgreSQL manual, appendix A): nothing is wrong with what was sent."""
@@ -37,7 +43,26 @@ REFUSALS = (REFUSED, REFUSED_BY_DRIVER, UNSTORABLE)
 """How the reason of a dead letter begins that the decoder took and PostgreSQL refused."""
 GRANTS = "docs/security.md#roles-and-grants has what each role needs"
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """Given up where an answer does not come: also a peer that takes all bytes and never answers is noticed.
+
+    The kernel's time-outs see only a machine that is gone, not a proxy or a server that hangs.
+    """
+
+    answer_seconds = 60.0
+    """The most that one step waits: for an answer, for the next rows of one, for bytes to be taken."""
+
+    def wait(self, gen: Generator[Any, Any, T], interval: float = INTERVAL_SECONDS, timeout: float | None = None) -> T:
+        """As psycopg's; the connection is closed when it was in vain, or a rollback would wait as long again."""
+        if timeout is not None:  # whoever gives one, as who waits for notices, does not mind
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, self.answer_seconds)
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None:
+                self.pgconn.finish()
+            raise
 
 
 def _load(text: str) -> Mapping[str, LiteralString]:
@@ -71,11 +96,12 @@ def conninfo(dsn: str, application: str) -> str:
 def connect(dsn: str, application: str, *, statement_seconds: float = 30) -> Connection:
     """A connection in autocommit, READ COMMITTED, whose statements, locks and idle transactions time out.
 
-    A process that was stopped, or a network that went silent, thus frees its locks within seconds.
-    Raises `Away` or `SetupWrong`.
+    A process that was stopped, or a network that went silent, thus frees its locks within seconds; and an answer that
+    does not come `SILENT_SECONDS` after the server's own limit is not waited for. Raises `Away` or `SetupWrong`.
     """
     with translated():
-        connection = psycopg.connect(conninfo(dsn, application), autocommit=True)
+        connection = Connection.connect(conninfo(dsn, application), autocommit=True)
+        connection.answer_seconds = statement_seconds + SILENT_SECONDS
         connection.isolation_level = IsolationLevel.READ_COMMITTED
         limits = {
             "statement_timeout": f"{int(statement_seconds * 1000)}ms",
@@ -90,9 +116,13 @@ def connect(dsn: str, application: str, *, statement_seconds: float = 30) -> Con
 
 
 @contextmanager
-def snapshot(connection: Connection) -> Iterator[None]:
-    """All that is read inside is of one moment, however long it takes. Raises our errors."""
+def snapshot(connection: Connection, answer_seconds: float) -> Iterator[None]:
+    """All that is read inside is of one moment, however long it takes; one step waits `answer_seconds` at most.
+
+    Raises our errors.
+    """
     with translated():
+        connection.answer_seconds = answer_seconds
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         with connection.transaction():
             connection.execute("set local statement_timeout = 0")

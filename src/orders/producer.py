@@ -19,6 +19,10 @@ QUEUE_KILOBYTES = 32_768
 """Most that waits for the brokers: a bound of memory."""
 MAX_MESSAGE_BYTES = 1_048_588
 """Kafka's own default limit; librdkafka's is smaller than the largest order with its headers."""
+OVERHEAD_BYTES = 256
+"""What Kafka's framing of one record takes at most, but for its headers' own."""
+HEADER_BYTES = 10
+"""What it takes of one header at most."""
 OUTSTANDING = 10_000
 """Most messages that `send` has on the way."""
 
@@ -31,7 +35,7 @@ ENDED = frozenset(
 )
 """What records hear of a producer that ended; why, was said before."""
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class Delivered(NamedTuple):
@@ -42,6 +46,12 @@ class Delivered(NamedTuple):
 
 
 Report = Callable[[Delivered | OrdersError], None]
+
+
+def fits(key: bytes | None, value: bytes | None, headers: Headers) -> bool:
+    """Whether the brokers take a record of this size, as they are set by default."""
+    size = sum(len(name.encode()) + len(each or b"") + HEADER_BYTES for name, each in headers)
+    return len(key or b"") + len(value or b"") + size + OVERHEAD_BYTES <= MAX_MESSAGE_BYTES
 
 
 class OrderProducer:

@@ -1,8 +1,8 @@
 """What travels between Kafka and PostgreSQL: records, what the decoder made of them, what became of them."""
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from orders.order import Content
 
@@ -11,6 +11,9 @@ REPLY_HEADER = "orders-reply"
 
 CONDITION_HEADER = "orders-condition"
 """Header with the condition under which a record may change anything: `absent` or `version=N`."""
+
+REPLAY_HEADER = "orders-replay"
+"""Header of a record that replays a dead letter: a `Replay` as JSON."""
 
 Outcome = Literal["created", "replaced", "unchanged", "deleted", "conflict", "refused"]
 
@@ -35,6 +38,7 @@ class Record(Struct, frozen=True, gc=False):
 
     `time` is the record's timestamp in milliseconds since the epoch, or None where it has none.
     `headers_lost` tells that header names were not UTF-8 and could not be read.
+    `epoch` is the leader epoch under which the brokers took it (KIP-320), or None where they do not tell.
     """
 
     partition: int
@@ -44,6 +48,7 @@ class Record(Struct, frozen=True, gc=False):
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
     headers_lost: bool = False
+    epoch: int | None = None
 
 
 class Invalid(Struct, frozen=True):
@@ -70,6 +75,33 @@ class Condition(NamedTuple):
     version: int | None
 
 
+class Place(NamedTuple):
+    """Where a record lies."""
+
+    topic_id: str
+    partition: int
+    offset: int
+
+
+class Replay(Struct, frozen=True, kw_only=True):
+    """Which dead letter a record replays: its place and its record's time, in milliseconds, if it had one.
+
+    `attempt` names this replay among others of the same dead letter. A forced one takes the place of a newer order.
+    """
+
+    topic_id: Annotated[str, Meta(pattern=r"^[ -~]{1,200}\Z")]
+    partition: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    time: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    attempt: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    forced: bool = False
+
+    @property
+    def place(self) -> Place:
+        """Where the dead letter lies."""
+        return Place(self.topic_id, self.partition, self.offset)
+
+
 class Entry(Struct, frozen=True):
     """A record and what the decoder made of it."""
 
@@ -77,6 +109,7 @@ class Entry(Struct, frozen=True):
     content: Content | Tombstone | Invalid
     condition: Condition | None = None
     reply: bool = False
+    replay: Replay | None = None
 
 
 class Span(NamedTuple):
@@ -91,3 +124,38 @@ class Batch(Struct, frozen=True):
 
     entries: tuple[Entry, ...]
     spans: dict[int, Span]
+
+
+StopKind = Literal["dead_letters", "retention", "went_back", "unreadable", "anew"]
+"""Why a partition is not read on, in one word: too many dead letters, its position was passed by retention, Kafka's log
+went back, what it holds cannot be read, the topic was made anew."""
+
+
+class Stop(NamedTuple):
+    """A partition is not read on until somebody resumes it; `reason` is one sentence."""
+
+    kind: StopKind
+    reason: str
+
+
+class Position(NamedTuple):
+    """Where a partition stands in PostgreSQL: the first offset not stored, and the leader epoch of the one before."""
+
+    offset: int
+    epoch: int | None = None
+    stop: Stop | None = None
+
+
+class Standing(NamedTuple):
+    """What a batch finds of a partition: which of its last records were refused, and from which offset they count."""
+
+    refused: bytes = b""
+    counted_from: int = 0
+
+
+class Moved(NamedTuple):
+    """What a batch leaves in it."""
+
+    offset: int
+    epoch: int | None = None
+    refused: bytes = b""

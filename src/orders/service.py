@@ -41,13 +41,20 @@ def ingest(settings: Settings, number: int, parent_fd: int | None) -> None:
 
 def keep(settings: Settings, parent_fd: int | None) -> None:
     """Keeps memory true, and makes its file where there is none. Raises `OrdersError`."""
+    from orders.copies import copying
     from orders.keeper import keep as keep_memory
 
-    begin("keep", settings, parent_fd, "postgres_dsn", "memory_path")
+    needed = ("kafka_bootstrap",) if settings.dead_letters_topic else ()
+    begin("keep", settings, parent_fd, "postgres_dsn", "memory_path", *needed)
     if not Path(settings.memory_path).exists():
         Memory.create(Path(settings.memory_path), settings.memory_bytes).close()
     collect_seldom()
-    until_stopped(lambda stop: keep_memory(settings, stop))
+
+    def work(stop: Stop) -> None:
+        with copying(settings, stop):
+            keep_memory(settings, stop)
+
+    until_stopped(work)
 
 
 def begin(process: str, settings: Settings, parent_fd: int | None, *needed: str) -> None:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import psycopg
 
 from orders.errors import Away, PositionsMoved, SetupWrong
-from orders.fold import Created, Decided, Folded, Known, Origin, Replaced
+from orders.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced
 from orders.order import Row
 from orders.postgres import Connection, queries, translated
-from orders.record import Span
+from orders.record import Moved, Outcome, Place, Position, Replay, Span, Standing, Stop
 
 COPY_TYPES = (
     *["text"] * 14,
@@ -25,6 +25,10 @@ COPY_TYPES = (
     *["int8", "timestamptz", "text", "text"],
     *["int8", "int8", "text", "int4", "int8", "timestamptz"],
 )
+REPLAYED: frozenset[Outcome] = frozenset({"created", "replaced", "unchanged", "deleted"})
+"""Outcomes of a replay that settle its dead letter."""
+NEWER = "the stored order is newer than the dead letter"
+UNMET = "the condition that the message carries does not hold"
 NOTICE_CHANGES = 40
 """Most changes in one payload: 40 uids of 128 characters stay under the limit."""
 LONGEST_REASON = 1_000
@@ -56,6 +60,7 @@ class Plan(NamedTuple):
     gone: list[Gone]
     refused: list[Decided]
     replies: list[Decided]
+    replays: list[Decided]
 
     @property
     def changes(self) -> list[tuple[str, int]]:
@@ -91,16 +96,24 @@ class Store:
         with self._connected() as connection, connection.transaction():
             yield Transaction(connection, self.topic, topic_id)
 
-    def positions(self) -> dict[tuple[str, int], int]:
-        """Next offset by (topic id, partition), of every topic that ever had this topic's name."""
+    def positions(self) -> dict[tuple[str, int], Position]:
+        """Positions by (topic id, partition), of every topic that ever had this topic's name."""
         with self._connected() as connection:
-            rows = connection.execute(queries["positions_of_topic"], {"topic": self.topic}).fetchall()
-        return {(topic_id, partition): position for topic_id, partition, position in rows}
+            rows = connection.execute(queries["places_of_topic"], {"topic": self.topic}).fetchall()
+        return {
+            (topic_id, partition): Position(offset, epoch, None if kind is None else Stop(kind, reason))
+            for topic_id, partition, offset, epoch, kind, reason in rows
+        }
 
     def begin(self, topic_id: str, partition: int, position: int) -> None:
         """Gives a partition its first position, unless it has one."""
         with self._connected() as connection:
             connection.execute(queries["begin_position"], (self.topic, topic_id, partition, position))
+
+    def stop(self, topic_id: str, partition: int, position: int, stop: Stop) -> None:
+        """Says for every ingest that a partition is not to be read on, as long as it stands at `position`."""
+        with self._connected() as connection:
+            connection.execute(queries["stop_partition"], (*stop, topic_id, partition, position))
 
     def close(self) -> None:
         if self._connection is not None:
@@ -116,12 +129,14 @@ class Transaction:
         self._topic = topic
         self.topic_id = topic_id
 
-    def lock(self, spans: Mapping[int, Span]) -> None:
-        """Holds the partitions; raises `PositionsMoved` where one does not stand where its span begins."""
+    def lock(self, spans: Mapping[int, Span]) -> dict[int, Standing]:
+        """Holds the partitions; raises `PositionsMoved` where one is stopped, or not where its span begins."""
         wanted = {"topic_id": self.topic_id, "partitions": list(spans)}
         rows = self._connection.execute(queries["lock_positions"], wanted).fetchall()
-        if dict(rows) != {partition: span.begin for partition, span in spans.items()}:
-            raise PositionsMoved("another ingest has written these records")
+        places = {partition: (offset, stopped) for partition, offset, stopped, *_ in rows}
+        if places != {partition: (span.begin, False) for partition, span in spans.items()}:
+            raise PositionsMoved("another ingest has written these records, or stopped their partition")
+        return {partition: Standing(*standing) for partition, _, _, *standing in rows}
 
     def known(self, uids: Sequence[str]) -> dict[str, Known]:
         """Stored orders among `uids`, locked."""
@@ -134,6 +149,16 @@ class Transaction:
             uids = [order_uid for order_uid, *values in rows if values[0] is None]
         return known
 
+    def letters(self, places: Sequence[Place], uids: Sequence[str]) -> Letters:
+        """The dead letters among `places`; and of those that were replayed into the orders `uids` the origins."""
+        topic_ids, partitions, offsets = (list(each) for each in zip(*places, strict=True))
+        wanted = {"topic_ids": topic_ids, "partitions": partitions, "offsets": offsets, "uids": list(uids)}
+        found = self._connection.execute(queries["dead_letters_at"], wanted).fetchall()
+        replayed = self._connection.execute(queries["replayed_into"], wanted).fetchall()
+        return Letters(
+            frozenset(map(Place._make, found)), {order_uid: Origin(*origin) for order_uid, *origin in replayed}
+        )
+
     def number(self, folded: Folded) -> Plan:
         """Draws the ids and versions that a folded batch needs."""
         fresh = sum(isinstance(w, Created) for w in folded.writes)
@@ -144,7 +169,7 @@ class Transaction:
             for w in folded.writes
         ]
         gone = [Gone(d.known.row.order_uid, above(next(versions), d.known)) for d in folded.deletes]
-        return Plan(writes, gone, folded.refused, folded.replies)
+        return Plan(writes, gone, folded.refused, folded.replies, folded.replays)
 
     def _draw(self, query: str, count: int) -> list[int]:
         if not count:
@@ -163,6 +188,9 @@ class Transaction:
                 cursor.executemany(queries["add_dead_letter"], map(self._dead_letter, plan.refused))
             if plan.replies:
                 cursor.executemany(queries["add_outcome"], self._outcomes(plan))
+            for decided in plan.replays:  # after the dead letters: one may be replayed in the batch in which it came
+                if decided.replay:
+                    cursor.execute(queries["add_replay_outcome"], self._replayed(decided, decided.replay))
 
     def _copy(self, cursor: psycopg.Cursor[Any], writes: Iterable[Numbered]) -> None:
         with cursor.copy(queries["copy_orders"]) as copy:
@@ -171,13 +199,12 @@ class Transaction:
                 copy.write_row((*row, order_id, version, *origin[:3], moment(origin.time)))
 
     def _dead_letter(self, decided: Decided) -> tuple[object, ...]:
-        record, invalid = decided.record, decided.invalid
+        record = decided.record
         names = [storable(name) for name, _ in record.headers]
         values = [value for _, value in record.headers]
         note = "header names that are not UTF-8 were lost" if record.headers_lost else None
-        reason, path = (storable(invalid.reason), storable(invalid.path)) if invalid else ("", "")
         place = (self._topic, self.topic_id, record.partition, record.offset, moment(record.time))
-        return (*place, record.key, record.value, names, values, reason, path, note)
+        return (*place, record.key, record.value, names, values, *why(decided), note)
 
     def _outcomes(self, plan: Plan) -> list[tuple[object, ...]]:
         versions = {n.write.row.order_uid: n.version for n in plan.writes} | dict(plan.gone)
@@ -190,15 +217,42 @@ class Transaction:
             for d in plan.replies
         ]
 
+    def _replayed(self, decided: Decided, replay: Replay) -> dict[str, object]:
+        reason, path = why(decided)
+        return {
+            "letter_topic_id": replay.topic_id,
+            "letter_partition": replay.partition,
+            "letter_offset": replay.offset,
+            "attempt": replay.attempt,
+            "forced": replay.forced,
+            "state": "replayed" if decided.outcome in REPLAYED else None,
+            "outcome": decided.outcome,
+            "reason": reason,
+            "path": path,
+            "topic_id": self.topic_id,
+            "partition": decided.record.partition,
+            "offset": decided.record.offset,
+        }
+
     def check(self) -> None:
         """Checks now what a COMMIT would check: constraints that are deferred."""
         self._connection.execute("set constraints all immediate")
 
-    def advance(self, spans: Mapping[int, Span]) -> None:
-        """Moves the partitions to the ends of their spans."""
-        with self._connection.cursor() as cursor:
-            moves = [(span.end, self.topic_id, partition) for partition, span in spans.items()]
-            cursor.executemany(queries["advance_position"], moves)
+    def advance(self, moved: Mapping[int, Moved]) -> None:
+        """Moves the partitions to where the batch leaves them.
+
+        One plain statement, after all that `executemany` did: psycopg's pipeline ends with a message after which
+        PostgreSQL does not watch for an idle transaction, and a process that is stopped then would hold its locks.
+        """
+        offsets, epochs, refused = (list(column) for column in zip(*moved.values(), strict=True))
+        moves = {"partitions": list(moved), "offsets": offsets, "epochs": epochs, "refused": refused}
+        self._connection.execute(queries["advance_positions"], moves | {"topic_id": self.topic_id})
+
+    def stop(self, moved: Mapping[int, Moved], stops: Mapping[int, Stop]) -> None:
+        """Stops partitions where the batch leaves them."""
+        for partition, stop in stops.items():
+            place = (self.topic_id, partition, moved[partition].offset)
+            self._connection.execute(queries["stop_partition"], (*stop, *place))
 
     def notify(self, source: str, changes: Sequence[tuple[str, int]]) -> None:
         """Tells the keepers of other machines what changed; `source` names the memory that knows already."""
@@ -217,6 +271,15 @@ def undone() -> Iterator[None]:
 def known_of(values: Sequence[Any]) -> Known:
     width = len(Row._fields)
     return Known(Row._make(values[:width]), values[width], values[width + 1], Origin(*values[width + 2 :]))
+
+
+def why(decided: Decided) -> tuple[str, str]:
+    """Reason and path of what a record did not do; empty where it did."""
+    if decided.invalid:
+        return storable(decided.invalid.reason), storable(decided.invalid.path)
+    if decided.outcome == "conflict":
+        return NEWER if decided.newer else UNMET, ""
+    return "", ""
 
 
 def above(drawn: int, known: Known | None) -> int:

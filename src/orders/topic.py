@@ -48,7 +48,14 @@ class TopicView:
         self.topic = topic
         self._met = Met()
         self._admin = clients.admin(
-            {"client.id": "orders", "reconnect.backoff.max.ms": 1000, **kafka, "error_cb": self._met}
+            {
+                "client.id": "orders",
+                # A look that is given up leaves its request on the connection, which is silent until that is over.
+                "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
+                "reconnect.backoff.max.ms": 1000,
+                **kafka,
+                "error_cb": self._met,
+            }
         )
 
     def look(self, *needed: Right) -> View:
@@ -96,6 +103,11 @@ def identity(topic_id: Uuid, topic: str) -> str:
             "brokers to Kafka 2.8 or later, and their inter.broker.protocol.version if it is set"
         )
     return str(topic_id)
+
+
+def anew(topic: str) -> str:
+    """What is said where the topic that is there is not the one of the stored positions."""
+    return f"topic {topic} was made anew: PostgreSQL holds positions of an older topic of that name"
 
 
 def create_topic(

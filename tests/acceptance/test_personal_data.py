@@ -62,6 +62,7 @@ def refusable() -> Iterator[bytes]:
         yield json.dumps(told | {"entry": "refused by PostgreSQL"}).encode()
 
 
+KEYS = (b"key", b"name " + MARK, MARK + b"@example.com")
 HEADERS: list[Headers] = [
     (),
     ((REPLY_HEADER, b"1"), (CONDITION_HEADER, MARK)),
@@ -117,7 +118,7 @@ def produce(bootstrap: str, topic: str, bodies: list[bytes]) -> int:
     producer = OrderProducer({"bootstrap.servers": bootstrap}, topic, 30)
     sendable = [body for body in bodies if len(body) < SENDABLE_BYTES]
     for number, body in enumerate(sendable):
-        producer.produce(b"key", body, HEADERS[number % len(HEADERS)], lambda _: None)
+        producer.produce(KEYS[number % len(KEYS)], body, HEADERS[number % len(HEADERS)], lambda _: None)
     producer.flush(30)
     producer.close()
     return len(sendable)
@@ -156,6 +157,8 @@ def test_what_is_personal_is_never_said(addresses: list[str], postgres: Postgres
         told.command("get", uid, shown=False)
         for options in ([], ["--json"]):
             told.command("dead-letters", "list", "--limit", "10000", "--postgres-dsn", dsn, *options)
+            told.command("dead-letters", "discard", "--partition", "0", "--yes", "--postgres-dsn", dsn, *options)
+            told.command("dead-letters", "replay", "--all", "--yes", "--postgres-dsn", dsn, *options)
 
         for service in (postgres, kafka):
             told.by += [(path.name, path.read_bytes()) for path in service._directory.glob("*.log")]

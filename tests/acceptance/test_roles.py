@@ -20,6 +20,7 @@ from psycopg.errors import InsufficientPrivilege
 from orders import access
 from orders.embedded.kafka import KafkaService
 from orders.migrations import shipped
+from orders.postgres import connect
 from orders.producer import OrderProducer
 from orders.sample import samples
 from support.page import blocks
@@ -174,6 +175,12 @@ def test_a_dead_letter_is_kept_and_listed_by_who_ingests(running: Running) -> No
         return [each["key"] for each in map(json.loads, found.stdout.splitlines())]
 
     wait_for(lambda: "bad" in listed(), "the dead letter", 20)
+    for words in (["replay", "--all", "--deadline", "20"], ["discard", "--all"], ["export", "--all"]):
+        done = running.orders.command("dead-letters", *words, "--yes", **running.variables)
+        assert done.stderr == b"", words
+    with running.orders.connect("owner") as connection:
+        actions = connection.execute("select action, outcome from dead_letter_actions order by id").fetchall()
+    assert actions == [("replay", None), ("outcome", "refused"), ("discard", None), ("export", None)]
 
 
 def test_who_ingests_may_verify(running: Running) -> None:
@@ -252,8 +259,12 @@ DENIED: dict[str, list[LiteralString]] = {
         "insert into dead_letters overriding system value select * from dead_letters",
         "delete from dead_letters",
         "select * from dead_letters",
+        "select * from dead_letter_states",
+        "select * from dead_letter_actions",
+        "insert into dead_letter_actions (dead_letter, action) values (1, 'discard')",
         "update positions set next_offset = 0",
         "delete from positions",
+        "select * from resumes",
         "insert into outcomes select * from outcomes",
         "delete from outcomes",
         "select nextval('order_ids')",
@@ -269,7 +280,11 @@ DENIED: dict[str, list[LiteralString]] = {
         "create or replace view documents as select 1",
         "delete from dead_letters",
         "update dead_letters set reason = ''",
+        "delete from dead_letter_actions",
+        "update dead_letter_actions set by_user = ''",
         "delete from positions",
+        "update resumes set who = 'nobody'",
+        "delete from resumes",
         "insert into migrations values ('x', 'x')",
         "delete from migrations",
         "select setval('order_ids', 1)",
@@ -321,7 +336,7 @@ def test_a_function_that_was_taken_from_everybody_is_named_and_granted_as_the_pa
         refused = orders.command(*run, **variables)
         assert b"permission denied for function pg_control_system; docs/security.md" in refused.stderr
         execute(orders.server.dsn(), f"{granting}\n")
-        with orders.connect("serve") as connection:
+        with connect(orders.dsn("serve"), "test") as connection:
             assert access.place(connection).database == "orders"
 
 

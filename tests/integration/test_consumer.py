@@ -19,7 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 from orders.consumer import OrderConsumer, consumer_config
 from orders.embedded.service import Service
 from orders.errors import Away, SetupWrong
-from orders.record import Record
+from orders.record import Position, Record, Stop
 from orders.topic import TopicView
 from support.services import MakeTopic
 from support.waiting import wait_for
@@ -30,15 +30,26 @@ class Stored:
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, int], int] = {}
+        self.epochs: dict[tuple[str, int], int] = {}
+        self.stops: dict[tuple[str, int], Stop] = {}
         self.away = False
 
-    def positions(self) -> Mapping[tuple[str, int], int]:
+    def positions(self) -> Mapping[tuple[str, int], Position]:
         if self.away:
             raise Away("PostgreSQL cannot be reached")
-        return dict(self.kept)
+        return {at: Position(offset, self.epochs.get(at), self.stops.get(at)) for at, offset in self.kept.items()}
 
     def begin(self, topic_id: str, partition: int, position: int) -> None:
         self.kept.setdefault((topic_id, partition), position)
+
+    def stop(self, topic_id: str, partition: int, position: int, stop: Stop) -> None:
+        assert self.kept[topic_id, partition] == position
+        self.stops.setdefault((topic_id, partition), stop)
+
+    def resume(self, topic_id: str, partition: int, position: int) -> None:
+        """What `orders resume` does."""
+        del self.stops[topic_id, partition]
+        self.kept[topic_id, partition] = position
 
 
 class Noted:
@@ -46,6 +57,10 @@ class Noted:
 
     def __init__(self) -> None:
         self.places: dict[int, int] = {}
+
+    @property
+    def begins(self) -> dict[int, int]:
+        return self.places
 
     def placed(self, partition: int, position: int) -> None:
         self.places[partition] = position
@@ -164,20 +179,21 @@ def test_while_positions_cannot_be_told_nothing_is_read_and_then_all_is(bench: B
     assert consumer.trouble is None
 
 
-@pytest.mark.parametrize("position", [1, 9])
-def test_a_position_outside_of_the_log_stops_the_partition_and_says_so(bench: Bench, position: int) -> None:
-    """Passed by retention, or the log went back."""
+@pytest.mark.parametrize(("position", "said"), [(1, "retention has passed"), (9, "the log went back")])
+def test_a_position_outside_of_the_log_stops_the_partition_and_says_so(bench: Bench, position: int, said: str) -> None:
     bench.produce(5)
     bench.forget(3)
     consumer = bench.consumer()
     bench.stored.kept = {(consumer.read_topic_id(), 0): position, (consumer.read_topic_id(), 1): 0}
     stopped(consumer)
-    assert "outside of what Kafka holds" in str(consumer.trouble)
+    consumer.check()
+    assert said in str(consumer.trouble)
+    assert "Kafka holds 3 to 5" in str(consumer.trouble)
     assert 0 not in bench.owner.places
 
 
 def test_a_log_that_went_back_stays_stopped_when_it_has_grown_past_the_position_again(bench: Bench) -> None:
-    """What was written there meanwhile would be skipped; the other partition goes on."""
+    """What was written there meanwhile would be skipped; the other partition goes on. A restart changes nothing."""
     bench.produce(5)
     consumer = bench.consumer()
     topic_id = consumer.read_topic_id()
@@ -188,7 +204,12 @@ def test_a_log_that_went_back_stays_stopped_when_it_has_grown_past_the_position_
         consumer.check()
     assert isinstance(consumer.trouble, SetupWrong)
     assert bench.owner.places == {1: 0}
-    bench.stored.kept[topic_id, 0] = 5
+    consumer.close()
+    consumer = bench.consumer(1)
+    stopped(consumer)
+    assert "the log went back, before the stored position 9: Kafka holds 0 to 5" in str(consumer.trouble)
+    assert (bench.owner.places, list(consumer.stops)) == ({1: 0}, [0])
+    bench.stored.resume(topic_id, 0, 5)
     consumer.check()
     assert [r.offset for r in records(consumer, 10)] == list(range(5, 15))
     assert consumer.trouble is None
@@ -211,7 +232,7 @@ def test_what_a_disk_damaged_stops_the_partition_and_is_never_taken_for_a_record
     consumer.check()
     assert "at offset 1 cannot be read" in str(consumer.trouble)
     assert 0 not in bench.owner.places
-    bench.stored.kept[consumer.topic_id, 0] = 2
+    bench.stored.resume(consumer.topic_id, 0, 2)
     consumer.check()
     assert [r.value for r in records(consumer, 1)] == [b"third"]
 

@@ -25,6 +25,7 @@ from orders.store import Store
 from orders.topic import TopicView
 from orders.web.api import create_app
 from orders.web.serve import parts
+from support.problem import is_problem
 from support.waiting import wait_for
 from support.wire import serving
 
@@ -118,7 +119,7 @@ def test_an_orders_whole_way(house: House) -> None:
 
     assert house.http.post("/orders", json=got.json()["order"]).status_code == 200
     conflict = house.http.post("/orders", json=order | {"entry": "other"})
-    assert (conflict.status_code, conflict.json()) == (409, {"error": "Order exists with other content"})
+    assert is_problem(conflict, "order-exists")
     assert house.http.get(where).content == got.content
 
 
@@ -139,7 +140,7 @@ def test_what_postgresql_refuses(house: House) -> None:
     good, bad = orders(2)
     got = house.http.post("/orders", json=bad | {"entry": "bad"})
     assert got.status_code == 422
-    assert "23514" in got.json()["errors"][0]["reason"]
+    assert "23514" in got.json()["errors"][0]["detail"]
     assert house.http.get(f"/orders/{bad['order_uid']}").status_code == 404
     assert house.http.post("/orders", json=good).status_code == 201
 

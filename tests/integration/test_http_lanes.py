@@ -6,7 +6,7 @@ import pytest
 
 from orders.memory import Memory, Put
 from orders.timing import monotonic
-from support.wire import CLOSE, DOCUMENT, HIT, MEMORY, REQUESTS, UID, Address, exchange, plain_app, serving
+from support.wire import CLOSE, DOCUMENT, HIT, MEMORY, REQUESTS, TAG, UID, Address, exchange, plain_app, serving
 
 EndsItself = frozenset({"hit, close then more"})
 
@@ -42,8 +42,10 @@ def test_lanes_answer_alike(lanes: tuple[Address, Address], name: str) -> None:
 
 
 def test_a_hit(lanes: tuple[Address, Address]) -> None:
-    """Status line, date, type, length and the stored bytes; nothing else."""
-    head = b"HTTP/1.1 200 OK\r\ndate: -\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(DOCUMENT)
+    """Status line, date, what a cache needs, type, length and the stored bytes; nothing else."""
+    cache = b"cache-control: private, no-cache\r\nvary: accept-encoding\r\netag: %b\r\n" % TAG
+    head = b"HTTP/1.1 200 OK\r\ndate: -\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    head %= cache, len(DOCUMENT)
     got = exchange(lanes[0], HIT + CLOSE)
     assert got.startswith(head + DOCUMENT + b"HTTP/1.1 200 OK\r\n")
     assert UID in got

@@ -108,14 +108,33 @@ def test_outcomes_and_positions(dsn: str, memory: Memory) -> None:
     asyncio.run(scenario())
 
 
+FILL = (
+    'insert into dead_letter_actions (dead_letter, action, attempt, topic_id, partition, "offset") '
+    "select n, 'outcome', n::text, 't', n % 4, n from generate_series(1, 2000) as n"
+)
+INDEXES = {
+    "documents_by_uid": "orders_pkey",
+    "outcomes_at": "outcomes_pkey",
+    "dead_letters_at": "dead_letters_pkey",
+    "replayed_into": "dead_letter_actions_place",
+    "outcomes_of_attempts": "dead_letter_actions_attempt",
+    "actions_of_dead_letter": "dead_letter_actions_letter",
+    "dead_letter": "dead_letters_id",
+    "dead_letters_between": "dead_letters_pkey",
+}
+
+
 def test_reads_use_their_indexes(dsn: str) -> None:
-    """Neither orders nor outcomes are scanned as a whole."""
+    """Neither orders nor outcomes nor dead letters are scanned as a whole."""
     from orders.postgres import queries  # noqa: PLC0415 - the statements themselves are what is looked at
 
     values = {"uids": ["a"], "topic_ids": ["t"], "partitions": [0], "offsets": [0]}
+    values |= {"attempts": ["a"], "id": 1, "topic_id": "t", "partition": 0, "begin": 0, "end": 1, "most": 1}
     with psycopg.connect(dsn) as connection:
+        connection.execute(FILL)
+        connection.execute("analyze dead_letter_actions")
         connection.execute("set enable_seqscan = off")
-        for name, index in (("documents_by_uid", "orders_pkey"), ("outcomes_at", "outcomes_pkey")):
+        for name, index in INDEXES.items():
             plan = connection.execute("explain " + queries[name], values).fetchall()
             assert any(index in line for (line,) in plan), plan
 

@@ -64,6 +64,10 @@ def dead_letters(values: str, reason: str = "schema", machine: str = A) -> dict[
     return {f'orders_dead_letters_total{{{machine},reason="{reason}"}}': values}
 
 
+def stopped(values: str, machine: str = A) -> dict[str, str]:
+    return {f'orders_partition_stopped{{{machine},partition="3",reason="dead_letters"}}': values}
+
+
 def records(created: str, refused: str) -> dict[str, str]:
     outcomes = {"created": created, "refused": refused}
     return {f'orders_records_total{{{A},outcome="{outcome}"}}': values for outcome, values in outcomes.items()}
@@ -160,6 +164,19 @@ CASES = [
         "5m",
     ),
     Case("OrdersConsumptionStopped", "an ingest is started again", ingests("1x8 0x2 1x40", "0x60", "0x60"), "2m45s"),
+    Case(
+        "OrdersPartitionStopped",
+        "too many of its records became dead letters; both machines had it in turn",
+        stopped("_x8 1x5") | stopped("_x14 1x40", B),
+        "6m",
+        [
+            Firing(
+                {"job": "orders", "partition": "3", "reason": "dead_letters"},
+                {"summary": "Partition 3 is stopped: dead_letters"},
+            )
+        ],
+    ),
+    Case("OrdersPartitionStopped", "somebody resumed it", stopped("1x8 _x40"), "8m"),
     Case(
         "OrdersPartitionStuck",
         "a record waits and the position stays; the other machine tells the same, and fails to now and then",

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from orders.fold import Known, Origin
 from orders.order import Content, Row, text
-from orders.record import Condition, Entry, Invalid, Record, Tombstone
+from orders.record import Condition, Entry, Invalid, Record, Replay, Tombstone
 
 TOPIC_ID = "topic-1"
 
@@ -31,16 +31,32 @@ def upsert(
     offset: int = 0,
     condition: Condition | None = None,
     reply: bool = False,
+    replay: Replay | None = None,
 ) -> Entry:
-    return Entry(record(partition, offset), content(order_uid, amount), condition, reply)
+    return Entry(record(partition, offset), content(order_uid, amount), condition, reply, replay)
 
 
-def delete(order_uid: str, *, partition: int = 0, offset: int = 0, condition: Condition | None = None) -> Entry:
-    return Entry(record(partition, offset, None), Tombstone(order_uid), condition, reply=True)
+def delete(
+    order_uid: str,
+    *,
+    partition: int = 0,
+    offset: int = 0,
+    condition: Condition | None = None,
+    replay: Replay | None = None,
+) -> Entry:
+    return Entry(record(partition, offset, None), Tombstone(order_uid), condition, reply=True, replay=replay)
 
 
-def invalid(*, partition: int = 0, offset: int = 0, reason: str = "Invalid JSON") -> Entry:
-    return Entry(record(partition, offset, b"{"), Invalid(reason), reply=True)
+def invalid(
+    *, partition: int = 0, offset: int = 0, reason: str = "Invalid JSON", replay: Replay | None = None
+) -> Entry:
+    return Entry(record(partition, offset, b"{"), Invalid(reason), reply=True, replay=replay)
+
+
+def replay(offset: int, *, partition: int = 0, attempt: int = 0, forced: bool = False) -> Replay:
+    """What a record says that replays the dead letter at a place."""
+    place = {"topic_id": TOPIC_ID, "partition": partition, "offset": offset, "time": 1_637_907_727_000}
+    return Replay(**place, attempt=f"{attempt:032x}", forced=forced)  # type: ignore[arg-type] # a mapping of two types
 
 
 def known(order_uid: str, amount: int = 1, *, version: int = 10, partition: int = 0, offset: int = 5) -> Known:

@@ -1,26 +1,40 @@
-"""An ingest that ends itself with SIGKILL at a named point of a batch, as soon as a file says which.
+"""An ingest that sends itself a signal at a named point of a batch, as soon as a file says which.
 
-Run as: python killable.py NUMBER FILE, with the settings in the environment.
+Run as: python killable.py NUMBER FILE, with the settings in the environment. The file holds POINT, for SIGKILL, or
+POINT:SIGNAL. The point `in memory` is inside of memory's write transaction, its writer lock held.
 """
 
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import orders.memory
 from orders.pipeline import ingest
 from orders.settings import load
 from orders.system.stopping import Stop
+from orders.trees import Trees, Work
+
+if TYPE_CHECKING:
+    from orders.trees import Txn
 
 
 def main() -> None:
     number, order = int(sys.argv[1]), Path(sys.argv[2])
 
     def at(point: str) -> None:
-        if order.exists() and order.read_text() == point:
+        if order.exists() and order.read_text().partition(":")[0] == point:
+            _, _, number = order.read_text().partition(":")
             order.unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), int(number or signal.SIGKILL))
 
+    class WatchedWork(Work):
+        def __init__(self, txn: "Txn", trees: Trees, now: float) -> None:
+            super().__init__(txn, trees, now)
+            at("in memory")
+
+    orders.memory.Work = WatchedWork  # type: ignore[attr-defined] # a point inside of what has none
     stop = Stop()
     stop.listen()
     ingest(load(os.environ), number, stop, at)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import httpx
 
@@ -38,6 +39,7 @@ class Machine:
         topic: str,
         *,
         ingests: int = 2,
+        protocol: Literal["classic", "consumer"] = "classic",
         logins: Mapping[str, dict[str, str]] | None = None,
     ) -> None:
         self.folder = folder
@@ -47,6 +49,7 @@ class Machine:
             kafka_bootstrap=bootstrap,
             kafka_topic=topic,
             kafka_group=f"group-{topic}",
+            kafka_protocol=protocol,
             postgres_dsn=dsn,
             memory_path=str(folder / "memory"),
             memory_bytes=16 * 2**20,
@@ -91,9 +94,24 @@ class Machine:
             return [sys.executable, str(KILLABLE), number, str(self.order(kind))]
         return [sys.executable, "-m", "orders", kind]
 
+    def command(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        """Runs a command of ours with the settings of this machine to its end."""
+        variables = inherited(os.environ) | environment(self.settings)
+        command = [sys.executable, "-m", "orders", *words]
+        return subprocess.run(command, env=variables, capture_output=True, check=False, timeout=60)
+
     def order(self, kind: str) -> Path:
         """The file that tells an ingest where to die."""
         return self.folder / f"die-{kind.replace(' ', '-')}"
+
+    def at(self, kind: str, point: str, number: int = signal.SIGKILL) -> None:
+        """Has an ingest send itself a signal at a named point of its next batch."""
+        self.order(kind).write_text(f"{point}:{int(number)}")
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of what runs, by kind."""
+        return {kind: process.pid for kind, process in list(self._running.items()) if process.poll() is None}
 
     def kill(self, kind: str) -> None:
         """Ends a process with SIGKILL, now."""

@@ -19,6 +19,7 @@ from orders.web.fastlane import LEAVE, FastLane, Lookup, fast_lane
 from orders.web.health import Lag, Part, Report, Restore
 from orders.web.health import Parts as HealthParts
 from orders.web.reader import Found
+from orders.web.representation import tag_of
 from orders.web.server import server
 from orders.web.waiting import Told
 from support.waiting import wait_for
@@ -26,7 +27,8 @@ from support.waiting import wait_for
 UID = b"b563feg7bdg3286ttjr67siej"
 DOCUMENT = b'{"order":{"id":1,"order_uid":"b563feg7bdg3286ttjr67siej","note":"%b"}}' % (b"x" * 1000)
 STORED = b'{"order":{"id":2,"order_uid":"stored"}}'
-MEMORY = {UID: DOCUMENT, b"a~b._-": b'{"order":{"id":3}}'}
+LARGE = b'{"order":{"id":4,"order_uid":"large","note":"%b"}}' % (b"x" * 2000)
+MEMORY = {UID: DOCUMENT, b"a~b._-": b'{"order":{"id":3}}', b"large": LARGE}
 
 Address = tuple[str, int]
 
@@ -45,10 +47,10 @@ async def _nothing() -> AsyncIterator[None]:
     yield
 
 
-def told(outcome: Outcome) -> Callable[[Content], Awaitable[Told | None]]:
+def told(outcome: Outcome) -> Callable[[Content, float], Awaitable[Told | None]]:
     """What a POST is told."""
 
-    async def submit(content: Content) -> Told | None:
+    async def submit(content: Content, _wait: float) -> Told | None:
         return Told(outcome, content.row.order_uid, "", "")
 
     return submit
@@ -84,7 +86,13 @@ def chunked(body: bytes, size: int = 7) -> bytes:
     return head + framed + b"0\r\nX-Trailer: 1\r\n\r\n"
 
 
+def known(*tags: bytes, uid: bytes = UID) -> bytes:
+    """A GET of who has representations with these tags, each in a field of its own."""
+    return get(b"/orders/" + uid, *[b"If-None-Match: " + tag for tag in tags])
+
+
 HIT = get()
+TAG = tag_of(DOCUMENT)
 CLOSE = get(b"/livez", b"Connection: close")
 
 REQUESTS: dict[str, bytes] = {
@@ -105,6 +113,29 @@ REQUESTS: dict[str, bytes] = {
     "request id, then no Host": get(b"/orders/" + UID, b"X-Request-ID: a")
     + b"GET / HTTP/1.1\r\nX-Request-ID: b\r\n\r\n",
     "request id, then garbage": get(b"/orders/" + UID, b"X-Request-ID: a") + b"nonsense\r\n\r\n",
+    "hit, gzip": get(b"/orders/large", b"Accept-Encoding: gzip, deflate, br"),
+    "hit, gzip in a second field": get(b"/orders/large", b"Accept-Encoding: br", b"Accept-Encoding: gzip;q=0.5"),
+    "hit, no gzip": get(b"/orders/large", b"Accept-Encoding: gzip;q=0, br"),
+    "hit, gzip, HEAD": get(b"/orders/large", b"Accept-Encoding: gzip", method=b"HEAD"),
+    "known": known(TAG),
+    "known, then hit": known(TAG) + HIT,
+    "known, close": get(b"/orders/" + UID, b"If-None-Match: " + TAG, b"Connection: close"),
+    "known, request id": get(b"/orders/" + UID, b"If-None-Match: " + TAG, b"X-Request-ID: a"),
+    "known, HEAD": get(b"/orders/" + UID, b"If-None-Match: " + TAG, method=b"HEAD"),
+    "known by another tag": known(b'"0123456789abcdef"'),
+    "known by a foreign tag": known(b'"v1"'),
+    "known by a weak tag": known(b"W/" + TAG),
+    "known by any": known(b"*"),
+    "known by one of several": known(b'"a", ' + TAG + b', W/"b"'),
+    "known by two fields": known(b'"0123456789abcdef"', TAG),
+    "known by none": known(b""),
+    "known, not well formed": known(TAG + b" x"),
+    "known, gzip": get(b"/orders/large", b"If-None-Match: " + tag_of(LARGE), b"Accept-Encoding: gzip"),
+    "known, compressed": get(
+        b"/orders/large", b"If-None-Match: " + tag_of(LARGE)[:-1] + b'-gzip"', b"Accept-Encoding: gzip"
+    ),
+    "known, stored": known(tag_of(STORED), uid=b"stored"),
+    "known, unknown": known(b"*", uid=b"nobody"),
     "hit, other uid": get(b"/orders/a~b._-"),
     "hit, close": get(b"/orders/" + UID, b"Connection: close"),
     "hit, Close in capitals": get(b"/orders/" + UID, b"CONNECTION: CLOSE"),
@@ -140,6 +171,10 @@ REQUESTS: dict[str, bytes] = {
     "ready": get(b"/readyz"),
     "start, HEAD": get(b"/startupz", method=b"HEAD"),
     "post of no JSON": post(b"{"),
+    "post of another type": post(b"{", b"Content-Type: text/plain"),
+    "post of another origin": post(b"{", b"Content-Type: application/json", b"Origin: http://evil.example"),
+    "post of its own origin": post(b"{", b"Content-Type: application/json", b"Origin: http://h"),
+    "post, respond-async": post(b"{", b"Prefer: respond-async, wait=1"),
     "post in chunks": chunked(b'{"a":1}'),
     "post, expect": post(b"{", b"Expect: 100-continue"),
     "two hits": HIT * 2,

@@ -21,7 +21,7 @@ from tools import dashboard, grafana
 
 pytestmark = pytest.mark.system
 VARIABLES = {"$__rate_interval": "1m", "$__range": "5m", "$job": "orders", "$instance": ".+"}
-EMPTY_WHEN_WELL = {"Requests for orders that fail"}
+EMPTY_WHEN_WELL = {"Stopped partitions", "Requests for orders that fail"}
 """Panels that show something only when something is wrong."""
 
 

@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from orders.batcher import Batcher, halves, size_of
-from orders.record import Batch, Entry, Span
+from orders.record import Batch, Entry, Record, Span
 from support.entries import upsert
 
 
@@ -35,6 +36,11 @@ def test_a_batch_is_full_by_its_bytes() -> None:
     made = batcher(size=size_of(upsert("a")))
     made.add([upsert("a", offset=0)], now=0.0)
     assert made.due(0.0, dry=False) == "bytes"
+
+
+def test_keys_and_headers_count_as_values_do() -> None:
+    record = Record(0, 0, None, b"key", b"value", (("name", b"content"), ("none", None)))
+    assert size_of(structs.replace(upsert("a"), record=record)) == len(b"keyvaluenamecontentnone")
 
 
 def test_an_empty_batch_is_never_due() -> None:

@@ -49,17 +49,8 @@ def test_help_says_what_every_exit_status_means(name: str, command: click.Comman
 
 def test_what_has_data_has_it_for_programs_too() -> None:
     with_json = {name for name, command in walked(cli) if any("--json" in each.opts for each in command.params)}
-    with_rows = {
-        "send",
-        "status",
-        "health",
-        "dead-letters list",
-        "verify",
-        "migrate",
-        "topics create",
-        "config",
-        "doctor",
-    }
+    with_rows = {"send", "status", "health", "migrate", "topics create", "config", "doctor", "resume", "verify"}
+    with_rows |= {f"dead-letters {each}" for each in ("list", "show", "replay", "edit", "discard", "export")}
     assert with_json == with_rows
 
 

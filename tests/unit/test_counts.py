@@ -4,11 +4,11 @@ import pytest
 
 from orders.counts import Counts
 from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected, SetupWrong
-from orders.fold import Created, Origin, fold
+from orders.fold import Created, Letters, Origin, fold
 from orders.metrics import private
-from orders.record import Batch, Condition, Entry, Record
+from orders.record import Batch, Condition, Entry, Place, Record
 from orders.store import Numbered, Plan
-from support.entries import TOPIC_ID, content, delete, invalid, known, upsert
+from support.entries import TOPIC_ID, content, delete, invalid, known, replay, upsert
 from support.metrics import counted
 
 ABSENT = Condition(None)
@@ -60,6 +60,15 @@ def test_records_are_counted_by_their_outcomes_and_dead_letters_by_their_faults(
     }
 
 
+def test_a_dead_letter_that_is_refused_again_is_no_second_one() -> None:
+    values = private()
+    entry = invalid(offset=13, replay=replay(4))
+    letters = Letters(frozenset({Place(TOPIC_ID, 0, 4)}), {})
+    Counts(values).committed(Batch((entry,), {}), fold([entry], {}, TOPIC_ID, letters).decided)
+    assert counted(values)['orders_records_total{outcome="refused"}'] == 1
+    assert not [name for name, value in counted(values).items() if "dead_letters" in name and value]
+
+
 def test_only_orders_under_another_key_than_their_uid_are_without_their_own() -> None:
     """Not tombstones, whose key is their uid, and not what is no order."""
     values = private()
@@ -73,7 +82,7 @@ def test_only_orders_under_another_key_than_their_uid_are_without_their_own() ->
 def plan(*times: int | None) -> Plan:
     """Orders written, from records with these timestamps."""
     row, text = content("a").row, content("a").text
-    return Plan([Numbered(Created(row, text, Origin(TOPIC_ID, 0, 0, time)), 1, 1) for time in times], [], [], [])
+    return Plan([Numbered(Created(row, text, Origin(TOPIC_ID, 0, 0, time)), 1, 1) for time in times], [], [], [], [])
 
 
 def test_the_age_of_an_order_is_that_of_its_record() -> None:

@@ -4,13 +4,25 @@ import json
 from random import Random
 from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.decoder import decode, read
 from orders.order import MAX_DOCUMENT_BYTES, MAX_UNKNOWN_FIELDS, Content, text
-from orders.record import CONDITION_HEADER, REPLY_HEADER, Condition, Entry, Fault, Invalid, Record, Tombstone
+from orders.record import (
+    CONDITION_HEADER,
+    REPLAY_HEADER,
+    REPLY_HEADER,
+    Condition,
+    Entry,
+    Fault,
+    Invalid,
+    Record,
+    Replay,
+    Tombstone,
+)
 from support.hostile import REFUSED, TAKEN, VALID, Hostile, Strange, put, without
 from support.strategies import Tree, dump, instant, meaning, messages, orders, parse, variant
 
@@ -241,3 +253,55 @@ def test_msgspec_still_stops_at_the_first_fault_and_names_its_place() -> None:
     # The split of reason and path stands on the form of msgspec's messages.
     assert refused(put(["items", 0, "price"], b'"x"')) == Invalid("Expected `int`, got `str`", "$.items[0].price")
     assert refused(without(["locale"])).reason == "Object missing required field `locale`"
+
+
+REPLAYS = st.builds(
+    Replay,
+    topic_id=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=200),
+    partition=st.integers(0, 2**31 - 1),
+    offset=st.integers(0, 2**63 - 1),
+    time=st.none() | st.integers(-(2**63), 2**63 - 1),
+    attempt=st.from_regex(r"[0-9a-f]{32}", fullmatch=True),
+    forced=st.booleans(),
+)
+
+
+@given(REPLAYS)
+def test_what_a_record_replays_is_read_from_its_header(replay: Replay) -> None:
+    headers = ((REPLAY_HEADER, msgspec.json.encode(replay)), (CONDITION_HEADER, b"absent"))
+    entry = read(record(VALID, headers=headers))
+    assert (entry.replay, entry.condition) == (replay, Condition(None))
+    assert read(record(b"{", headers=headers)).replay == replay
+    assert read(record(b"{", headers=(headers[0], (CONDITION_HEADER, b"?")))).replay == replay
+
+
+FORGED = [
+    {"topic_id": ""},
+    {"topic_id": "a\0b"},
+    {"topic_id": "\ud800"},
+    {"partition": 2**31},
+    {"offset": 2**63},
+    {"offset": -1},
+    {"time": 2**63},
+    {"attempt": "a" * 32 + "\n"},
+    {"attempt": "A" * 32},
+]
+
+
+@given(st.none() | st.binary(max_size=80) | st.just(b"[" * 10_000))
+def test_a_replay_header_that_says_nothing_changes_nothing(value: bytes | None) -> None:
+    assert read(record(VALID, headers=((REPLAY_HEADER, value),))) == Entry(
+        record(VALID, headers=((REPLAY_HEADER, value),)), decode(VALID)
+    )
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_a_replay_header_that_postgresql_could_not_take_says_nothing(forged: dict[str, object]) -> None:
+    right = {"topic_id": "t", "partition": 0, "offset": 1, "attempt": "a" * 32}
+    assert read(record(VALID, headers=((REPLAY_HEADER, json.dumps(right).encode()),))).replay
+    assert read(record(VALID, headers=((REPLAY_HEADER, json.dumps(right | forged).encode()),))).replay is None
+
+
+def test_two_replay_headers_say_nothing() -> None:
+    right = json.dumps({"topic_id": "t", "partition": 0, "offset": 1, "attempt": "a" * 32}).encode()
+    assert read(record(VALID, headers=((REPLAY_HEADER, right),) * 2)).replay is None

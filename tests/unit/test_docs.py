@@ -21,7 +21,7 @@ def pages() -> dict[str, str]:
     return cast("dict[str, str]", runpy.run_path(str(ROOT / "tools/docs.py"))["pages"]())
 
 
-@pytest.mark.parametrize("name", ["settings.md", "metrics.md", "commands.md"])
+@pytest.mark.parametrize("name", ["settings.md", "metrics.md", "commands.md", "problems.md"])
 def test_a_page_that_is_made_from_the_code_is_up_to_date(pages: dict[str, str], name: str) -> None:
     assert (ROOT / "docs" / name).read_text() == pages[name], "run `python tools/docs.py`"
 
@@ -118,3 +118,13 @@ def test_the_example_of_a_log_line_is_one() -> None:
     (example,) = re.findall(r"```json\n(.*)\n```", (ROOT / "docs/logs.md").read_text())
     keys = [key for key in STABLE if key != "trace_id"]
     assert list(json.loads(example)) == [*keys, "kind"]
+
+
+def test_the_tests_that_reliability_names_are_there() -> None:
+    """`…` stands for the file that was named last."""
+    file = ""
+    for named, name in re.findall(
+        r"`((?:tests/[\w/]+\.py)|…)(?:::(\w+))?`", (ROOT / "docs/reliability.md").read_text()
+    ):
+        file = file if named == "…" else named
+        assert f"def {name}" in (ROOT / file).read_text(), f"{file} has no {name}"

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.fold import Created, Folded, Known, Origin, Replaced, fold
+from orders.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced, fold, origin_of
 from orders.order import Row
-from orders.record import Condition, Entry, Outcome
-from support.entries import TOPIC_ID, delete, invalid, known, upsert
+from orders.record import Condition, Entry, Outcome, Place
+from support.entries import TOPIC_ID, delete, invalid, known, replay, upsert
 
 ABSENT = Condition(None)
 
@@ -39,7 +40,7 @@ def test_a_record_at_or_below_its_rows_own_offset_changes_nothing() -> None:
     stored = {"a": known("a", 1, offset=5)}
     assert outcomes([upsert("a", 2, offset=5), upsert("a", 3, offset=4)], stored) == ["unchanged"] * 2
     folded = fold([delete("a", offset=5)], stored, TOPIC_ID)
-    assert folded == Folded([], [], [], folded.replies, folded.decided)
+    assert folded == Folded([], [], [], folded.replies, folded.decided, [])
 
 
 def test_another_partition_or_topic_has_no_order_with_the_row() -> None:
@@ -97,6 +98,80 @@ def test_orders_are_written_in_the_order_of_their_arrival() -> None:
     assert [w.row.order_uid for w in folded.writes] == ["z", "a", "y"]
 
 
+LETTER = Place(TOPIC_ID, 0, 4)
+
+
+def replayed(entries: Sequence[Entry], stored: dict[str, Known], origins: dict[str, Origin] | None = None) -> Folded:
+    """A fold where the dead letter at `LETTER` is known."""
+    return fold(entries, stored, TOPIC_ID, Letters(frozenset({LETTER}), origins or {}))
+
+
+def test_a_replay_is_refused_where_the_stored_order_is_newer_than_the_dead_letter_unless_forced() -> None:
+    stored = {"a": known("a", 1, offset=5)}
+    (decided,) = replayed([upsert("a", 2, offset=9, replay=replay(4))], stored).replays
+    assert (decided.outcome, decided.newer) == ("conflict", True)
+    (decided,) = replayed([upsert("a", 2, offset=9, replay=replay(4, forced=True))], stored).replays
+    assert decided.outcome == "replaced"
+
+
+def test_a_replay_replaces_an_older_order_and_meets_a_same_one_unchanged() -> None:
+    older, newer = {"a": known("a", 1, offset=3)}, {"a": known("a", 2, offset=5)}
+    assert [d.outcome for d in replayed([upsert("a", 2, offset=9, replay=replay(4))], older).replays] == ["replaced"]
+    assert [d.outcome for d in replayed([upsert("a", 2, offset=9, replay=replay(4))], newer).replays] == ["unchanged"]
+    assert [d.outcome for d in replayed([upsert("b", 2, offset=9, replay=replay(4))], {}).replays] == ["created"]
+    assert [d.outcome for d in replayed([delete("a", offset=9, replay=replay(4))], older).replays] == ["deleted"]
+    assert [d.outcome for d in replayed([delete("a", offset=9, replay=replay(4))], newer).replays] == ["conflict"]
+
+
+@pytest.mark.parametrize(
+    ("row", "letter", "newer"), [(2, 1, True), (1, 1, False), (1, 2, False), (None, 1, True), (1, None, True)]
+)
+def test_between_partitions_the_time_tells_what_is_newer_and_a_missing_one_counts_as_newer(
+    row: int | None, letter: int | None, newer: bool
+) -> None:
+    there = Origin(TOPIC_ID, 1, 0, row)
+    assert there.is_newer(Origin(TOPIC_ID, 0, 4, letter)) is newer
+    assert Origin("topic-2", 0, 0, row).is_newer(Origin(TOPIC_ID, 0, 4, letter)) is newer
+
+
+def test_dead_letters_of_one_order_are_replayed_one_after_the_other_and_the_last_wins() -> None:
+    """A row that came from a replay is as old as its dead letter, in one batch and in two."""
+    first, second = upsert("a", 1, offset=9, replay=replay(2)), upsert("a", 2, offset=10, replay=replay(4))
+    both = Letters(frozenset({Place(TOPIC_ID, 0, 2), LETTER}), {})
+    assert [d.outcome for d in fold([first, second], {}, TOPIC_ID, both).replays] == ["created", "replaced"]
+    older = upsert("a", 1, offset=11, replay=replay(2))
+    assert [d.outcome for d in fold([second, older], {}, TOPIC_ID, both).replays] == ["created", "conflict"]
+    stored = {"a": known("a", 1, offset=9)}
+    origins = {"a": Origin(TOPIC_ID, 0, 2, 1)}
+    assert [d.outcome for d in replayed([second], stored, origins).replays] == ["replaced"]
+    assert [d.outcome for d in replayed([second], stored).replays] == ["conflict"]
+
+
+def test_a_replay_that_is_refused_again_is_no_second_dead_letter() -> None:
+    folded = replayed([invalid(offset=9, replay=replay(4))], {})
+    assert folded.refused == []
+    assert [(d.outcome, d.replay) for d in folded.replays] == [("refused", replay(4))]
+
+
+def test_a_refused_message_that_names_no_dead_letter_is_one_itself() -> None:
+    folded = fold([invalid(offset=9, replay=replay(4))], {}, TOPIC_ID)
+    assert [d.record.offset for d in folded.refused] == [9]
+    assert folded.replays == []
+
+
+def test_a_dead_letter_and_its_replay_may_come_in_one_batch() -> None:
+    """As they do when a topic is read into an empty database."""
+    folded = fold([invalid(offset=4), upsert("a", offset=9, replay=replay(4))], {}, TOPIC_ID)
+    assert [d.record.offset for d in folded.refused] == [4]
+    assert [d.outcome for d in folded.replays] == ["created"]
+
+
+def test_the_condition_that_a_replayed_message_carries_still_holds() -> None:
+    stored = {"a": known("a", 1, offset=3)}
+    (decided,) = replayed([upsert("a", 2, offset=9, condition=ABSENT, replay=replay(4))], stored).replays
+    assert (decided.outcome, decided.newer) == ("conflict", False)
+
+
 entries = st.lists(
     st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, 1), st.booleans()), min_size=1, max_size=12
 )
@@ -143,6 +218,32 @@ def test_where_batches_are_cut_changes_no_row_and_no_outcome(
         told += [d.outcome for d in folded.replies]
     assert rows(stored) == rows(apply(whole, {}))
     assert told == [d.outcome for d in whole.replies]
+
+
+letters = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, 11), st.booleans()), max_size=8)
+
+
+@given(letters, st.lists(st.integers(1, 7), max_size=3))
+def test_where_batches_are_cut_changes_no_replay(drawn: list[tuple[str, int, int, bool]], cuts: list[int]) -> None:
+    """Of records that replay dead letters at offset 0 to 11 and others, amount 0: one that is refused."""
+    stream = [
+        upsert(order_uid, amount, offset=100 + n, replay=replay(letter) if letter and not plain else None)
+        if amount
+        else invalid(offset=100 + n, replay=replay(letter) if letter else None)
+        for n, (order_uid, amount, letter, plain) in enumerate(drawn)
+    ]
+    known_letters = frozenset(Place(TOPIC_ID, 0, offset) for offset in range(8))
+    whole = fold(stream, {}, TOPIC_ID, Letters(known_letters, {}))
+    told: list[Decided] = []
+    stored: dict[str, Known] = {}
+    origins: dict[str, Origin] = {}
+    for start, end in pairwise([0, *sorted({c for c in cuts if c < len(stream)}), len(stream)]):
+        folded = fold(stream[start:end], stored, TOPIC_ID, Letters(known_letters, origins))
+        stored, told = apply(folded, stored), told + folded.decided
+        settled = {d.record.offset: origin_of(d.replay) for d in told if d.replay}
+        origins = {uid: settled[row.origin.offset] for uid, row in stored.items() if row.origin.offset in settled}
+    assert rows(stored) == rows(apply(whole, {}))
+    assert told == whole.decided
 
 
 @given(entries)

@@ -21,6 +21,7 @@ from support.waiting import wait_for
 KEPT: list[Any] = [metric for metric in TABLE if isinstance(metric, Kept)]
 SMALL = Layout([BATCHES])
 UNITLESS = {
+    "orders_partition_stopped",
     "orders_position",
     "orders_log_end",
     "orders_memory_floors",

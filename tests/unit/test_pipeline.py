@@ -13,7 +13,7 @@ from orders.fold import uid_of
 from orders.memory import Change, Put
 from orders.metrics import BATCHES, LAYOUT, private
 from orders.pipeline import Ingest, Writer, member_id, probe_entry
-from orders.record import Batch, Record
+from orders.record import Batch, Record, Stop
 from orders.settings import Settings
 from support.metrics import counted
 
@@ -24,6 +24,7 @@ class FakeStream:
     def __init__(self) -> None:
         self.trouble: OrdersError | None = None
         self.topic_id = "topic-1"
+        self.stops: dict[int, Stop] = {}
         self.polls: list[list[Record]] = []
         self.told: list[str] = []
         self.mirrored: dict[int, int] = {}
@@ -200,6 +201,13 @@ def test_trouble_of_the_stream_is_looked_after_every_second_and_told_on_the_boar
         rig.steps(1)
     assert rig.stream.told == ["check", "check"]
     assert rig.state == "stopped"
+
+
+def test_partitions_that_are_stopped_are_told_on_the_board(rig: Rig) -> None:
+    rig.stream.stops = {3: Stop("retention", "a sentence")}
+    rig.now = 1.0
+    rig.steps(1)
+    assert json.loads(rig.memory.board["ingest:0"])["stopped"] == {"3": "retention"}
 
 
 def after(steps: int) -> Callable[[], bool]:

@@ -150,6 +150,8 @@ def _from_running(running: Mapping[str, Any]) -> Source:
 
 def _settings(found: Source) -> Settings:
     simple = {name: _fitting(name, given) for name, given in found.settings.items()}
+    if simple["dead_letters_topic"] == simple["kafka_topic"]:
+        raise UsageError(f"{found.settings['dead_letters_topic'].label} must not be the topic of the orders")
     return Settings(**simple, kafka_properties={name: given.value for name, given in sorted(found.properties.items())})
 
 

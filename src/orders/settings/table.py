@@ -23,6 +23,8 @@ Prefetch = Annotated[int, Meta(ge=1024, le=2**31 - 1024)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Drain = Annotated[float, Meta(ge=0, le=3600)]
 Session = Annotated[float, Meta(ge=1, le=3600)]
+Percent = Annotated[int, Meta(ge=0, le=100)]
+Window = Annotated[int, Meta(ge=1, le=100_000)]
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -36,6 +38,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     http_host: Annotated[Text, about("address the HTTP server listens on")] = "127.0.0.1"
     http_port: Annotated[Port, about("port the HTTP server listens on; 0: any free one")] = 8080
+    http_hosts: Annotated[
+        str,
+        about("names, with commas between, that HTTP answers to beside addresses and localhost; `*`: to any"),
+    ] = ""
     http_workers: Annotated[Count, about("number of serve processes")] = 1
     ingest_processes: Annotated[Count, about("number of ingest processes")] = 1
     data_dir: Annotated[Text, about("directory of the embedded services' data and of the service's own state")] = (
@@ -43,6 +49,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     )
     kafka_bootstrap: Annotated[str, about("host:port of Kafka brokers; unset: an embedded Kafka is started")] = ""
     kafka_topic: Annotated[Text, about("topic that holds the orders")] = "orders"
+    dead_letters_topic: Annotated[str, about("topic that gets a copy of each dead letter; unset: none")] = ""
     kafka_group: Annotated[Text, about("consumer group of the ingest processes")] = "orders"
     kafka_protocol: Annotated[Literal["classic", "consumer"], about("group protocol; `consumer` is KIP-848")] = (
         "classic"
@@ -63,6 +70,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     batch_records: Annotated[Count, about("most records in one transaction")] = 4000
     batch_bytes: Annotated[Bytes, about("most bytes of records in one transaction")] = 8 * 2**20
     batch_age: Annotated[Seconds, about("longest time a record waits for its transaction on a busy stream")] = 0.25
+    dead_letter_percent: Annotated[
+        Percent, about("percent of a partition's last records that become dead letters at which it stops; 0: never")
+    ] = 25
+    dead_letter_window: Annotated[Window, about("how many last records of a partition that share is of")] = 1000
     post_deadline: Annotated[Seconds, about("seconds a POST waits for its outcome before it answers 202")] = 10.0
     default_view: Annotated[
         Literal["standard", "original"],
@@ -79,6 +90,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def kafka(self) -> dict[str, str]:
         """Properties of librdkafka that lead to the brokers, for every client."""
         return {"bootstrap.servers": self.kafka_bootstrap, **self.kafka_properties}
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names that HTTP answers to, the one that it listens on among them."""
+        return (self.http_host, *(name for each in self.http_hosts.split(",") if (name := each.strip())))
 
     @property
     def data(self) -> Path:
@@ -117,23 +133,27 @@ SPECIAL: Mapping[str, str] = {
 _ADDRESSES = ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn")
 _LOGS = ("log_level", "log_format")
 _SERVE = (
-    *("http_host", "http_port", "postgres_dsn_serve", "postgres_connections", "memory_path"),
+    *("http_host", "http_port", "http_hosts", "postgres_dsn_serve", "postgres_connections", "memory_path"),
     *("post_deadline", "default_view", "ready_lag", "drain_seconds"),
 )
 _INGEST = (
     *("kafka_group", "kafka_protocol", "kafka_session_timeout", "kafka_queue_bytes", "memory_path"),
-    *("batch_records", "batch_bytes", "batch_age"),
+    *("batch_records", "batch_bytes", "batch_age", "dead_letter_percent", "dead_letter_window"),
 )
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "run": tuple(name for name in SIMPLE if name != "memory_path"),
     "serve": (*_ADDRESSES, *_SERVE, *_LOGS),
     "ingest": (*_ADDRESSES, *_INGEST, *_LOGS),
-    "keep": (*_ADDRESSES, "memory_path", "memory_bytes", *_LOGS),
+    "keep": (*_ADDRESSES, "dead_letters_topic", "memory_path", "memory_bytes", *_LOGS),
     "send": ("data_dir", "kafka_bootstrap", "kafka_topic"),
     "get": ("data_dir", "http_host", "http_port"),
     "status": ("data_dir",),
     "health": ("data_dir", "http_host", "http_port"),
-    "dead-letters list": ("data_dir", "postgres_dsn"),
+    **dict.fromkeys(
+        (f"dead-letters {each}" for each in ("list", "show", "edit", "discard", "export")), ("data_dir", "postgres_dsn")
+    ),
+    "dead-letters replay": ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn"),
+    "resume": ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn"),
     "verify": (*_ADDRESSES, "memory_path"),
     "migrate": ("data_dir", "postgres_dsn"),
 }

@@ -4,7 +4,7 @@
 
 -- name: lock_positions
 -- Holds the partitions of a batch until it commits; a row that differs from where the batch begins stops it.
-select partition, next_offset from positions
+select partition, next_offset, stop is not null, refused, counted_from from positions
 where topic_id = %(topic_id)s and partition = any(%(partitions)s)
 order by partition for update
 
@@ -22,13 +22,32 @@ with locked as (
            payment_currency, payment_provider, payment_amount, payment_dt, payment_bank, payment_delivery_cost,
            payment_goods_total, payment_custom_fee, items::text, locale, internal_signature, customer_id,
            delivery_service, shardkey, sm_id, date_created, oof_shard, extra::text, id, version, topic_id, partition,
-           "offset"
+           "offset",
+           case when isfinite(record_time) then (extract(epoch from record_time) * 1000)::bigint end as milliseconds
     from orders where order_uid = any(%(uids)s)
     order by order_uid for update
 )
 select seen.order_uid, locked.*
 from (select order_uid from orders where order_uid = any(%(uids)s)) as seen
 left join locked on locked.order_uid = seen.order_uid
+
+-- name: dead_letters_at
+-- Which of the dead letters that records say they replay there are.
+select topic_id, partition, "offset" from dead_letters
+where (topic_id, partition, "offset") in (
+    select * from unnest(%(topic_ids)s::text[], %(partitions)s::int[], %(offsets)s::bigint[])
+)
+
+-- name: replayed_into
+-- Of known rows that came from replays: the records that became the dead letters. The newest replay stands last.
+select o.order_uid, d.topic_id, d.partition, d."offset",
+       case when isfinite(d.record_time) then (extract(epoch from d.record_time) * 1000)::bigint end
+from orders o
+join dead_letter_actions a
+    on a.action = 'outcome' and (a.topic_id, a.partition, a."offset") = (o.topic_id, o.partition, o."offset")
+join dead_letters d on d.id = a.dead_letter
+where o.order_uid = any(%(uids)s)
+order by a.id
 
 -- name: draw_ids
 -- Numbers for the new orders of a batch, ascending.
@@ -59,15 +78,37 @@ insert into dead_letters (
 ) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 on conflict do nothing
 
+-- name: add_replay_outcome
+-- Tells a dead letter what became of its replay; a record that is read again is told once.
+insert into dead_letter_actions
+    (dead_letter, action, state, attempt, forced, outcome, reason, path, topic_id, partition, "offset")
+select id, 'outcome', %(state)s, %(attempt)s, %(forced)s, %(outcome)s, %(reason)s, %(path)s, %(topic_id)s,
+       %(partition)s, %(offset)s
+from dead_letters
+where (topic_id, partition, "offset") = (%(letter_topic_id)s, %(letter_partition)s, %(letter_offset)s)
+on conflict do nothing
+
 -- name: add_outcome
 -- Tells a waiting producer what became of its record; a record that is read again keeps its first outcome.
 insert into outcomes (topic_id, partition, "offset", outcome, order_uid, version, reason, path)
 values (%s, %s, %s, %s, %s, %s, %s, %s)
 on conflict do nothing
 
--- name: advance_position
--- Moves a partition to the first offset that is not in this transaction.
-update positions set next_offset = %s, at = now() where topic_id = %s and partition = %s
+-- name: advance_positions
+-- Moves partitions to the first offsets that are not in this transaction.
+update positions set next_offset = moved.next_offset, leader_epoch = moved.epoch, refused = moved.refused, at = now()
+from unnest(%(partitions)s::int[], %(offsets)s::bigint[], %(epochs)s::int[], %(refused)s::bytea[])
+    as moved (partition, next_offset, epoch, refused)
+where topic_id = %(topic_id)s and positions.partition = moved.partition
+
+-- name: stop_partition
+-- Says that a partition is not to be read on from where it stands, unless that was said already.
+update positions set stop = %s, stop_reason = %s, stopped_at = now()
+where topic_id = %s and partition = %s and next_offset = %s and stop is null
+
+-- name: places_of_topic
+-- Where each partition of a topic stands, under whatever topic id, and why it is not read on if it is not.
+select topic_id, partition, next_offset, leader_epoch, stop, stop_reason from positions where topic = %(topic)s
 
 -- name: notify_changes
 -- Tells the keepers of other machines which known orders changed.
@@ -129,9 +170,128 @@ join outcomes o using (topic_id, partition, "offset")
 ---- commands ----
 
 -- name: newest_dead_letters
--- Where refused messages stood, their keys, and what is wrong; never their content.
-select id, topic, partition, "offset", record_time, at, key, reason, path
-from dead_letters order by id desc limit %(limit)s
+-- Where refused messages stood, their keys, what is wrong and what became of them; never their content.
+select id, topic, partition, "offset", record_time, at, key, reason, path, state, edited
+from dead_letter_states
+where (%(reason)s::text is null or strpos(lower(reason), lower(%(reason)s)) > 0)
+    and (%(since)s::timestamptz is null or at >= %(since)s) and (%(until)s::timestamptz is null or at < %(until)s)
+    and (%(topic)s::text is null or topic = %(topic)s) and (%(partition)s::int is null or partition = %(partition)s)
+    and (%(state)s::text is null or state = %(state)s) and (%(ids)s::bigint[] is null or id = any(%(ids)s))
+order by id desc limit %(limit)s
+
+-- name: chosen_dead_letters
+-- The ids of those that are meant, oldest first; and how many are left out for their state.
+select coalesce(array_agg(id order by id) filter (where %(state)s::text is null or state = %(state)s), '{}'),
+       count(*) filter (where state <> %(state)s::text)
+from dead_letter_states
+where (%(reason)s::text is null or strpos(lower(reason), lower(%(reason)s)) > 0)
+    and (%(since)s::timestamptz is null or at >= %(since)s) and (%(until)s::timestamptz is null or at < %(until)s)
+    and (%(topic)s::text is null or topic = %(topic)s) and (%(partition)s::int is null or partition = %(partition)s)
+    and (%(ids)s::bigint[] is null or id = any(%(ids)s))
+
+-- name: dead_letter
+-- One with its bytes; and the bytes of its last edit.
+select s.id, s.topic, s.topic_id, s.partition, s."offset", s.record_time, s.at, s.reason, s.path, s.state, d.note,
+       d.key, d.value, d.header_names, d.header_values, s.edited,
+       (select a.value from dead_letter_actions a
+        where a.dead_letter = s.id and a.action = 'edit' order by a.id desc limit 1)
+from dead_letter_states s join dead_letters d on d.id = s.id
+where s.id = %(id)s
+
+-- name: actions_of_dead_letter
+-- What was done about one, in order; never its bytes.
+select action, at, by_user, by_host, state, forced, outcome, reason, path, topic_id, partition, "offset"
+from dead_letter_actions where dead_letter = %(id)s order by id
+
+-- name: add_dead_letter_action
+-- Keeps what somebody does about one.
+insert into dead_letter_actions (dead_letter, action, state, by_user, by_host, attempt, forced, value)
+values (%s, %s, %s, %s, %s, %s, %s, %s)
+
+-- name: outcomes_of_attempts
+-- What became of replays that somebody waits for.
+select attempt, outcome, reason, path, partition, "offset"
+from dead_letter_actions where action = 'outcome' and attempt = any(%(attempts)s)
+
+---- copies of dead letters ----
+
+-- name: begin_copies
+-- A partition without copies has all of them before it.
+insert into dead_letter_copies (target, topic_id, partition, next_offset)
+select %(target)s, topic_id, partition, 0 from positions where topic = %(topic)s
+on conflict do nothing
+
+-- name: due_copies
+-- Partitions whose position is not that of their copies: it went on, or was set back.
+select c.topic_id, c.partition, p.next_offset
+from dead_letter_copies c join positions p using (topic_id, partition)
+where c.target = %(target)s and p.topic = %(topic)s and c.next_offset <> p.next_offset
+order by c.topic_id, c.partition
+
+-- name: hold_copies
+-- Holds the copies of a partition, unless another machine does.
+select next_offset from dead_letter_copies
+where target = %(target)s and topic_id = %(topic_id)s and partition = %(partition)s
+for update skip locked
+
+-- name: dead_letters_between
+-- The next ones of a partition, with their bytes.
+select id, topic, partition, "offset", key, value, header_names, header_values, reason, path
+from dead_letters
+where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(begin)s and "offset" < %(end)s
+order by "offset" limit %(most)s
+
+-- name: advance_copies
+-- How far the copies of a partition are.
+update dead_letter_copies set next_offset = %(next_offset)s, at = now()
+where target = %(target)s and topic_id = %(topic_id)s and partition = %(partition)s
+
+-- name: lock_places
+-- Holds all positions of a topic while somebody decides where its stopped partitions go on.
+select topic_id, partition, next_offset, stop, stop_reason from positions where topic = %(topic)s
+order by topic_id, partition for update
+
+-- name: resume_partition
+-- Lets a partition go on from an offset; its dead letters are counted anew. One of a topic made anew has no row yet.
+insert into positions (topic, topic_id, partition, next_offset, counted_from)
+values (%(topic)s, %(topic_id)s, %(partition)s, %(to_offset)s, %(counted_from)s)
+on conflict (topic_id, partition) do update
+set leader_epoch = case when positions.next_offset = excluded.next_offset and not %(forget_epoch)s
+                        then positions.leader_epoch end,
+    next_offset = excluded.next_offset, counted_from = excluded.counted_from, refused = '',
+    stop = null, stop_reason = null, stopped_at = null, at = now()
+
+-- name: add_resume
+-- Notes who let a partition go on.
+insert into resumes (who, topic, topic_id, partition, stop, stop_reason, from_offset, to_offset, counted_from)
+values (%(who)s, %(topic)s, %(topic_id)s, %(partition)s, %(stop)s, %(stop_reason)s, %(from_offset)s, %(to_offset)s,
+        %(counted_from)s)
+
+-- name: forget_orders
+-- After a log went back: orders no longer come from records that Kafka lost, whose offsets others have now.
+update orders set "offset" = %(to_offset)s - 1
+where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(to_offset)s
+
+-- name: forget_dead_letters
+-- The same of dead letters, which are kept under another topic id.
+update dead_letters set topic_id = topic_id || ' before ' || now()
+where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(to_offset)s
+
+-- name: forget_actions
+-- The same of what became of replays.
+update dead_letter_actions set topic_id = topic_id || ' before ' || now()
+where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(to_offset)s
+
+-- name: forget_copies
+-- Dead letters that come to those offsets are copied too.
+update dead_letter_copies set next_offset = %(to_offset)s
+where topic_id = %(topic_id)s and partition = %(partition)s and next_offset > %(to_offset)s
+
+-- name: forget_outcomes
+-- The same of outcomes, which nobody waits for any more.
+delete from outcomes where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(to_offset)s
+
+---- verification ----
 
 -- name: orders_to_verify
 -- Every order with the place of its record, and the document that is served of it as bytes.
@@ -148,3 +308,11 @@ from dead_letters
 select 'duplicate id', min(order_uid) from orders group by id having count(*) > 1
 union all
 select 'duplicate version', min(order_uid) from orders group by version having count(*) > 1
+
+-- name: replays_to_verify
+-- What became of each record that replayed a dead letter.
+select partition, "offset", outcome from dead_letter_actions where action = 'outcome' and topic_id = %(topic_id)s
+
+-- name: skips_to_verify
+-- Records that somebody left out when he let a partition go on: from the first offset up to, not with, the second.
+select partition, from_offset, to_offset from resumes where topic_id = %(topic_id)s and from_offset < to_offset

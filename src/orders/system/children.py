@@ -1,6 +1,7 @@
 """Processes that `orders run` keeps running: our own, and the embedded services."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
+import psutil
 import structlog
 
 from orders.embedded import Download, Progress
@@ -21,6 +23,8 @@ log = structlog.get_logger()
 STEADY_SECONDS = 30.0
 """Whatever ran for so long is started again without delay when it ends."""
 KILLED_SECONDS = 1.0
+STOPPED_SECONDS = 3.0
+"""How long a signal may have stopped a process of ours before it is killed."""
 
 
 class Restarts:
@@ -62,8 +66,11 @@ class Child:
         inherited: Sequence[int],
         *,
         restarted: Callable[[ProcessKind], None],
+        clock: Clock = monotonic,
     ) -> None:
         self.kind = kind
+        self._clock = clock
+        self._stopped_at: float | None = None
         self._command = [sys.executable, "-P", "-m", "orders", kind, *arguments]  # -P: no modules of the cwd
         self._environment = environment
         self._inherited = inherited
@@ -88,12 +95,24 @@ class Child:
 
     def tend(self) -> bool:
         """Starts it again when it ended and its time has come; whether it did."""
+        if process := self.process:
+            self._end_if_stopped(process.pid)
         status = None if self._process is None else self._process.poll()
         if status is None or not self._restarts.due(self.kind, f"status {status}"):
             return False
         self.start()
         self._restarted(self.kind)
         return True
+
+    def _end_if_stopped(self, pid: int) -> None:
+        """Kills it when a signal stopped it long ago: it may hold memory's writer lock, for which all others wait."""
+        if not is_stopped(pid):
+            self._stopped_at = None
+        elif self._stopped_at is None:
+            self._stopped_at = self._clock()
+        elif self._clock() - self._stopped_at >= STOPPED_SECONDS:
+            log.warning("stopped_process_killed", kind=self.kind)
+            os.kill(pid, signal.SIGKILL)
 
     def ask_to_stop(self) -> None:
         if self._process:
@@ -108,6 +127,13 @@ class Child:
                 log.warning("process_killed", kind=self.kind)
                 self._process.kill()
                 self._process.wait()
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal such as SIGSTOP stopped a process; a debugger that looks at it does not count."""
+    with suppress(psutil.Error):
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    return False
 
 
 def stop_all(children: Iterable[Child], seconds: float) -> None:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
 from http import HTTPStatus
 from typing import IO
 from urllib.parse import quote, urlencode
@@ -18,8 +17,6 @@ from orders.system.asking import Part, Ready, ask_ready, fetch, url_for
 
 DELIVERY_SECONDS = 60.0
 """How long a record of `send` may wait for its acknowledgement."""
-KEY_MOST = 200
-"""Characters of a dead letter's key that are shown."""
 
 
 # ---- get ----
@@ -186,52 +183,6 @@ def restore_text(restore: Restore) -> str:
     """How far memory is restored; while it goes on in percent too."""
     text = f"{restore.done} of {restore.total} orders"
     return text if restore.ok or not restore.total else f"{text} ({100 * restore.done // restore.total} %)"
-
-
-# ---- dead letters ----
-
-
-class DeadLetter(Struct, frozen=True):
-    """A refused message but for its content; `time` is the record's, `at` when it was refused."""
-
-    id: int
-    topic: str
-    partition: int
-    offset: int
-    time: datetime | None
-    at: datetime
-    key: str | None
-    reason: str
-    path: str
-
-
-def dead_letters(settings: Settings, limit: int) -> list[DeadLetter]:
-    """The newest dead letters, newest first. Raises `Away` or `SetupWrong`."""
-    from orders.postgres import connect, queries, translated  # noqa: PLC0415 - PostgreSQL, for this command alone
-
-    state.require(settings, "postgres_dsn")
-    with connect(settings.postgres_dsn, "dead-letters") as connection, translated():
-        rows = connection.execute(queries["newest_dead_letters"], {"limit": limit}).fetchall()
-    return [
-        DeadLetter(number, topic, partition, offset, time, at, shown(key), reason, path)
-        for number, topic, partition, offset, time, at, key, reason, path in rows
-    ]
-
-
-def shown(key: bytes | None) -> str | None:
-    """A key as text, cut, with nothing that moves a terminal's cursor."""
-    if key is None:
-        return None
-    text = key.decode(errors="backslashreplace")[:KEY_MOST]
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def dead_letter_text(letter: DeadLetter) -> str:
-    """A dead letter for a person, on one line."""
-    return (
-        f"{letter.at:%Y-%m-%d %H:%M:%S}  {letter.topic}[{letter.partition}]@{letter.offset}  "
-        f"key {letter.key or '-'}  {letter.path or '-'}: {letter.reason}"
-    )
 
 
 # ---- migrate ----

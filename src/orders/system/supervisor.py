@@ -145,6 +145,17 @@ class System:
             view = self._retried(lambda: TopicView(quiet, topic).look("Read", "Write"))
             require_group(kafka, self._settings.kafka_group)
             self._steps.step(f"topic {topic}: there with {len(view.ends)} partitions")
+        if copies := self._settings.dead_letters_topic:
+            self._prepare_copies(copies)
+
+    def _prepare_copies(self, topic: str) -> None:
+        """The same for the topic of copies."""
+        kafka = {"log_level": "0", **self._settings.kafka}
+        if "kafka_bootstrap" in self._services.gives:
+            self._retried(lambda: create_topic(kafka, topic, self._settings.kafka_partitions))
+        else:
+            self._retried(lambda: TopicView(kafka, topic).look("Write"))
+        self._steps.step(f"topic {topic}: there, for copies of dead letters")
 
     def _make_memory(self) -> None:
         budget = self._settings.memory_bytes

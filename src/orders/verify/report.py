@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from orders.system.client import shown
+from orders.system.letters import printable
 from orders.verify.findings import DIFFERENCES, UNJUDGED, Difference, Findings
 
 
@@ -40,7 +40,7 @@ def text(found: Report) -> str:
 
 def line(difference: Difference) -> str:
     """One difference: which order, which place, what it is."""
-    name = shown(difference.order_uid.encode()) if difference.order_uid is not None else None
+    name = printable(difference.order_uid) if difference.order_uid is not None else None
     place = f"partition {difference.partition} offset {difference.offset}" if difference.offset is not None else None
     fields = f" ({', '.join(difference.fields)})" if difference.fields else ""
     where = ", ".join(part for part in (name, place) if part)

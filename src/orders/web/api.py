@@ -1,7 +1,7 @@
 """HTTP but for the fast lane: orders, health, the page, and what an error answers."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal, NamedTuple, cast
 
@@ -16,15 +16,21 @@ from litestar.response.base import ASGIResponse
 
 from orders.decoder import decode
 from orders.errors import OrdersError
+from orders.faults import faults
 from orders.meter import Values
 from orders.metrics import LOOKUPS, POSTS, Posted, private
 from orders.order import MAX_DOCUMENT_BYTES, Content
 from orders.record import Invalid
+from orders.web.asked import is_foreign, is_json, patience
+from orders.web.described import asyncapi, openapi, order_schema
+from orders.web.docs import docs_page
 from orders.web.exposition import Page
 from orders.web.fastlane import Lookup
 from orders.web.health import Report
-from orders.web.page import PAGE_FIELDS, page_at
+from orders.web.page import PAGE_FIELDS, page_at, problem_page
+from orders.web.problems import KINDS, MEDIA_TYPE, PATH, UNKEPT, problem
 from orders.web.reader import Found
+from orders.web.representation import matches, represented
 from orders.web.startup import THROUGH, Start
 from orders.web.views import original
 from orders.web.waiting import Told
@@ -36,6 +42,8 @@ View = Literal["standard", "original"]
 UID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 JSON = "application/json"
 RETRY = {"retry-after": "1"}
+NOT_MODIFIED = frozenset({"cache-control", "vary", "etag"})
+"""Fields of a 304 (RFC 9110, 15.4.5)."""
 SAVED = "Order processed and saved successfully"
 ACCEPTED = "Order accepted, not yet saved"
 
@@ -54,17 +62,22 @@ async def begun() -> Start:
 
 
 class Parts(NamedTuple):
-    """What the application stands on. `find` looks into memory and `order` into PostgreSQL."""
+    """What the application stands on. `find` looks into memory and `order` into PostgreSQL.
+
+    `submit` takes an order and how many seconds to wait for its outcome; `deadline` is the most.
+    """
 
     find: Lookup
     order: Callable[[str], Awaitable[Found | None]]
-    submit: Callable[[Content], Awaitable[Told | None]]
+    submit: Callable[[Content, float], Awaitable[Told | None]]
     health: Callable[[], Awaitable[Report]]
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
     default_view: View = "standard"
     metrics: Callable[[str], Awaitable[Page]] = no_metrics
     values: Values | None = None
     startup: Callable[[], Awaitable[Start]] = begun
+    deadline: float = 10.0
+    topic: str = "orders"
 
 
 class Answer(Response[bytes]):
@@ -82,11 +95,18 @@ def answer(status: int, content: object, headers: Mapping[str, str] | None = Non
     return Answer(body, status_code=status, headers=headers, media_type=JSON)
 
 
-class TooLarge(HTTPException):
-    """The body is larger than any order."""
+def failure(name: str, wrong: Sequence[Invalid] = (), headers: Mapping[str, str] | None = None) -> Answer:
+    """An error of `problems`; `wrong` is what is wrong with the body."""
+    fields = {**UNKEPT, **(headers or {})}
+    return Answer(problem(name, wrong), status_code=KINDS[name].status, headers=fields, media_type=MEDIA_TYPE)
 
-    status_code = 413
-    detail = "Request body too large"
+
+class Refused(HTTPException):
+    """The request is answered with this error of `problems`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(status_code=KINDS[name].status)
+        self.name = name
 
 
 class Gone(Exception):
@@ -102,11 +122,25 @@ async def get_order(request: AnyRequest, order_uid: FromPath[str]) -> Answer:
     parts = _parts(request)
     view = request.query_params.get("view", parts.default_view)
     if view not in {"standard", "original"}:
-        return answer(400, {"error": "view is standard or original"})
+        return failure("unknown-view")
     document = await _document(request, order_uid) if UID.fullmatch(order_uid) else None
     if document is None:
-        return answer(404, {"message": "Order not found"})
-    return answer(200, original(document) if view == "original" else document)
+        return failure("order-not-found")
+    return order_answer(request, original(document) if view == "original" else document)
+
+
+def order_answer(request: AnyRequest, body: bytes) -> Answer:
+    """200 with the bytes that the client can read, or 304 where it has them already."""
+    content, fields = represented(body, _field(request, "accept-encoding"))
+    known = _field(request, "if-none-match")
+    if known and matches(known, fields["etag"]):
+        return Answer(b"", status_code=304, headers={name: fields[name] for name in fields if name in NOT_MODIFIED})
+    return answer(200, content, fields)
+
+
+def _field(request: AnyRequest, name: str) -> str:
+    """A field of the request; of several lines one list, as RFC 9110, 5.3 reads them."""
+    return ", ".join(request.headers.getall(name, []))
 
 
 async def _document(request: AnyRequest, order_uid: str) -> bytes | None:
@@ -122,17 +156,29 @@ async def _document(request: AnyRequest, order_uid: str) -> bytes | None:
 async def post_order(request: AnyRequest) -> Answer:
     """Accepts an order and answers with what became of it."""
     parts = _parts(request)
-    content = decode(await _body(request))
+    _check_sender(request)
+    wait, applied = patience(_field(request, "prefer"), parts.deadline)
+    body = await _body(request)
+    content = decode(body)
     if isinstance(content, Invalid):
         _values(request).add(POSTS, "refused")
-        return refused(content) if content.is_json else answer(400, {"error": "Invalid JSON"})
+        return failure("invalid-order", faults(body, content)) if content.is_json else failure("invalid-json")
     try:
-        told = await parts.submit(content)
+        told = await parts.submit(content, wait)
     except OrdersError:
         _values(request).add(POSTS, "unavailable")
         raise
     _values(request).add(POSTS, posted(told))
-    return outcome(told, f"/orders/{content.row.order_uid}", parts.default_view)
+    honoured = {"preference-applied": applied} if applied else {}
+    return outcome(told, {"location": f"/orders/{content.row.order_uid}", **honoured}, parts.default_view)
+
+
+def _check_sender(request: AnyRequest) -> None:
+    """Raises `Refused` for what a page of another site may send without being asked, and for what is no JSON."""
+    if is_foreign(request.headers.get("origin"), request.headers.get("host", "")):
+        raise Refused("cross-site")
+    if not is_json(request.headers.get("content-type")):
+        raise Refused("not-json")
 
 
 def posted(told: Told | None) -> Posted:
@@ -140,29 +186,23 @@ def posted(told: Told | None) -> Posted:
     return "accepted" if told is None or told.outcome == "deleted" else told.outcome
 
 
-def outcome(told: Told | None, location: str, default_view: View) -> Answer:
-    """The answer to a POST, by what became of its record."""
-    where = {"location": location}
+def outcome(told: Told | None, where: Mapping[str, str], default_view: View) -> Answer:
+    """The answer to a POST, by what became of its record; `where` are fields of those that have a place."""
     if told is None:
         return answer(202, {"message": ACCEPTED}, where)
     if told.outcome == "refused":
-        return refused(Invalid(told.reason, told.path))
+        return failure("invalid-order", [Invalid(told.reason, told.path)])
     if told.outcome == "conflict":
-        return answer(409, {"error": "Order exists with other content"})
+        return failure("order-exists")
     if told.outcome == "created":
         return answer(201 if default_view == "standard" else 200, {"message": SAVED}, where)
     return answer(200, {"message": SAVED}, where)
 
 
-def refused(invalid: Invalid) -> Answer:
-    """422 with what is wrong and where."""
-    return answer(422, {"error": "Invalid order", "errors": [{"path": invalid.path, "reason": invalid.reason}]})
-
-
 async def _body(request: AnyRequest) -> bytes:
-    """The whole body. Raises `TooLarge`, before reading where the request announces its length, and `Gone`."""
+    """The whole body. Raises `Refused`, before reading where the request announces its length, and `Gone`."""
     if (request.content_length or 0) > MAX_DOCUMENT_BYTES:
-        raise TooLarge
+        raise Refused("too-large")
     body = bytearray()
     more = True
     while more:
@@ -172,7 +212,7 @@ async def _body(request: AnyRequest) -> bytes:
         body += message["body"]
         more = message["more_body"]
         if len(body) > MAX_DOCUMENT_BYTES:
-            raise TooLarge
+            raise Refused("too-large")
     return bytes(body)
 
 
@@ -206,6 +246,38 @@ async def get_metrics(request: AnyRequest) -> Answer:
     return Answer(body, status_code=200, headers={"content-type": content_type})
 
 
+@route(PATH + "{name:str}", http_method=["GET", "HEAD"])
+async def get_problem(name: FromPath[str]) -> Answer:
+    """What an error's `type` leads to: what it means and what to do."""
+    if name not in KINDS:
+        return failure("not-found")
+    return Answer(problem_page(name), status_code=200, headers=PAGE_FIELDS, media_type="text/html")
+
+
+@route("/openapi.json", http_method=["GET", "HEAD"])
+async def get_openapi() -> Answer:
+    """This interface for programs."""
+    return answer(200, openapi())
+
+
+@route("/asyncapi.json", http_method=["GET", "HEAD"])
+async def get_asyncapi(request: AnyRequest) -> Answer:
+    """The topic for programs."""
+    return answer(200, asyncapi(_parts(request).topic))
+
+
+@route("/schemas/order.json", http_method=["GET", "HEAD"])
+async def get_schema() -> Answer:
+    """An order for programs."""
+    return answer(200, order_schema())
+
+
+@route("/docs", http_method=["GET", "HEAD"])
+async def get_docs() -> Answer:
+    """This interface for people."""
+    return Answer(docs_page(), status_code=200, headers=PAGE_FIELDS, media_type="text/html")
+
+
 @route("/", http_method=["GET", "HEAD"])
 async def get_page(request: AnyRequest) -> Answer:
     """What this is, with commands for the address that it was asked at."""
@@ -217,26 +289,27 @@ async def get_page(request: AnyRequest) -> Answer:
 
 
 def on_http(_: AnyRequest, error: HTTPException) -> Answer:
-    """No such path, no such method, too large: the status, in small."""
-    texts = {404: "Not found", 405: "Method not allowed", 413: TooLarge.detail}
-    return answer(error.status_code, {"error": texts.get(error.status_code, "Invalid request")}, error.headers)
+    """No such path, no such method, or what `Refused` says."""
+    names = {404: "not-found", 405: "method-not-allowed"}
+    name = error.name if isinstance(error, Refused) else names.get(error.status_code, "invalid-request")
+    return failure(name, headers=error.headers)
 
 
 def on_ours(_: AnyRequest, error: OrdersError) -> Answer:
     """Something is away, or wrong with the set-up: the client may come again."""
     log.warning("unavailable", kind=type(error).__name__, reason=str(error))
-    return answer(503, {"error": "Temporarily unavailable, try again"}, RETRY)
+    return failure("unavailable", headers=RETRY)
 
 
 def on_gone(_: AnyRequest, _error: Gone) -> Answer:
     """Nobody is there to read it."""
-    return answer(400, {"error": "Incomplete request"})
+    return failure("incomplete")
 
 
 def on_any(_: AnyRequest, error: Exception) -> Answer:
     """A mistake of ours."""
     log.error("internal_error", kind=type(error).__name__, exc_info=error)
-    return answer(500, {"error": "Internal error"})
+    return failure("internal")
 
 
 def _parts(request: AnyRequest) -> Parts:
@@ -245,6 +318,12 @@ def _parts(request: AnyRequest) -> Parts:
 
 def _values(request: AnyRequest) -> Values:
     return cast("Values", request.app.state.counts)
+
+
+HANDLERS = [
+    *(get_order, post_order, get_livez, get_readyz, get_startupz, get_metrics),
+    *(get_problem, get_openapi, get_asyncapi, get_schema, get_docs, get_page),
+]
 
 
 def create_app(parts: Parts) -> Litestar:
@@ -256,7 +335,7 @@ def create_app(parts: Parts) -> Litestar:
             yield
 
     return Litestar(
-        [get_order, post_order, get_livez, get_readyz, get_startupz, get_metrics, get_page],
+        HANDLERS,
         state=State({"parts": parts, "counts": parts.values or private()}),
         lifespan=[lifespan],
         exception_handlers={HTTPException: on_http, OrdersError: on_ours, Gone: on_gone, Exception: on_any},

@@ -10,17 +10,14 @@ from orders.meter import Values
 from orders.metrics import HTTP_SECONDS, Method, Request, Route, Status
 from orders.timing import monotonic
 from orders.web.named import FIELD, new_id, trace_of
+from orders.web.problems import fields_of, problem
 
 METHODS: dict[str, Method] = {name: name for name in get_args(Method)}
 ROUTES: dict[str, Route] = {name: name for name in get_args(Route)}
 FAILED = 500
 """From this status on the failure is ours, and the client is told a name for it."""
-AWAY = b'{"error":"Temporarily unavailable, try again"}'
-AWAY_FIELDS = [
-    (b"retry-after", b"1"),
-    (b"content-type", b"application/json"),
-    (b"content-length", str(len(AWAY)).encode()),
-]
+AWAY = problem("unavailable")
+AWAY_FIELDS = [*fields_of(AWAY), (b"retry-after", b"1")]
 STATUSES: dict[int, Status] = {int(name): name for name in get_args(Status) if name.isdecimal()}
 
 

@@ -10,7 +10,7 @@ import asyncio
 import re
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httptools
@@ -19,12 +19,16 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
+from xxhash import xxh3_64_intdigest as digest
 
 from orders.meter import Values
 from orders.metrics import HTTP_SECONDS, LAYOUT, LOOKUPS, QUICK, private
 from orders.timing import monotonic
 from orders.web.counted import Counted
+from orders.web.hosts import ANY, knows
 from orders.web.named import FIELD, REQUEST_ID
+from orders.web.problems import KINDS, fields_of, problem
+from orders.web.representation import CACHE, WORTH_BYTES, tag_of, takes_gzip
 
 PREFIX = b"/orders/"
 LONGEST_URL = len(PREFIX) + 128
@@ -37,13 +41,21 @@ BODY_SECONDS = 60.0
 """How long a request may take from its first byte to its last."""
 
 VERSIONS = ("1.1", "1.0")
-NOTED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade", FIELD})
+MATCH, ENCODING = b"if-none-match", b"accept-encoding"
+BODY = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+NOTED = frozenset({b"host", MATCH, ENCODING, FIELD, *BODY})
+ONE_TAG = re.compile(rb'"[0-9a-f]{1,16}"')
+"""What If-None-Match has in most cases: one tag as we make them."""
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[^\]@/]+\])(?::[0-9]*)?")
 """Host of RFC 9110, 7.2: a name, an IPv4 address or an IPv6 one in brackets, and a port; no userinfo, no path."""
 
 Lookup = Callable[[bytes], bytes | None]
+Knows = Callable[[bytes], bool]
 
-JSON_FIELDS = b"content-type: application/json\r\ncontent-length: "
+CACHE_FIELDS = b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in CACHE.items())
+HIT = b'%b%x"\r\ncontent-type: application/json\r\ncontent-length: %d%b%b'
+"""An answer: status line and common fields up to the tag's first quote, hash, length, end of the head, body."""
+NOT_MODIFIED = b"%betag: %b%b"
 END = b"\r\n\r\n"
 CLOSE_END = b"\r\nconnection: close\r\n\r\n"
 LEAVE = (b"connection", b"close")
@@ -52,8 +64,8 @@ LINGER_SECONDS = 0.1
 """How long an idle connection is kept when the server stops: a request may be on its way."""
 
 # What a hit counts is counted in its cells at once: by `Values` it took twice the time.
-ROW = LAYOUT.place(HTTP_SECONDS, ("GET", "/orders/{order_uid}", "200"))
-SUM = ROW + len(QUICK) + 1
+ROW, ROW_304 = (LAYOUT.place(HTTP_SECONDS, ("GET", "/orders/{order_uid}", status)) for status in ("200", "304"))
+TO_SUM = len(QUICK) + 1
 HITS = LAYOUT.place(LOOKUPS, "hit")
 SHORTEST = QUICK[0]
 
@@ -79,6 +91,7 @@ class FastLane(HttpToolsProtocol):
 
     lookup: Lookup | None = None
     values: Values
+    knows: Knows
 
     def __init__(
         self,
@@ -90,22 +103,23 @@ class FastLane(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._hit: bytes | None = None
         self._keep = True
-        self._host = self._request_id = b""
+        self._host = self._request_id = self._match = b""
         self._hosts = 0
-        self._host_valid = True
+        self._host_refusal = ""
         self._plain = True
+        self._gzip = False
         self._in_head = False
         self._in_request = False
         self._head_bytes = 0
         self._chunk_bytes = 0
         self._last = self._leaving = False
         self._deaf = False
-        self._refusal = (400, "Invalid HTTP request")
+        self._refusal = "invalid-http"
         self._deadline: asyncio.TimerHandle | None = None
         self._began = 0.0
         self._cells = self.values.cells
         self._fields: list[tuple[bytes, bytes]] | None = None
-        self._head = b""
+        self._head = self._head_304 = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -123,7 +137,7 @@ class FastLane(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
-                self._refuse(431, "Header section too large")
+                self._refuse("head-too-large")
                 return
         try:
             self.parser.feed_data(data)
@@ -131,7 +145,7 @@ class FastLane(HttpToolsProtocol):
             self._ignore_upgrade()
         except httptools.HttpParserError:
             if not self._deaf:
-                self._refuse(*self._refusal)
+                self._refuse(self._refusal)
         self._arm()
 
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio reads what uvicorn leaves None
@@ -176,7 +190,7 @@ class FastLane(HttpToolsProtocol):
     def _too_late(self) -> None:
         self._deadline = None
         if self._in_request and not self._deaf:
-            self._refuse(408, "The request took too long to arrive")
+            self._refuse("too-slow")
         elif not self._busy():
             self.transport.close()
 
@@ -189,11 +203,12 @@ class FastLane(HttpToolsProtocol):
         if self._deadline is not None:
             self._clear_deadline()
         self._began = monotonic()
-        self.url = self._request_id = b""
+        self.url = self._request_id = self._match = b""
         self.headers = []
-        self.expect_100_continue = False
+        self.expect_100_continue = self._gzip = False
         self._hosts = 0
-        self._host_valid = self._plain = self._in_head = self._in_request = True
+        self._plain = self._in_head = self._in_request = True
+        self._host_refusal = ""
         self._head_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -207,29 +222,37 @@ class FastLane(HttpToolsProtocol):
             self._note(name, value)
 
     def _note(self, name: bytes, value: bytes) -> None:
-        if name == FIELD:
+        if name == b"host":
+            self._note_host(value)
+        elif name == FIELD:
             if REQUEST_ID.fullmatch(value):
                 self._request_id = value
-            return
-        if name != b"host":
+        elif name == ENCODING:
+            self._gzip = self._gzip or takes_gzip(value.decode("latin-1"))
+        elif name == MATCH and not self._match and ONE_TAG.fullmatch(value):
+            self._match = value
+        else:
             self._plain = False
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
-            return
+
+    def _note_host(self, value: bytes) -> None:
         self._hosts += 1
-        if HOST.fullmatch(value):
-            self._host = value
+        if not HOST.fullmatch(value):
+            self._host_refusal = "invalid-host"
+        elif not self.knows(value):
+            self._host_refusal = self._host_refusal or "unknown-host"
         else:
-            self._host_valid = False
+            self._host = value
 
     def on_headers_complete(self) -> None:
         if self._chunk_bytes > MAX_HEAD or len(self.headers) > MAX_FIELDS:
             self._check_size()
         version = self.parser.get_http_version()
         if version not in VERSIONS:
-            self._refusal = (505, "HTTP version not supported")
+            self._refusal = "http-version"
             raise Refused
-        if self._hosts != 1 or not self._host_valid:
+        if self._hosts != 1 or self._host_refusal:
             self._check_host(version)
         if not (self._plain and version == "1.1" and self.url.startswith(PREFIX) and self._find()):
             self._hand_over()
@@ -238,12 +261,14 @@ class FastLane(HttpToolsProtocol):
     def _check_size(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MAX_HEAD or len(self.headers) > MAX_FIELDS:
-            self._refusal = (431, "Header section too large")
+            self._refusal = "head-too-large"
             raise Refused
 
     def _check_host(self, version: str) -> None:
-        if self._hosts > 1 or not self._host_valid or (self._hosts == 0 and version == "1.1"):
-            self._refusal = (400, "Invalid Host")
+        if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
+            self._host_refusal = "invalid-host"
+        if self._host_refusal:
+            self._refusal = self._host_refusal
             raise Refused
 
     def _find(self) -> bool:
@@ -252,9 +277,12 @@ class FastLane(HttpToolsProtocol):
         if self._busy() or self.pipeline or self.flow.write_paused:
             return False
         # A uid has no "?", "%" or "/": what is no plain path is not found.
-        self._hit = self.lookup(self.url[len(PREFIX) :])
+        hit = self.lookup(self.url[len(PREFIX) :])
+        if hit is None or (self._gzip and len(hit) >= WORTH_BYTES):
+            return False
+        self._hit = hit
         self._keep = self.parser.should_keep_alive()
-        return self._hit is not None
+        return True
 
     def _hand_over(self) -> None:
         url, headers, expect = self.url, self.headers, self.expect_100_continue
@@ -288,23 +316,31 @@ class FastLane(HttpToolsProtocol):
     def _answer(self, body: bytes) -> None:
         state = self.server_state
         if state.default_headers is not self._fields:  # made anew every second, with the date
-            self._fields = state.default_headers
-            fields = b"".join(b"%b: %b\r\n" % field for field in self._fields)
-            self._head = STATUS_LINE[200] + fields + JSON_FIELDS
-            self._leaving = LEAVE in self._fields
-            self._keep = self._keep and not self._leaving
+            self._set_fields(state.default_headers)
         state.total_requests += 1
         end = END if self._keep or self._leaving else CLOSE_END
         if self._request_id:
             end = b"\r\n%b: %b%b" % (FIELD, self._request_id, end)
-        self.transport.write(b"%b%d%b%b" % (self._head, len(body), end, body))
+        if self._match and self._match == tag_of(body):
+            row = ROW_304
+            self.transport.write(NOT_MODIFIED % (self._head_304, self._match, end))
+        else:
+            row = ROW
+            self.transport.write(HIT % (self._head, digest(body), len(body), end, body))
         cells, seconds = self._cells, monotonic() - self._began
-        cells[ROW if seconds <= SHORTEST else ROW + bisect_left(QUICK, seconds)] += 1.0
-        cells[SUM] += seconds
+        cells[row if seconds <= SHORTEST else row + bisect_left(QUICK, seconds)] += 1.0
+        cells[row + TO_SUM] += seconds
         cells[HITS] += 1.0
         if not self._keep:
             self._last = True
             self.transport.close()
+
+    def _set_fields(self, fields: list[tuple[bytes, bytes]]) -> None:
+        self._fields = fields
+        told = b"".join(b"%b: %b\r\n" % field for field in fields) + CACHE_FIELDS
+        self._head, self._head_304 = STATUS_LINE[200] + told + b'etag: "', STATUS_LINE[304] + told
+        self._leaving = LEAVE in fields
+        self._keep = self._keep and not self._leaving
 
     # Connections that end.
 
@@ -324,8 +360,8 @@ class FastLane(HttpToolsProtocol):
         self._deaf = self._last = True
         self.cycle.keep_alive = False
 
-    def _refuse(self, status: int, reason: str) -> None:
-        """Answers after the requests that wait, as the application would have, and reads no more."""
+    def _refuse(self, name: str) -> None:
+        """Answers this error after the requests that wait, as the application would have, and reads no more."""
         self._deaf = self._last = True
         if self._in_request and not self._in_head and not self._abandon():
             return
@@ -333,7 +369,7 @@ class FastLane(HttpToolsProtocol):
         self._in_request = False
         super().on_message_begin()
         self.url = b"/"
-        self._start(Counted(refusal(status, reason), self.values, self._began, readable=False, request_id=request_id))
+        self._start(Counted(refusal(name), self.values, self._began, readable=False, request_id=request_id))
 
     def _abandon(self) -> bool:
         """Takes back a request whose body broke off; False if it had its answer, and the connection is closed."""
@@ -350,11 +386,10 @@ class FastLane(HttpToolsProtocol):
         return True
 
 
-def refusal(status: int, reason: str) -> ASGI3Application:
-    """An application that answers every request with this error and ends the connection."""
-    body = b'{"error":"%b"}' % reason.encode()
-    length = str(len(body)).encode()
-    fields = [(b"content-type", b"application/json"), (b"content-length", length), (b"connection", b"close")]
+def refusal(name: str) -> ASGI3Application:
+    """An application that answers every request with this error of `problems` and ends the connection."""
+    status, body = KINDS[name].status, problem(name)
+    fields = [*fields_of(body), (b"connection", b"close")]
 
     async def app(_scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         await send({"type": "http.response.start", "status": status, "headers": fields})
@@ -363,7 +398,8 @@ def refusal(status: int, reason: str) -> ASGI3Application:
     return app
 
 
-def fast_lane(lookup: Lookup | None, values: Values | None = None) -> type[FastLane]:
-    """The protocol class of a server whose orders in memory `lookup` finds by uid; None: no fast lane."""
+def fast_lane(lookup: Lookup | None, values: Values | None = None, hosts: Iterable[str] = (ANY,)) -> type[FastLane]:
+    """The protocol class of a server that answers to `hosts`; `lookup` finds orders in memory, None: no fast lane."""
     found = None if lookup is None else staticmethod(lookup)
-    return type("FastLane", (FastLane,), {"lookup": found, "values": values or private()})
+    given = {"lookup": found, "values": values or private(), "knows": staticmethod(knows(hosts))}
+    return type("FastLane", (FastLane,), given)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from orders.errors import OrdersError
 from orders.metrics import IngestState
+from orders.record import StopKind
 from orders.timing import Clock
 from orders.topic import View
 from orders.web.waiting import in_time
@@ -74,6 +75,7 @@ class Ingest(Struct, frozen=True):
     state: IngestState
     at: float
     reason: str = ""
+    stopped: dict[int, StopKind] = {}
 
 
 class Keeper(Struct, frozen=True):

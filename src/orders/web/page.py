@@ -1,4 +1,4 @@
-"""The page at `/`: what this is, with commands for the address that it was asked at."""
+"""The page at `/`: what this is, with commands for the address that it was asked at; and a page for each error."""
 
 import hashlib
 import re
@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 
+from orders.web.problems import KINDS
+
 PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 """A Host that may stand in HTML and in a shell command as it is."""
 EXAMPLE_HOST = b"127.0.0.1:8080"
+MAIN = re.compile(rb"<main>.*</main>", re.DOTALL)
 
 
 def page() -> tuple[bytes, Mapping[str, str]]:
@@ -29,3 +32,20 @@ PAGE, PAGE_FIELDS = page()
 def page_at(host: str) -> bytes:
     """The page for who asked at this Host."""
     return PAGE.replace(EXAMPLE_HOST, host.encode()) if PLAIN_HOST.fullmatch(host) else PAGE
+
+
+def problem_page(name: str) -> bytes:
+    """The page of a kind of error."""
+    kind = KINDS[name]
+    told = f"<h1>{escape(kind.title)}</h1>\n<p>{kind.status}, <code>{name}</code></p>\n<p>{marked(kind.about)}</p>\n"
+    return page_of(told + '<p><a href="/docs">All answers</a></p>')
+
+
+def page_of(content: str) -> bytes:
+    """A page with this content in place of that of `/`."""
+    return MAIN.sub(lambda _: f"<main>\n{content}\n</main>".encode(), PAGE)
+
+
+def marked(text: str) -> str:
+    """Text as HTML, words in backquotes as code."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))

@@ -55,8 +55,10 @@ class Posts:
         self._values = values or private()
         self._known: Positions = {}
 
-    async def submit(self, content: Content) -> Told | None:
+    async def submit(self, content: Content, wait: float) -> Told | None:
         """The outcome of an order that must not exist yet, or None if there is none within the deadline.
+
+        `wait` is how many seconds the outcome is waited for once Kafka has the record, the deadline permitting.
 
         Raises `Away` or `SetupWrong` if the record was not accepted, or may have been and is not to be found.
         """
@@ -69,7 +71,7 @@ class Posts:
             # Whatever outcome stands at this offset is that of a record that the brokers have lost.
             log.error("log_went_back", partition=partition, offset=offset)
             raise Away("Kafka's log is shorter than what was read from it")
-        told = await self._wait(Place(topic_id, partition, offset), until)
+        told = await self._wait(Place(topic_id, partition, offset), min(until, self._clock() + wait))
         if told is not None and told.order_uid not in {None, content.row.order_uid}:
             log.error("outcome_of_another_order", partition=partition, offset=offset)
             raise Away("the outcome found is that of another record")

@@ -2,8 +2,8 @@
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import psycopg
 import structlog
@@ -11,15 +11,18 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from orders.errors import Away, OrdersError
 from orders.memory import Put
-from orders.postgres import conninfo, queries, translated, verdict
+from orders.postgres import INTERVAL_SECONDS, SILENT_SECONDS, conninfo, queries, translated, verdict
 from orders.timing import Clock
 from orders.web.waiting import Joiner, Place, Told, in_time
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 CONNECT_SECONDS = 1.0
 """How long a read waits for a connection before PostgreSQL counts as away."""
 ANSWER_SECONDS = 2.0
+STATEMENT_SECONDS = 5
 GIVE_UP_SECONDS = 2.0
 """After this the pool starts over: its own pauses between tries would grow with the outage."""
 PUTS_WAITING = 1_000
@@ -172,9 +175,23 @@ def noting(note: Callable[[psycopg.Error | None], None]) -> type[Connection]:
             note(None)
             return made
 
+        async def wait(
+            self,
+            gen: Generator[Any, Any, T],
+            interval: float = INTERVAL_SECONDS,
+            timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own signature
+        ) -> T:
+            """Given up, and closed, where an answer does not come: else it would be one less for ever."""
+            try:
+                return await super().wait(gen, interval, timeout or STATEMENT_SECONDS + SILENT_SECONDS)
+            except psycopg.OperationalError as error:
+                if error.sqlstate is None:
+                    self.pgconn.finish()
+                raise
+
     return Noting
 
 
 async def _configure(connection: Connection) -> None:
-    for name, value in (("statement_timeout", "5s"), ("timezone", "UTC")):
+    for name, value in (("statement_timeout", f"{STATEMENT_SECONDS}s"), ("timezone", "UTC")):
         await connection.execute("select set_config(%s, %s, false)", (name, value))

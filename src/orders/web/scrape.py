@@ -23,6 +23,7 @@ from orders.metrics import (
     MEMORY_LIMIT,
     MEMORY_ORDERS,
     MEMORY_USED,
+    PARTITION_STOPPED,
     POSITION,
     READY,
     RESTORE_DONE,
@@ -111,9 +112,13 @@ def of_report(report: Report) -> Samples:
 
 
 def of_ingests(ingests: Sequence[Ingest]) -> Samples:
-    """How many are in each state; a machine without any has 0 of each."""
+    """How many are in each state, 0 of each without any; and the partitions that they may not read on."""
     states = Counter(each.state for each in ingests)
-    return {INGESTS: {(state,): float(states[state]) for state in get_args(IngestState)}}
+    stopped = sorted(item for each in ingests for item in each.stopped.items())
+    return {
+        INGESTS: {(state,): float(states[state]) for state in get_args(IngestState)},
+        PARTITION_STOPPED: {(str(partition), kind): 1.0 for partition, kind in stopped},
+    }
 
 
 def of_topic(look: Look) -> Samples:

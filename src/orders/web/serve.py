@@ -72,6 +72,8 @@ def parts(
         scrape.page,
         values,
         startup.report,
+        deadline,
+        topic,
     )
 
 
@@ -82,6 +84,6 @@ def serve(settings: Settings, sockets: Sequence[socket.socket], stopping: Stoppi
     try:
         app = create_app(parts(settings, memory, values, stopping))
         lookup = memory.get if settings.default_view == "standard" else None
-        server(app, lookup, values, stopping, settings.drain_seconds).run(list(sockets))
+        server(app, lookup, values, stopping, settings.drain_seconds, hosts=settings.hosts).run(list(sockets))
     finally:
         memory.close()

@@ -6,6 +6,7 @@ under way.
 """
 
 import socket
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import uvicorn
 from orders.meter import Values
 from orders.timing import Clock, monotonic
 from orders.web.fastlane import LEAVE, Lookup, fast_lane
+from orders.web.hosts import ANY
 
 log = structlog.get_logger()
 
@@ -81,11 +83,13 @@ def server(
     values: Values | None = None,
     stopping: Stopping | None = None,
     drain_seconds: float = 0.0,
+    *,
+    hosts: Iterable[str] = (ANY,),
 ) -> Server:
-    """A server of an ASGI application, with the fast lane unless `lookup` is None; it counts in `values`."""
+    """A server of an ASGI application that answers to `hosts`, with the fast lane unless `lookup` is None."""
     settings: dict[str, Any] = {
         "loop": "uvloop",
-        "http": fast_lane(lookup, values),
+        "http": fast_lane(lookup, values, hosts),
         "ws": "none",
         "lifespan": "on",
         "interface": "asgi3",

@@ -88,15 +88,19 @@ class OriginalDocument(Struct, frozen=True):
     order: OriginalOrder
 
 
-class _ServedOrder(Order, frozen=True):
+class ServedOrder(Order, frozen=True):
+    """An order as it is served: with its number in order of arrival."""
+
     id: int
 
 
-class _ServedDocument(Struct, frozen=True):
-    order: _ServedOrder
+class ServedDocument(Struct, frozen=True):
+    """What a GET answers; unknown fields of the message that was taken are served too."""
+
+    order: ServedOrder
 
 
-_decode = msgspec.json.Decoder(_ServedDocument).decode
+_decode = msgspec.json.Decoder(ServedDocument).decode
 
 
 def original(document: bytes) -> bytes:
@@ -104,7 +108,7 @@ def original(document: bytes) -> bytes:
     return encode(OriginalDocument(_original(_decode(document).order)))
 
 
-def _original(order: _ServedOrder) -> OriginalOrder:
+def _original(order: ServedOrder) -> OriginalOrder:
     key = order.id
     return OriginalOrder(
         id=key,

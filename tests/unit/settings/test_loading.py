@@ -341,6 +341,14 @@ def test_relative_paths_reach_a_process_in_another_directory(tmp_path: Path, mon
     assert again.kafka_properties == {"ssl.ca.location": str(here / "ca.pem")}
 
 
+def test_copies_of_dead_letters_do_not_go_to_the_topic_of_the_orders() -> None:
+    with pytest.raises(UsageError, match=r"^ORDERS_DEAD_LETTERS_TOPIC must not be the topic of the orders$"):
+        load({"ORDERS_DEAD_LETTERS_TOPIC": "orders"})
+    with pytest.raises(UsageError, match=r"^--dead-letters-topic must not be"):
+        load({"ORDERS_KAFKA_TOPIC": "mine"}, {"dead_letters_topic": "mine"})
+    assert load({"ORDERS_DEAD_LETTERS_TOPIC": "dead"}).dead_letters_topic == "dead"
+
+
 def test_another_process_inherits_none_of_our_variables(tmp_path: Path) -> None:
     # Else a secret's file would clash with the secret that was read from it.
     (tmp_path / "secret").write_text("dbname=x")

@@ -90,6 +90,7 @@ def test_no_property_that_ingest_sets_for_its_promises_can_be_given() -> None:
         "heartbeat.interval.ms",
         "queued.min.messages",
         "reconnect.backoff.max.ms",
+        "socket.timeout.ms",
         "topic.metadata.refresh.interval.ms",
     }
 

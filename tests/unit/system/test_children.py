@@ -11,8 +11,18 @@ import pytest
 from orders.embedded import Progress, Silent
 from orders.errors import StartError
 from orders.metrics import ProcessKind
-from orders.system.children import STEADY_SECONDS, Child, Embedded, Restarts, stop_all, wait_until_up
+from orders.system.children import (
+    STEADY_SECONDS,
+    STOPPED_SECONDS,
+    Child,
+    Embedded,
+    Restarts,
+    is_stopped,
+    stop_all,
+    wait_until_up,
+)
 from orders.system.stopping import Stop, Stopped
+from orders.timing import Clock
 from support.waiting import wait_for
 
 
@@ -45,9 +55,9 @@ def test_what_ends_again_and_again_is_started_later_and_later() -> None:
     assert waits(restarts, clock) <= 0.11
 
 
-def child(code: str, restarted: Callable[[ProcessKind], None] = print) -> Child:
+def child(code: str, restarted: Callable[[ProcessKind], None] = print, clock: Clock = time.monotonic) -> Child:
     """A child that runs Python code instead of a command of ours."""
-    made = Child("serve", [], dict(os.environ), [], restarted=restarted)
+    made = Child("serve", [], dict(os.environ), [], restarted=restarted, clock=clock)
     made._command = [sys.executable, "-c", code]
     made.start()
     return made
@@ -74,6 +84,41 @@ def test_children_of_one_kind_stop_together_and_who_does_not_listen_is_killed() 
     stop_all(children, 0.2)
     assert time.monotonic() - began < 5
     assert [each.process for each in children] == [None, None]
+
+
+def test_a_child_that_a_signal_stopped_is_killed_after_a_while_and_started_again() -> None:
+    clock = Hand()
+    made = child("import threading; threading.Event().wait()", clock=clock)
+    first = made.process
+    assert first
+    stop(made, first.pid)
+    clock.now += STOPPED_SECONDS
+    wait_for(made.tend)
+    assert made.process not in (None, first)
+    stop_all([made], 5)
+
+
+def test_a_child_that_went_on_in_time_is_left_alone() -> None:
+    clock = Hand()
+    made = child("import threading; threading.Event().wait()", clock=clock)
+    first = made.process
+    assert first
+    for _ in range(2):
+        stop(made, first.pid)
+        clock.now += STOPPED_SECONDS / 2
+        os.kill(first.pid, signal.SIGCONT)
+        wait_for(lambda: not is_stopped(first.pid))
+        assert not made.tend()
+        clock.now += STOPPED_SECONDS
+    assert made.process == first
+    stop_all([made], 5)
+
+
+def stop(stopped: Child, pid: int) -> None:
+    """Stops a child by a signal, and has that seen."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: is_stopped(pid))
+    assert not stopped.tend()
 
 
 class Service:

@@ -1,15 +1,14 @@
-"""What the commands read and show: lines to records, keys, health, dead letters."""
+"""What the commands read and show: lines to records, keys, health."""
 
 import io
 import json
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.system import client
-from orders.system.client import DeadLetter, Restore, Sent, records, shown
+from orders.system.client import Restore, Sent, records
 
 LINES = st.lists(
     st.one_of(st.binary(max_size=30), st.sampled_from([b'{"order_uid":"a"}', b'{"order_uid":""}', b"[" * 99]))
@@ -49,15 +48,6 @@ def test_a_pipe_is_not_counted() -> None:
     assert client.count_lines(Pipe(b"1\n2\n")) is None
 
 
-@given(st.binary(max_size=400))
-def test_a_key_is_shown_cut_and_without_control_characters(key: bytes) -> None:
-    text = shown(key)
-    assert text is not None
-    assert text.isprintable()
-    assert len(text) < 10 * client.KEY_MOST
-    assert shown(None) is None
-
-
 def test_a_restore_that_goes_on_is_told_in_percent() -> None:
     assert client.restore_text(Restore(ok=False, done=30, total=120)) == "30 of 120 orders (25 %)"
     assert client.restore_text(Restore(ok=True, done=120, total=120)) == "120 of 120 orders"
@@ -67,15 +57,6 @@ def test_a_restore_that_goes_on_is_told_in_percent() -> None:
 def test_what_was_sent_is_told_with_what_had_no_key() -> None:
     assert client.sent_text(Sent("orders", 31, 1)) == "31 sent, 1 of them without an order_uid"
     assert client.sent_text(Sent("orders", 30, 0)) == "30 sent"
-
-
-def test_a_dead_letter_is_one_line() -> None:
-    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    letter = DeadLetter(1, "orders", 2, 30, at, at, None, "Expected `int`, got `str`", "$.sm_id")
-    assert client.dead_letter_text(letter) == (
-        "2026-01-02 03:04:05  orders[2]@30  key -  $.sm_id: Expected `int`, got `str`"
-    )
-    assert json.loads(client.as_json(letter))["offset"] == 30
 
 
 def test_a_document_for_the_eye_is_the_same_json() -> None:

@@ -34,6 +34,9 @@ class Said(NamedTuple):
     def headers(self) -> None:
         return None
 
+    def leader_epoch(self) -> None:
+        return None
+
     def key(self) -> bytes:
         return b"k"
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from html import escape
 from typing import Any, get_args
 
 import pytest
@@ -17,11 +18,13 @@ from orders.record import Outcome
 from orders.web.exposition import Page, page
 from orders.web.health import Lag, Part, Parts, Report, Restore
 from orders.web.page import PAGE
+from orders.web.problems import KINDS, problem
 from orders.web.startup import THROUGH, Start, StartParts
 from orders.web.views import original
 from orders.web.waiting import Told
 from support.metrics import READERS, counted, series_of
-from support.wire import DOCUMENT, UID, plain_app, told
+from support.problem import is_problem
+from support.wire import DOCUMENT, LARGE, TAG, UID, plain_app, told
 
 SAVED = {"message": "Order processed and saved successfully"}
 ORDER = next(iter(sample.samples(1, 0)))
@@ -42,8 +45,33 @@ def test_an_order_in_memory(plain: TestClient[Any]) -> None:
     """200 with the stored bytes; HEAD has the same fields and no body."""
     got = plain.get("/orders/" + UID.decode())
     assert (got.status_code, got.content) == (200, DOCUMENT)
-    assert dict(got.headers) == {"content-type": "application/json", "content-length": str(len(DOCUMENT))}
+    assert dict(got.headers) == {
+        "cache-control": "private, no-cache",
+        "vary": "accept-encoding",
+        "etag": TAG.decode(),
+        "content-type": "application/json",
+        "content-length": str(len(DOCUMENT)),
+    }
     assert dict(plain.head("/orders/" + UID.decode()).headers) == dict(got.headers)
+
+
+def test_an_order_that_is_known(plain: TestClient[Any]) -> None:
+    """304 with the fields that a cache renews, and nothing else."""
+    got = plain.get("/orders/" + UID.decode(), headers={"if-none-match": TAG.decode()})
+    assert (got.status_code, got.content) == (304, b"")
+    renewed = {"cache-control": "private, no-cache", "vary": "accept-encoding", "etag": TAG.decode()}
+    assert dict(got.headers) == renewed
+
+
+def test_a_large_order_is_compressed_where_that_is_asked_for(plain: TestClient[Any]) -> None:
+    """With a tag of its own; the client reads the same bytes."""
+    packed = plain.get("/orders/large", headers={"accept-encoding": "gzip"})
+    assert (packed.content, packed.headers["content-encoding"]) == (LARGE, "gzip")
+    assert int(packed.headers["content-length"]) < len(LARGE)
+    whole = plain.get("/orders/large", headers={"accept-encoding": "identity"})
+    assert (whole.content, "content-encoding" in whole.headers) == (LARGE, False)
+    assert packed.headers["etag"] != whole.headers["etag"]
+    assert packed.headers["vary"] == whole.headers["vary"] == "accept-encoding"
 
 
 def test_an_order_in_postgresql(plain: TestClient[Any]) -> None:
@@ -55,7 +83,13 @@ def test_an_order_in_postgresql(plain: TestClient[Any]) -> None:
 def test_no_such_order(plain: TestClient[Any], uid: str) -> None:
     """404 for what is unknown, and for what cannot be a uid."""
     got = plain.get("/orders/" + uid)
-    assert (got.status_code, got.json()) == (404, {"message": "Order not found"})
+    assert is_problem(got, "order-not-found")
+    assert got.json() == {
+        "type": "/problems/order-not-found",
+        "title": "Order not found",
+        "status": 404,
+        "message": "Order not found",
+    }
 
 
 def test_views() -> None:
@@ -89,7 +123,6 @@ def test_postgresql_away_is_never_404() -> None:
     [
         ("created", 201, SAVED),
         ("unchanged", 200, SAVED),
-        ("conflict", 409, {"error": "Order exists with other content"}),
     ],
 )
 def test_post_outcomes(outcome: Outcome, status: int, body: object) -> None:
@@ -97,7 +130,15 @@ def test_post_outcomes(outcome: Outcome, status: int, body: object) -> None:
     with client(submit=told(outcome)) as http:
         got = http.post("/orders", content=ORDER)
     assert (got.status_code, got.json()) == (status, body)
-    assert got.headers.get("location") == (f"/orders/{ORDER_UID}" if status < 300 else None)
+    assert got.headers["location"] == f"/orders/{ORDER_UID}"
+
+
+def test_post_of_another_order_of_that_uid() -> None:
+    """409: a POST never replaces."""
+    with client(submit=told("conflict")) as http:
+        got = http.post("/orders", content=ORDER)
+    assert is_problem(got, "order-exists")
+    assert "location" not in got.headers
 
 
 def test_post_in_place_of_the_original() -> None:
@@ -110,7 +151,7 @@ def test_post_in_place_of_the_original() -> None:
 def test_post_without_an_outcome_in_time() -> None:
     """202: Kafka has it, PostgreSQL not yet."""
 
-    async def submit(_: Content) -> None:
+    async def submit(_: Content, _wait: float) -> None:
         return None
 
     with client(submit=submit) as http:
@@ -119,23 +160,72 @@ def test_post_without_an_outcome_in_time() -> None:
     assert got.headers["location"] == f"/orders/{ORDER_UID}"
 
 
+@pytest.mark.parametrize(
+    ("prefer", "waited", "applied"),
+    [
+        ("", 10.0, None),
+        ("respond-async", 0.0, "respond-async"),
+        ("wait=3", 3.0, "wait=3"),
+        ("wait=99", 10.0, "wait=99"),
+    ],
+)
+def test_post_that_prefers(prefer: str, waited: float, applied: str | None) -> None:
+    """How long to wait, and that this was heard."""
+    waits: list[float] = []
+
+    async def submit(_: Content, wait: float) -> None:
+        waits.append(wait)
+
+    with client(submit=submit) as http:
+        got = http.post("/orders", content=ORDER, headers={"prefer": prefer})
+    assert (got.status_code, got.headers.get("preference-applied"), waits) == (202, applied, [waited])
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"content-type": "text/plain"}, "not-json"),
+        ({"content-type": "application/x-www-form-urlencoded"}, "not-json"),
+        ({"content-type": "application/json", "origin": "https://evil.example"}, "cross-site"),
+        ({"origin": "null"}, "cross-site"),
+    ],
+)
+def test_post_of_a_page_that_nobody_asked(plain: TestClient[Any], fields: dict[str, str], name: str) -> None:
+    """What a browser lets any page send is refused, before the body is looked at."""
+    assert is_problem(plain.post("/orders", content=b"{", headers=fields), name)
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"content-type": "application/json; charset=utf-8"}, {"content-type": "application/vnd.orders+json"}]
+)
+def test_post_of_json_by_any_of_its_names(plain: TestClient[Any], fields: dict[str, str]) -> None:
+    """Also without a type, as some programs send it."""
+    assert plain.post("/orders", content=ORDER, headers=fields).status_code == 201
+
+
 def test_post_that_postgresql_refuses() -> None:
     """422 with the reason that ingest gives."""
 
-    async def submit(_: Content) -> Told:
+    async def submit(_: Content, _wait: float) -> Told:
         return Told("refused", None, "a reason", "$.items")
 
     with client(submit=submit) as http:
         got = http.post("/orders", content=ORDER)
-    assert got.status_code == 422
-    assert got.json() == {"error": "Invalid order", "errors": [{"path": "$.items", "reason": "a reason"}]}
+    assert (got.status_code, got.headers["content-type"]) == (422, "application/problem+json")
+    assert got.json() == {
+        "type": "/problems/invalid-order",
+        "title": "Invalid order",
+        "status": 422,
+        "errors": [{"detail": "a reason", "pointer": "#/items"}],
+        "error": "Invalid order",
+    }
 
 
 @pytest.mark.parametrize("error", [Away("Kafka at secret-host"), SetupWrong("topic secret-host")])
 def test_post_while_kafka_is_away(error: OrdersError) -> None:
     """503 with Retry-After."""
 
-    async def submit(_: Content) -> None:
+    async def submit(_: Content, _wait: float) -> None:
         raise error
 
     with client(submit=submit) as http:
@@ -144,11 +234,11 @@ def test_post_while_kafka_is_away(error: OrdersError) -> None:
     assert "secret-host" not in got.text
 
 
-async def _accepted(_: Content) -> None:
+async def _accepted(_: Content, _wait: float) -> None:
     return None
 
 
-async def _unavailable(_: Content) -> None:
+async def _unavailable(_: Content, _wait: float) -> None:
     raise Away("Kafka")
 
 
@@ -205,17 +295,21 @@ def test_metrics_are_given_in_the_format_that_is_asked_for() -> None:
 def test_post_of_no_json(plain: TestClient[Any], body: bytes) -> None:
     """400 as the original answered."""
     got = plain.post("/orders", content=body)
-    assert (got.status_code, got.json()) == (400, {"error": "Invalid JSON"})
+    assert is_problem(got, "invalid-json")
+    assert got.json()["error"] == "Invalid JSON"
 
 
 def test_post_of_an_invalid_order(plain: TestClient[Any]) -> None:
-    """422 says where and why."""
+    """422 says of everything that is wrong where it is and why."""
     order = json.loads(ORDER)
     order["items"][0]["price"] = "x"
+    del order["locale"]
     got = plain.post("/orders", content=json.dumps(order))
     assert (got.status_code, got.json()["error"]) == (422, "Invalid order")
-    assert [set(error) for error in got.json()["errors"]] == [{"path", "reason"}]
-    assert got.json()["errors"][0]["path"] == "$.items[0].price"
+    assert got.json()["errors"] == [
+        {"detail": "Expected `int`, got `str`", "pointer": "#/items/0/price"},
+        {"detail": "Object missing required field `locale`", "pointer": "#"},
+    ]
 
 
 def test_post_too_large(plain: TestClient[Any]) -> None:
@@ -223,7 +317,7 @@ def test_post_too_large(plain: TestClient[Any]) -> None:
     body = b" " * (MAX_DOCUMENT_BYTES + 1)
     for sent in (body, iter([body[:1000], body[1000:]])):
         got = plain.post("/orders", content=sent)
-        assert (got.status_code, got.json()) == (413, {"error": "Request body too large"})
+        assert is_problem(got, "too-large")
     assert plain.post("/orders", content=body[1:]).status_code == 400
 
 
@@ -238,11 +332,20 @@ def test_post_too_large(plain: TestClient[Any]) -> None:
     ],
 )
 def test_other_paths_and_methods(plain: TestClient[Any], method: str, path: str, status: int) -> None:
-    """Small JSON; 405 names what is allowed."""
+    """405 names what is allowed."""
     got = plain.request(method, path)
-    assert got.status_code == status
-    assert set(got.json()) == {"error"}
+    assert is_problem(got, {404: "not-found", 405: "method-not-allowed"}[status])
     assert ("allow" in got.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_problem_has_a_page(plain: TestClient[Any], name: str) -> None:
+    """Its `type` leads there, on the same server."""
+    got = plain.get(json.loads(problem(name))["type"])
+    assert (got.status_code, got.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert f"<h1>{escape(KINDS[name].title)}</h1>" in got.text
+    assert "default-src 'none'" in got.headers["content-security-policy"]
+    assert is_problem(plain.get("/problems/other"), "not-found")
 
 
 def test_a_mistake_of_ours() -> None:
@@ -253,7 +356,7 @@ def test_a_mistake_of_ours() -> None:
 
     with capture_logs() as logs, client(order=broken) as http:
         got = http.get("/orders/nobody")
-    assert (got.status_code, got.json()) == (500, {"error": "Internal error"})
+    assert is_problem(got, "internal")
     assert [(line["event"], line["kind"]) for line in logs] == [("internal_error", "ValueError")]
 
 

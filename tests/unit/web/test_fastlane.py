@@ -19,6 +19,7 @@ from orders.errors import Away
 from orders.metrics import HTTP_SECONDS, private
 from orders.web import fastlane
 from orders.web.fastlane import ROW, fast_lane
+from orders.web.problems import problem
 from support.metrics import counted, times
 from support.wire import CLOSE, FAST, HIT, MEMORY, REQUESTS, SLOW, UID, Line, chunked, converse, get, plain_app, post
 
@@ -80,6 +81,24 @@ def test_posts_and_failures_of_ours_are_told_a_request_id() -> None:
     """It is made for them where they bring none; what failed by the client's fault has none."""
     sent = post(b"{"), REQUESTS["HTTP/2.0"], get(b"/orders/nobody"), REQUESTS["garbage"]
     assert [talk(FAST, each)[0].count(b"\r\nx-request-id: made\r\n") for each in sent] == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("host", [b"localhost:8080", b"LOCALHOST", b"127.0.0.1:1", b"[::1]:1", b"orders.example.", b""])
+def test_hosts_that_are_known(host: bytes) -> None:
+    """Addresses, localhost, and what the settings name."""
+    lane = fast_lane(MEMORY.get, hosts=["127.0.0.1", "orders.example"])
+    assert talk(lane, get(host=host))[0].startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("host", [b"evil.example", b"localhost.evil.example", b"127.0.0.1.evil.example", b"1"])
+def test_hosts_that_are_not_known(host: bytes) -> None:
+    """A name that leads here by DNS rebinding is answered nothing, by neither lane, and the connection ends."""
+    for lookup in (MEMORY.get, None):
+        lane = fast_lane(lookup, hosts=["127.0.0.1", "orders.example"])
+        written, closed, _ = talk(lane, get(host=host) + HIT)
+        assert re.match(rb"HTTP/1.1 (421|400) ", written)
+        assert closed
+        assert written.count(b"HTTP/1.1") == 1
 
 
 TRACED = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -487,7 +506,7 @@ def test_a_request_that_takes_too_long_at_the_stop_is_told_so() -> None:
     written = asyncio.run(scenario())
     assert written.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nretry-after: 1\r\n" in written
-    assert written.endswith(b'{"error":"Temporarily unavailable, try again"}')
+    assert written.endswith(problem("unavailable"))
 
 
 PARAMETERS: dict[Any, list[str]] = {

@@ -38,7 +38,9 @@ def submit(
     log: Log,
     told: Told | None = CREATED,
     positions: Mapping[tuple[str, int], int] | OrdersError | None = None,
+    *,
     deadline: float = 5,
+    wait: float = 60,
     values: Values | None = None,
 ) -> tuple[Told | None, list[Place]]:
     """What one POST of the order `a` is told, and the places that were asked for."""
@@ -67,7 +69,7 @@ def submit(
             clock=monotonic,
             values=values,
         )
-        return await posts.submit(content("a"))
+        return await posts.submit(content("a"), wait)
 
     return asyncio.run(scenario()), asked
 
@@ -91,6 +93,13 @@ def test_a_record_that_is_sent_is_counted() -> None:
     values = private()
     submit(at(7), values=values)
     assert list(counted(values).values()) == [1]
+
+
+def test_no_outcome_within_the_time_that_is_waited() -> None:
+    """The record is in Kafka; the deadline is far away."""
+    log = at(7)
+    assert submit(log, told=None, deadline=600, wait=0)[0] is None
+    assert len(log.records) == 1
 
 
 def test_no_outcome_within_the_deadline() -> None:
@@ -147,7 +156,7 @@ def test_a_server_that_stops_says_accepted() -> None:
             return {}
 
         posts = Posts(at(7), topic_id, positions, Outcomes(fetch, monotonic), deadline=60, clock=monotonic)
-        task = asyncio.create_task(posts.submit(content("a")))
+        task = asyncio.create_task(posts.submit(content("a"), 60))
         await waiting.wait()
         task.cancel()
         return await task

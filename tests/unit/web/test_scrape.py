@@ -114,6 +114,15 @@ def test_ingests_are_told_by_their_states() -> None:
     }
 
 
+def test_partitions_that_are_stopped_are_told_by_why() -> None:
+    two = [Ingest((2,), "stopped", NOW, stopped={2: "dead_letters"}), Ingest((), "stopped", NOW, stopped={0: "anew"})]
+    gauges = Rig(look()._replace(ingests=two)).gauges()
+    assert {name: value for name, value in gauges.items() if name.startswith("orders_partition_stopped")} == {
+        'orders_partition_stopped{partition="0",reason="anew"}': 1,
+        'orders_partition_stopped{partition="2",reason="dead_letters"}': 1,
+    }
+
+
 @pytest.mark.parametrize(
     ("found", "told"),
     [

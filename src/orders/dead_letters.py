@@ -1,0 +1,283 @@
+"""The commands of `orders dead-letters`."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+from orders.commands import POSITIVE, command, for_programs, progress, settings_of
+from orders.errors import StartError, UsageError
+from orders.system.state import joined
+
+if TYPE_CHECKING:
+    from orders.letters import Wanted
+    from orders.postgres import Connection
+    from orders.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+FILTERS = ("reason", "since", "until", "topic", "partition")
+STATES = ("open", "replayed", "discarded")
+
+
+class Moment(click.ParamType[datetime]):
+    """A time of ISO 8601; in UTC where it has no offset."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The time, or click's own error."""
+        try:
+            moment = datetime.fromisoformat(value)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time such as 2026-01-31 or 2026-01-31T12:00:00+03:00", param, ctx)
+
+
+def choosing(function: F) -> F:
+    """Adds the filters."""
+    for decorate in (
+        click.option("--partition", type=click.IntRange(0, 2**31 - 1), metavar="N", help="of this partition"),
+        click.option("--topic", metavar="TEXT", help="of this topic"),
+        click.option("--until", type=Moment(), metavar="TIME", help="refused before this time"),
+        click.option(
+            "--since", type=Moment(), metavar="TIME", help="refused at this time or later; UTC without offset"
+        ),
+        click.option("--reason", metavar="TEXT", help="whose reason has this text, in whatever case"),
+    ):
+        function = decorate(function)
+    return function
+
+
+def acting(function: F) -> F:
+    """Adds what acts on many: ids or filters, or all; and the agreement to it."""
+    for decorate in (
+        click.option("--yes", is_flag=True, help="do not ask; for scripts"),
+        click.option("--all", "everything", is_flag=True, help="all of them"),
+        choosing,
+        click.argument("ids", type=click.IntRange(min=1, max=2**63 - 1), metavar="[ID]...", nargs=-1),
+    ):
+        function = decorate(function)
+    return function
+
+
+def of_state(function: F) -> F:
+    """Adds `--state`."""
+    return click.option("--state", type=click.Choice(STATES), help="in this state; unset: in any")(function)
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """Messages that were refused: why, and what to do about them."""
+
+
+@command(dead_letters, "dead-letters list", "orders dead-letters list --state open --limit 5")
+@settings_of("dead-letters list")
+@choosing
+@of_state
+@click.option("--limit", type=POSITIVE, metavar="N", default=20, show_default=True, help="most that are shown")
+@for_programs("one JSON object per line")
+def list_dead_letters(*, limit: int, as_json: bool, **given: Any) -> None:
+    """Show the newest dead letters.
+
+    Number, when they were refused, state, where they stood, their key if it is a valid order_uid, what is wrong and
+    where. Never their content.
+    """
+    from orders.system import client, letters
+
+    wanted = wanted_of(given, given.pop("state"))
+    settings = joined(os.environ, {name: value for name, value in given.items() if name not in FILTERS})
+    for letter in letters.listed(settings, wanted, limit):
+        click.echo(client.as_json(letter) if as_json else letters.line(letter))
+
+
+@command(dead_letters, "dead-letters show", "orders dead-letters show 42")
+@settings_of("dead-letters show")
+@click.argument("number", type=click.IntRange(min=1, max=2**63 - 1), metavar="ID")
+@for_programs("one JSON object")
+def show(number: int, *, as_json: bool, **given: Any) -> None:
+    """Show one dead letter with its content.
+
+    Place, reason, key, headers, value, and all that was done about it. Bytes that cannot be read are in base64. What is
+    shown may be personal data.
+    """
+    from orders.system import client, letters
+
+    found = letters.show(joined(os.environ, given), number)
+    click.echo(client.as_json(found) if as_json else letters.shown_text(found))
+
+
+@command(dead_letters, "dead-letters replay", "orders dead-letters replay --reason 'Invalid JSON' --yes")
+@settings_of("dead-letters replay")
+@acting
+@click.option("--force", is_flag=True, help="also where the stored order is newer, and without the message's condition")
+@click.option(
+    "--deadline",
+    type=click.FloatRange(0, 3600),
+    metavar="SECONDS",
+    default=30.0,
+    show_default=True,
+    help="how long outcomes are waited for",
+)
+@for_programs("one JSON object per line")
+def replay(*, force: bool, deadline: float, as_json: bool, **given: Any) -> None:
+    """Send dead letters to Kafka again.
+
+    By number, by filters, or all that are open; oldest first. Each goes the way of any message, with the bytes of its
+    last edit if it was edited, and replaces no order that is newer than it was. What is refused again stays open.
+    Filters leave out what was replayed or discarded already; by number it is sent again.
+    """  # fmt: skip
+    from orders.system import client, letters, state
+
+    with agreed(given, "replayed", "open") as choice:
+        state.require(choice.settings, "kafka_bootstrap")
+        counts, unsettled = Counter[str | None](), list[str]()
+        with progress(len(choice.ids), alone=not as_json) as advance:
+            for result in letters.replay(
+                choice.settings, choice.connection, choice.ids, forced=force, deadline=deadline
+            ):
+                counts[result.outcome] += 1
+                advance(1)
+                if as_json:
+                    click.echo(client.as_json(result))
+                elif result.outcome not in letters.SETTLED:
+                    unsettled.append(letters.unsettled_text(result))
+    if not as_json:
+        click.echo("\n".join([*unsettled, letters.replayed_text(counts, len(choice.ids))]))
+    if sum(counts[each] for each in letters.SETTLED) < len(choice.ids):
+        sys.exit(1)
+
+
+@command(dead_letters, "dead-letters edit", "orders dead-letters edit 42 mended.json")
+@settings_of("dead-letters edit")
+@click.argument("number", type=click.IntRange(min=1, max=2**63 - 1), metavar="ID")
+@click.argument("file", type=click.File("rb"), required=False)
+@for_programs("one JSON object")
+def edit(number: int, file: IO[bytes] | None, *, as_json: bool, **given: Any) -> None:
+    """Keep a mended value for a dead letter.
+
+    From FILE (`-`: standard input), or on a terminal with $EDITOR. The bytes that came stay; a replay sends the last
+    edit. What is still wrong with it is said at once.
+    """
+    from orders import letters as stored
+    from orders.order import MAX_DOCUMENT_BYTES
+    from orders.system import client, letters
+
+    with letters.opened(joined(os.environ, given)) as connection:
+        found = stored.letter(connection, number)
+        value = file.read(MAX_DOCUMENT_BYTES + 1) if file else by_hand(found.current)
+        edited = letters.edit(connection, number, value)
+    click.echo(client.as_json(edited) if as_json else letters.edited_text(edited))
+    if not edited.valid:
+        sys.exit(1)
+
+
+def by_hand(value: bytes | None) -> bytes:
+    """What somebody makes of a value in an editor."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("this is no terminal to edit on: give a FILE, or `-` for standard input")
+    edited = click.edit(value or b"", extension=".json")
+    if edited is None:
+        raise StartError("the editor was left without a change: nothing was kept")
+    return edited
+
+
+@command(dead_letters, "dead-letters discard", "orders dead-letters discard --until 2026-01-31")
+@settings_of("dead-letters discard")
+@acting
+@for_programs("one JSON object")
+def discard(*, as_json: bool, **given: Any) -> None:
+    """Mark dead letters as dealt with.
+
+    By number, by filters, or all that are open. They stay, with their bytes, and can still be replayed by number.
+    """
+    from orders.system import client, letters
+
+    with agreed(given, "discarded", "open") as choice, progress(len(choice.ids), alone=True) as advance:
+        letters.discard(choice.connection, choice.ids, advance)
+    done = letters.Discarded(len(choice.ids), choice.left_out)
+    click.echo(client.as_json(done) if as_json else f"{done.discarded} discarded")
+
+
+@command(dead_letters, "dead-letters export", "orders dead-letters export --all --yes > dead-letters.ndjson")
+@settings_of("dead-letters export")
+@acting
+@of_state
+@click.option("--raw", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="values, a file each")
+@for_programs("with --raw one JSON object; without, it is JSON lines anyway")
+def export(*, raw: Path | None, state: str | None, as_json: bool, **given: Any) -> None:
+    """Write dead letters with their content.
+
+    By number, by filters, or all; oldest first. One JSON object per line with bytes in base64; with --raw each value
+    as it came, in a file of its number's name, and an edit beside it. What is written may be personal data.
+    """
+    from orders.system import client, letters
+
+    with agreed(given, "exported", state) as choice, progress(len(choice.ids), alone=raw is not None) as advance:
+        found = told(letters.export(choice.connection, choice.ids), advance)
+        if raw is None:
+            for letter in found:
+                sys.stdout.buffer.write(letters.exported(letter) + b"\n")
+            return
+        written = letters.write_raw(raw, found)
+    click.echo(client.as_json(written) if as_json else letters.written_text(written))
+
+
+T = TypeVar("T")
+
+
+def told(items: Iterable[T], advance: Callable[[int], None]) -> Iterable[T]:
+    """The same items; each is counted when the next is asked for."""
+    for item in items:
+        yield item
+        advance(1)
+
+
+class Choice(NamedTuple):
+    """The dead letters that a command acts on, oldest first; and how many its filters met that are done with."""
+
+    settings: "Settings"
+    connection: "Connection"
+    ids: list[int]
+    left_out: int
+
+
+@contextmanager
+def agreed(given: dict[str, Any], deed: str, state: str | None) -> Iterator[Choice]:
+    """What is to be `deed`, once the person at it agreed; numbers mean dead letters in any state."""
+    from orders import letters
+    from orders.system.letters import opened
+
+    numbers, everything, yes = given.pop("ids"), given.pop("everything"), given.pop("yes")
+    wanted = wanted_of(given, None if numbers else state)._replace(ids=numbers or None)
+    filters = [given.pop(name) for name in FILTERS]
+    if bool(numbers) + any(each is not None for each in filters) + everything != 1:
+        raise UsageError("say which: numbers, or filters, or --all")
+    settings = joined(os.environ, given)
+    with opened(settings) as connection:
+        choice = Choice(settings, connection, *letters.chosen(connection, wanted))
+        if choice.left_out:
+            click.echo(f"{choice.left_out} more are not {state} and stay as they are", err=True)
+        if choice.ids and not (yes or numbers):
+            agree(f"{len(choice.ids)} dead letters", deed)
+        yield choice
+
+
+def agree(what: str, deed: str) -> None:
+    """Raises an error of ours unless the person at the terminal says yes."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"{what} would be {deed}: say --yes")
+    if not click.confirm(f"{what} will be {deed}. Go on?", err=True):
+        raise StartError("nothing was done")
+
+
+def wanted_of(given: Mapping[str, Any], state: Any) -> "Wanted":
+    """The filters of a command."""
+    from orders.letters import Wanted
+
+    return Wanted(**{name: given[name] for name in FILTERS}, state=state)

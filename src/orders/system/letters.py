@@ -1,0 +1,400 @@
+"""What the commands of `orders dead-letters` do, and how they show it: never content, but where it is asked for."""
+
+import base64
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from orders import decoder, letters
+from orders.errors import StartError, UsageError
+from orders.fold import uid_of
+from orders.letters import Action, Done, Letter, LetterState, Listed, Wanted
+from orders.order import MAX_DOCUMENT_BYTES, Uid
+from orders.postgres import Connection, connect
+from orders.record import Invalid, Record
+from orders.settings import Settings
+from orders.system import state
+from orders.system.replaying import Replayed, Replays
+
+DELIVERY_SECONDS = 20.0
+"""How long a replay's record may wait for its acknowledgement."""
+KEPT_AT_ONCE = 200
+"""Actions in one transaction."""
+SETTLED = ("created", "replaced", "unchanged", "deleted")
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Connection]:
+    """A connection to the database of the dead letters. Raises `UsageError`, `Away` or `SetupWrong`."""
+    state.require(settings, "postgres_dsn")
+    with connect(settings.postgres_dsn, "dead-letters") as connection:
+        yield connection
+
+
+# ---- list ----
+
+
+class DeadLetter(Struct, frozen=True):
+    """A dead letter but for its content; `time` is its record's, `at` when it was refused.
+
+    `key` is null where it is no valid order_uid: it may hold anything. `key_bytes` is its length, null without a key.
+    """
+
+    id: int
+    state: LetterState
+    topic: str
+    partition: int
+    offset: int
+    time: datetime | None
+    at: datetime
+    key: str | None
+    key_bytes: int | None
+    reason: str
+    path: str
+    edited: bool
+
+
+def listed(settings: Settings, wanted: Wanted, limit: int) -> list[DeadLetter]:
+    """The newest ones, newest first. Raises `UsageError`, `Away` or `SetupWrong`."""
+    with opened(settings) as connection:
+        return [dead_letter(each) for each in letters.newest(connection, wanted, limit)]
+
+
+def dead_letter(found: Listed) -> DeadLetter:
+    return DeadLetter(
+        found.id,
+        found.state,
+        found.topic,
+        found.partition,
+        found.offset,
+        found.time,
+        found.at,
+        uid_in(found.key),
+        None if found.key is None else len(found.key),
+        found.reason,
+        found.path,
+        found.edited,
+    )
+
+
+def uid_in(key: bytes | None) -> str | None:
+    """The order_uid that a key is; None for any other."""
+    try:
+        return msgspec.convert((key or b"").decode(), Uid)
+    except (UnicodeDecodeError, msgspec.ValidationError):
+        return None
+
+
+def line(letter: DeadLetter) -> str:
+    """A dead letter for a person, on one line."""
+    key = letter.key or ("none" if letter.key_bytes is None else f"of {letter.key_bytes} bytes")
+    return (
+        f"{letter.id:>6}  {letter.at:%Y-%m-%d %H:%M:%S}  {letter.state:<9}  {letter.topic}[{letter.partition}]@"
+        f"{letter.offset}  key {key}  {letter.path or '-'}: {letter.reason}{'  (edited)' if letter.edited else ''}"
+    )
+
+
+# ---- show ----
+
+
+class Bytes(Struct, frozen=True, omit_defaults=True):
+    """Bytes as text where all of it can be read, else as base64."""
+
+    text: str | None = None
+    base64: str | None = None
+
+
+class Header(Struct, frozen=True):
+    name: str
+    value: Bytes | None
+
+
+class Shown(Struct, frozen=True):
+    """A dead letter with its content: what `orders dead-letters show --json` writes."""
+
+    id: int
+    state: LetterState
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+    time: datetime | None
+    at: datetime
+    reason: str
+    path: str
+    note: str | None
+    key: Bytes | None
+    headers: list[Header]
+    value: Bytes | None
+    edited: bool
+    edit: Bytes | None
+    actions: list[dict[str, Any]]
+
+
+def show(settings: Settings, number: int) -> Shown:
+    """One with its content and what was done about it. Raises `UsageError`, `Away` or `SetupWrong`."""
+    with opened(settings) as connection:
+        return shown(letters.letter(connection, number), letters.actions(connection, number))
+
+
+def shown(letter: Letter, actions: Iterable[Action]) -> Shown:
+    return Shown(
+        letter.id,
+        letter.state,
+        letter.topic,
+        letter.topic_id,
+        letter.partition,
+        letter.offset,
+        letter.time,
+        letter.at,
+        letter.reason,
+        letter.path,
+        letter.note,
+        readable(letter.key),
+        [Header(name, readable(value)) for name, value in letter.headers],
+        readable(letter.value),
+        letter.edited,
+        readable(letter.edit),
+        [{name: told for name, told in each._asdict().items() if told not in {None, ""}} for each in actions],
+    )
+
+
+def readable(value: bytes | None) -> Bytes | None:
+    """Bytes as text, where nothing in it moves a terminal's cursor."""
+    if value is None:
+        return None
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if all(each.isprintable() or each in "\n\t" for each in text):
+        return Bytes(text=text)
+    return Bytes(base64=base64.b64encode(value).decode())
+
+
+def shown_text(found: Shown) -> str:
+    """A dead letter for a person."""
+    lines = [
+        ("id", str(found.id)),
+        ("state", found.state),
+        ("place", f"{found.topic}[{found.partition}]@{found.offset}, topic id {found.topic_id}"),
+        ("written", str(found.time or "")),
+        ("refused", str(found.at)),
+        ("reason", found.reason),
+        ("path", found.path),
+        ("note", found.note or ""),
+        ("key", bytes_text(found.key)),
+        *(("header", f"{printable(each.name)}: {bytes_text(each.value)}") for each in found.headers),
+        *(("action", action_text(each)) for each in found.actions),
+        ("value", bytes_text(found.value)),
+        *([("edit", bytes_text(found.edit))] if found.edited else []),
+    ]
+    return "\n".join(f"{name:<9}{text}" for name, text in lines if text)
+
+
+def bytes_text(value: Bytes | None) -> str:
+    if value is None:
+        return "null"
+    return value.text if value.text is not None else f"base64 {value.base64}"
+
+
+def printable(text: str) -> str:
+    """Text with nothing that moves a terminal's cursor."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def action_text(action: Mapping[str, Any]) -> str:
+    by = f"{action['by_user']}@{action['by_host']}" if "by_user" in action else "the service"
+    forced = ", forced" if action.get("forced") else ""
+    outcome = f": {action['outcome']}" if "outcome" in action else ""
+    why = f" ({action.get('path') or '-'}: {action['reason']})" if "reason" in action else ""
+    return f"{action['at']:%Y-%m-%d %H:%M:%S}  {action['action']}{forced} by {by}{outcome}{why}"
+
+
+# ---- replay ----
+
+
+def replay(
+    settings: Settings, connection: Connection, ids: list[int], *, forced: bool, deadline: float
+) -> Iterator[Replayed]:
+    """Sends them again, oldest first, and tells what became of each. Raises `Away` or `SetupWrong`."""
+    from orders.brokers import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
+    from orders.producer import OrderProducer  # noqa: PLC0415 - as above
+
+    logging.getLogger("librdkafka").addHandler(logging.NullHandler())  # what it says comes as an error
+    Brokers(settings.kafka).count()  # a wrong address is told at once, not when the first record's time is over
+    producer = OrderProducer(settings.kafka, settings.kafka_topic, DELIVERY_SECONDS)
+    try:
+        yield from Replays(connection, producer, forced=forced, deadline=deadline).run(ids)
+    finally:
+        producer.close()
+
+
+def replayed_text(counts: Counter[str | None], total: int) -> str:
+    """How many came to what, for a person."""
+    settled = sum(counts[each] for each in SETTLED)
+    parts = [f"{counts[each]} {each}" for each in (*SETTLED, "conflict", "refused", "unsent") if counts[each]]
+    late = f"; {counts[None]} in Kafka without an outcome yet" if counts[None] else ""
+    left = total - counts.total()
+    return f"{settled} of {total} replayed ({', '.join(parts) or 'none'}){late}{f'; {left} not sent' if left else ''}"
+
+
+def unsettled_text(result: Replayed) -> str:
+    """One that stays open, for a person."""
+    return f"{result.id}: {result.outcome or 'no outcome yet'}{why(result.reason, result.path)}"
+
+
+def why(reason: str, path: str) -> str:
+    return f", {path or '-'}: {reason}" if reason else ""
+
+
+# ---- edit ----
+
+
+class Edited(Struct, frozen=True):
+    """What `orders dead-letters edit --json` writes: whether the decoder takes the bytes now, and what is wrong."""
+
+    id: int
+    valid: bool
+    order_uid: str | None
+    reason: str
+    path: str
+
+
+def edit(connection: Connection, number: int, value: bytes) -> Edited:
+    """Keeps bytes that are to be replayed in place of those that came. Raises `UsageError`, `Away`, `SetupWrong`."""
+    if len(value) > MAX_DOCUMENT_BYTES:
+        raise UsageError(f"an order has {MAX_DOCUMENT_BYTES} bytes at most: nothing was kept")
+    letter = letters.letter(connection, number)
+    letters.keep(connection, [Done(number, "edit", value=value)])
+    entry = decoder.read(Record(letter.partition, letter.offset, None, letter.key, value, tuple(letter.headers)))
+    invalid = entry.content if isinstance(entry.content, Invalid) else None
+    return Edited(
+        number, invalid is None, uid_of(entry), invalid.reason if invalid else "", invalid.path if invalid else ""
+    )
+
+
+def edited_text(edited: Edited) -> str:
+    """What became of an edit, for a person."""
+    if edited.valid:
+        return f"kept: order {edited.order_uid}; send it with `orders dead-letters replay {edited.id}`"
+    return f"kept, and still wrong{why(edited.reason, edited.path)}"
+
+
+# ---- discard ----
+
+
+class Discarded(Struct, frozen=True):
+    """What `orders dead-letters discard --json` writes."""
+
+    discarded: int
+    left_out: int
+
+
+def discard(connection: Connection, ids: Sequence[int], advance: Callable[[int], None]) -> None:
+    """Marks them as dealt with; their bytes stay. `advance` is told how many more are. Raises our errors."""
+    for some in chunks(ids):
+        letters.keep(connection, [Done(each, "discard", "discarded") for each in some])
+        advance(len(some))
+
+
+def chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Numbers whose actions are kept in one transaction."""
+    return (ids[start : start + KEPT_AT_ONCE] for start in range(0, len(ids), KEPT_AT_ONCE))
+
+
+# ---- export ----
+
+
+class Exported(Struct, frozen=True):
+    """A dead letter with its bytes in base64: a line of what `orders dead-letters export` writes."""
+
+    id: int
+    state: LetterState
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+    time: datetime | None
+    at: datetime
+    reason: str
+    path: str
+    note: str | None
+    key: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    value: bytes | None
+    edited: bool
+    edit: bytes | None
+
+
+class Written(Struct, frozen=True):
+    """What `orders dead-letters export --raw DIR --json` writes; records without a value have no file."""
+
+    directory: str
+    files: int
+    without_value: int
+
+
+def export(connection: Connection, ids: Sequence[int]) -> Iterator[Letter]:
+    """One after the other with its bytes; that it is handed out is kept before. Raises `Away` or `SetupWrong`."""
+    for some in chunks(ids):
+        letters.keep(connection, [Done(each, "export") for each in some])
+        yield from (letters.letter(connection, each) for each in some)
+
+
+def exported(letter: Letter) -> bytes:
+    """A line of NDJSON."""
+    return msgspec.json.encode(
+        Exported(
+            letter.id,
+            letter.state,
+            letter.topic,
+            letter.topic_id,
+            letter.partition,
+            letter.offset,
+            letter.time,
+            letter.at,
+            letter.reason,
+            letter.path,
+            letter.note,
+            letter.key,
+            letter.headers,
+            letter.value,
+            letter.edited,
+            letter.edit,
+        )
+    )
+
+
+def write_raw(directory: Path, found: Iterable[Letter]) -> Written:
+    """Writes each value to a file of its id's name, and an edit beside it. Raises `StartError`."""
+    files = without = 0
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in found:
+            values = {str(each.id): each.value, f"{each.id}.edited": each.edit}
+            without += each.value is None
+            files += sum(write_private(directory / name, value) for name, value in values.items() if value is not None)
+    except OSError as error:
+        raise StartError(f"{error.strerror}: {error.filename or directory}") from None
+    return Written(str(directory), files, without)
+
+
+def write_private(path: Path, value: bytes) -> bool:
+    """A file that its owner alone can read: it holds personal data."""
+    path.touch(mode=0o600)
+    path.write_bytes(value)
+    return True
+
+
+def written_text(written: Written) -> str:
+    """What was exported, for a person."""
+    without = f"; {written.without_value} have no value" if written.without_value else ""
+    return f"{written.files} files in {written.directory}{without}"

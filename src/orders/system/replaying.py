@@ -1,0 +1,162 @@
+"""Sends dead letters to the topic again, and waits for what becomes of them as a POST does."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from orders import decoder, letters
+from orders.errors import OrdersError
+from orders.letters import Done, Letter
+from orders.order import Content
+from orders.postgres import Connection
+from orders.producer import MAX_MESSAGE_BYTES, Delivered, OrderProducer, fits
+from orders.record import CONDITION_HEADER, REPLAY_HEADER, REPLY_HEADER, Replay
+from orders.timing import Clock, monotonic
+
+LETTERS_AT_ONCE = 500
+BYTES_AT_ONCE = 8 * 2**20
+"""What is sent before its outcomes are waited for: it is held here and in the producer."""
+LOOK_SECONDS = 0.05
+EPOCH = datetime.fromtimestamp(0, UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+Header = tuple[str, bytes | None]
+
+
+class Replayed(Struct, frozen=True):
+    """What became of one; `outcome` is null where nothing did within the deadline, `unsent` where it is too large."""
+
+    id: int
+    outcome: str | None
+    reason: str = ""
+    path: str = ""
+    partition: int | None = None
+    offset: int | None = None
+
+
+class Message(NamedTuple):
+    """A dead letter on its way."""
+
+    letter: Letter
+    attempt: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[Header]
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the brokers would not take it."""
+        return not fits(self.key, self.value, self.headers)
+
+
+class Replays:
+    """Replays dead letters through one producer; `deadline` is how long, in seconds, outcomes are waited for."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        producer: OrderProducer,
+        *,
+        forced: bool,
+        deadline: float,
+        clock: Clock = monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._connection = connection
+        self._producer = producer
+        self._forced = forced
+        self._deadline = deadline
+        self._clock = clock
+        self._sleep = sleep
+
+    def run(self, ids: Sequence[int]) -> Iterator[Replayed]:
+        """One after the other, oldest first. Where outcomes stay away, nothing more is sent: the rest is missing."""
+        for some in self._batches(ids):
+            results = self._batch(some)
+            yield from results
+            if any(each.outcome is None for each in results):
+                return
+
+    def _batches(self, ids: Sequence[int]) -> Iterator[list[Message]]:
+        batch: list[Message] = []
+        size = 0
+        for number in ids:
+            message = message_of(letters.letter(self._connection, number), forced=self._forced)
+            batch.append(message)
+            size += len(message.value or b"")
+            if len(batch) >= LETTERS_AT_ONCE or size >= BYTES_AT_ONCE:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
+
+    def _batch(self, messages: list[Message]) -> list[Replayed]:
+        fit = [each for each in messages if not each.too_large]
+        letters.keep(self._connection, [Done(m.letter.id, "replay", None, m.attempt, self._forced) for m in fit])
+        self._send(fit)
+        told = self._wait([each.attempt for each in fit])
+        return [result_of(each, told.get(each.attempt)) for each in messages]
+
+    def _send(self, messages: list[Message]) -> None:
+        failures: list[OrdersError] = []
+
+        def report(result: Delivered | OrdersError) -> None:
+            if isinstance(result, OrdersError):
+                failures.append(result)
+
+        for each in messages:
+            self._producer.produce(each.key, each.value, each.headers, report)
+        self._producer.flush()
+        if failures:
+            raise failures[0]
+
+    def _wait(self, attempts: list[str]) -> dict[str, letters.Told]:
+        until = self._clock() + self._deadline
+        told = letters.outcomes(self._connection, attempts)
+        while len(told) < len(attempts) and self._clock() < until:
+            self._sleep(LOOK_SECONDS)
+            told = letters.outcomes(self._connection, attempts)
+        return told
+
+
+def message_of(letter: Letter, *, forced: bool) -> Message:
+    """What is sent: key, value and headers as they came, the edit and its order's uid in place of value and key.
+
+    Our own headers are left out: nobody waits for the first record's outcome, and a forced replay has no condition.
+    """
+    attempt = secrets.token_hex(16)
+    left_out = {REPLAY_HEADER, REPLY_HEADER} | ({CONDITION_HEADER} if forced else set())
+    headers = [(name, value) for name, value in letter.headers if name not in left_out]
+    headers.append((REPLAY_HEADER, msgspec.json.encode(replay_of(letter, attempt, forced=forced))))
+    return Message(letter, attempt, key_of(letter), letter.current, headers)
+
+
+def replay_of(letter: Letter, attempt: str, *, forced: bool) -> Replay:
+    return Replay(
+        topic_id=letter.topic_id,
+        partition=letter.partition,
+        offset=letter.offset,
+        time=None if letter.time is None else (letter.time - EPOCH) // MILLISECOND,
+        attempt=attempt,
+        forced=forced,
+    )
+
+
+def key_of(letter: Letter) -> bytes | None:
+    """The uid of an edited order, so that its record is in the partition of its others; else the key that came."""
+    if letter.edited and isinstance(content := decoder.decode(letter.edit or b""), Content):
+        return content.row.order_uid.encode()
+    return letter.key
+
+
+def result_of(message: Message, told: letters.Told | None) -> Replayed:
+    if message.too_large:
+        return Replayed(
+            message.letter.id, "unsent", f"larger than {MAX_MESSAGE_BYTES} bytes, which Kafka does not take"
+        )
+    return Replayed(message.letter.id, None) if told is None else Replayed(message.letter.id, *told)

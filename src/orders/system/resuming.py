@@ -1,0 +1,189 @@
+"""`orders resume`: where a stopped partition goes on, who said so, and what that skips."""
+
+import getpass
+import socket
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
+
+from orders.errors import StartError, UsageError
+from orders.record import Stop
+from orders.settings import Settings
+from orders.system import state
+
+if TYPE_CHECKING:
+    from orders.brokers import Partition, Topic
+    from orders.postgres import Connection
+
+STATEMENT_SECONDS = 600
+"""What Kafka lost is looked for in all orders."""
+SKIP = "--skip"
+FORGOTTEN = ("forget_orders", "forget_dead_letters", "forget_actions", "forget_copies", "forget_outcomes")
+"""What remembers offsets that Kafka lost, and gives to other records."""
+
+
+class Asked(NamedTuple):
+    """What a person asks for; `start` is `stored`, `beginning`, `end` or an offset."""
+
+    partitions: Sequence[int] = ()
+    every: bool = False
+    start: str = "stored"
+    records: int = 0
+    skip: bool = False
+
+
+class Stopped(NamedTuple):
+    """A partition that is not read on; one of a topic that was made anew has no offset."""
+
+    offset: int | None
+    stop: Stop
+
+
+class Resumed(Struct, frozen=True):
+    """A partition that goes on, as `orders resume --json` writes it; records below `counted_from` do not count."""
+
+    partition: int
+    stop: str
+    from_offset: int | None
+    to_offset: int
+    counted_from: int
+
+
+def resume(settings: Settings, asked: Asked) -> list[Resumed]:
+    """Lets stopped partitions go on, all that are asked for or none. Raises `UsageError`, `StartError`, `Away`, …."""
+    from orders.brokers import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
+    from orders.postgres import connect, translated  # noqa: PLC0415 - PostgreSQL, for this command alone
+
+    refuse_nonsense(asked)
+    state.require(settings, "postgres_dsn", "kafka_bootstrap")
+    name = settings.kafka_topic
+    topic = Brokers(settings.kafka).topic(name)
+    if topic is None:
+        raise StartError(f"there is no topic {name}")
+    with (
+        connect(settings.postgres_dsn, "resume", statement_seconds=STATEMENT_SECONDS) as connection,
+        translated(),
+        connection.transaction(),
+    ):
+        stopped = chosen(stopped_of(connection, name, topic), asked, name)
+        resumed = [decided(number, each, held_of(topic, number, name), asked) for number, each in stopped.items()]
+        for each in resumed:
+            _write(connection, name, topic.topic_id, each, stopped[each.partition].stop)
+        return resumed
+
+
+def refuse_nonsense(asked: Asked) -> None:
+    """Raises `UsageError` for options that say nothing or too much."""
+    if asked.every == bool(asked.partitions):
+        raise UsageError("say which partitions: --partition N, as often as needed, or --all")
+    if not (asked.start in {"stored", "beginning", "end"} or asked.start.isdecimal()):
+        raise UsageError(f"--from is stored, beginning, end or an offset, not {asked.start!r}")
+    if asked.start.isdecimal() and len(set(asked.partitions)) != 1:
+        raise UsageError("an offset belongs to one partition: give one --partition N with it")
+
+
+def stopped_of(connection: "Connection", name: str, topic: "Topic") -> dict[int, Stopped]:
+    """The partitions that are stopped, held until the transaction ends. Of a topic made anew, all are."""
+    from orders.postgres import queries  # noqa: PLC0415 - PostgreSQL, for this command alone
+    from orders.topic import anew  # noqa: PLC0415 - Kafka's client, for this command alone
+
+    rows = connection.execute(queries["lock_places"], {"topic": name}).fetchall()
+    if rows and not any(topic_id == topic.topic_id for topic_id, *_ in rows):
+        return dict.fromkeys(sorted(topic.partitions), Stopped(None, Stop("anew", anew(name))))
+    return {
+        partition: Stopped(offset, Stop(kind, reason))
+        for topic_id, partition, offset, kind, reason in rows
+        if topic_id == topic.topic_id and kind is not None
+    }
+
+
+def chosen(stopped: Mapping[int, Stopped], asked: Asked, name: str) -> dict[int, Stopped]:
+    """Those that are asked for. Raises `StartError` where one is not stopped, or a new topic would be begun in part."""
+    wanted = sorted(set(stopped if asked.every else asked.partitions))
+    if others := [number for number in wanted if number not in stopped]:
+        raise StartError(f"not stopped: {', '.join(f'{name}/{number}' for number in others)}; nothing was changed")
+    if len(wanted) < len(stopped) and any(each.offset is None for each in stopped.values()):
+        raise UsageError(f"topic {name} was made anew, and its partitions begin together: give --all")
+    return {number: stopped[number] for number in wanted}
+
+
+def held_of(topic: "Topic", number: int, name: str) -> "Partition":
+    """What Kafka holds of a partition. Raises `StartError` where that cannot be told."""
+    if number not in topic.partitions:
+        raise StartError(f"{name}/{number} has no leader: bring its brokers back; nothing was changed")
+    return topic.partitions[number]
+
+
+def decided(number: int, stopped: Stopped, held: "Partition", asked: Asked) -> Resumed:
+    """Where a partition goes on. Raises `UsageError` where it cannot, or would skip records and nobody said so."""
+    target = target_of(number, stopped, held, asked)
+    if not held.low <= target <= held.end:
+        raise UsageError(
+            f"offset {target} of partition {number} is not in Kafka, which holds {held.low} to {held.end}: "
+            "choose another --from"
+        )
+    if (skipped := skips(stopped, held, target)) and not asked.skip:
+        raise UsageError(f"to go on at {target} skips {skipped} of partition {number}: add {SKIP} if that is right")
+    return Resumed(number, stopped.stop.kind, stopped.offset, target, target + asked.records)
+
+
+def target_of(number: int, stopped: Stopped, held: "Partition", asked: Asked) -> int:
+    """The offset that `--from` means."""
+    if asked.start == "stored":
+        if stopped.offset is None:
+            raise UsageError(f"partition {number} has no position in the new topic: give --from beginning or end")
+        return stopped.offset
+    if asked.start == "beginning":
+        return held.low
+    return held.end if asked.start == "end" else int(asked.start)
+
+
+def skips(stopped: Stopped, held: "Partition", target: int) -> str:
+    """Which records nobody will read, in words; "" for none.
+
+    After a log went back those that took the old offsets begin somewhere: only from the beginning on all are read.
+    """
+    if stopped.stop.kind == "went_back" and target > held.low:
+        return f"what was written anew below offset {target}"
+    unread = max(stopped.offset or 0, held.low)
+    return f"{target - unread} records ({unread} to {target - 1})" if target > unread else ""
+
+
+def _write(connection: "Connection", name: str, topic_id: str, resumed: Resumed, stop: Stop) -> None:
+    from orders.postgres import queries  # noqa: PLC0415 - PostgreSQL, for this command alone
+
+    values = {
+        "topic": name,
+        "topic_id": topic_id,
+        "partition": resumed.partition,
+        "from_offset": resumed.from_offset,
+        "to_offset": resumed.to_offset,
+        "counted_from": resumed.counted_from,
+        "stop": stop.kind,
+        "stop_reason": stop.reason,
+        "who": who(),
+        "forget_epoch": stop.kind == "went_back",
+    }
+    went_back = FORGOTTEN if stop.kind == "went_back" else ()
+    for query in (*went_back, "resume_partition", "add_resume"):
+        connection.execute(queries[query], values)
+
+
+def who() -> str:
+    """The user of this machine who decides, for the audit."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = "unknown"
+    return f"{name}@{socket.gethostname()}"
+
+
+def text(resumed: Sequence[Resumed], name: str) -> str:
+    """What was done, in one sentence."""
+    if not resumed:
+        return f"no partition of {name} is stopped"
+    places = ", ".join(f"{each.partition} at {each.to_offset}" for each in resumed)
+    uncounted = max(each.counted_from - each.to_offset for each in resumed)
+    counted = f"; {uncounted} records of each do not count towards the limit" if uncounted else ""
+    return f"{name} goes on: partition {places}{counted}"

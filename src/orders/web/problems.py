@@ -1,0 +1,121 @@
+"""Every error that HTTP answers: RFC 9457, with the members `message` or `error` of the original beside it.
+
+A problem's `type` is the path of its page on this server; docs/problems.md is made from the same table.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from orders.record import Invalid
+
+MEDIA_TYPE = "application/problem+json"
+UNKEPT = {"cache-control": "no-store"}
+"""What is wrong now may be right a moment later; without it a cache may keep a 404 (RFC 9111, 4.2.2)."""
+PATH = "/problems/"
+
+
+class Kind(NamedTuple):
+    """One kind of error: its status, its title, and what it means and what to do for a person."""
+
+    status: int
+    title: str
+    about: str
+    member: str = "error"
+    """Which member the original had for the title."""
+
+
+KINDS: Mapping[str, Kind] = {
+    "order-not-found": Kind(
+        404, "Order not found", "PostgreSQL has no order of this order_uid, or it can be none.", "message"
+    ),
+    "not-found": Kind(404, "Not found", "There is no such path. The document at `/openapi.json` lists them."),
+    "method-not-allowed": Kind(405, "Method not allowed", "`Allow` lists the methods that this path takes."),
+    "unknown-view": Kind(400, "view is standard or original", "`?view=` names another shape of the order."),
+    "invalid-json": Kind(400, "Invalid JSON", "The body is not JSON of RFC 8259 in UTF-8."),
+    "invalid-order": Kind(
+        422,
+        "Invalid order",
+        "The body is JSON and no order that can be stored. `errors` has what is wrong with it: `detail`, and as "
+        "`pointer` the JSON Pointer (RFC 6901) of the value, or of the object that lacks one.",
+    ),
+    "order-exists": Kind(
+        409, "Order exists with other content", "A POST never replaces an order. Send a record to the topic to do so."
+    ),
+    "too-large": Kind(413, "Request body too large", "The body has more bytes than an order may have."),
+    "not-json": Kind(415, "Content-Type is not JSON", "Send the order with `Content-Type: application/json`."),
+    "cross-site": Kind(
+        403, "Not from another site", "A page of another site sent this request. Programs send no `Origin`."
+    ),
+    "unknown-host": Kind(
+        421,
+        "Host is no name of this service",
+        "It answers to IP addresses, to `localhost`, and to the names in `ORDERS_HTTP_HOSTS`.",
+    ),
+    "unavailable": Kind(
+        503,
+        "Temporarily unavailable, try again",
+        "Kafka or PostgreSQL is away, or the set-up is wrong: `/readyz` says which. Sending the same again is safe.",
+    ),
+    "internal": Kind(500, "Internal error", "A mistake of the service. Its log has a line with this request's id."),
+    "incomplete": Kind(400, "Incomplete request", "The connection ended before the request did."),
+    "invalid-request": Kind(400, "Invalid request", "The request cannot be understood."),
+    "invalid-http": Kind(400, "Invalid HTTP request", "What was sent is not HTTP as RFC 9112 has it."),
+    "invalid-host": Kind(
+        400, "Invalid Host", "HTTP/1.1 needs one Host, with a name or an address and a port, and nothing else."
+    ),
+    "too-slow": Kind(
+        408, "The request took too long to arrive", "The head, or the whole request, did not arrive within its time."
+    ),
+    "head-too-large": Kind(431, "Header section too large", "The head of the request has too many bytes or fields."),
+    "http-version": Kind(505, "HTTP version not supported", "Requests in HTTP/1.1 and HTTP/1.0 are answered."),
+}
+
+
+class Fault(Struct, frozen=True):
+    """One thing that is wrong with a body."""
+
+    detail: str
+    pointer: str
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """The body of an error."""
+
+    type: str
+    title: str
+    status: int
+    errors: Sequence[Fault] | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+
+
+def problem(name: str, faults: Sequence[Invalid] = ()) -> bytes:
+    """The body of an error, with what is wrong with the request's body."""
+    return _plain(name) if not faults else msgspec.json.encode(_problem(name, faults))
+
+
+def fields_of(body: bytes) -> list[tuple[bytes, bytes]]:
+    """The fields of an error that is answered without the application, as ASGI has them."""
+    fields = {**UNKEPT, "content-type": MEDIA_TYPE, "content-length": str(len(body))}
+    return [(name.encode(), value.encode()) for name, value in fields.items()]
+
+
+@cache
+def _plain(name: str) -> bytes:
+    return msgspec.json.encode(_problem(name, ()))
+
+
+def _problem(name: str, faults: Sequence[Invalid]) -> Problem:
+    kind = KINDS[name]
+    told = [Fault(fault.reason, pointer(fault.path)) for fault in faults] or UNSET
+    message, error = (kind.title, UNSET) if kind.member == "message" else (UNSET, kind.title)
+    return Problem(f"{PATH}{name}", kind.title, kind.status, told, message, error)
+
+
+def pointer(path: str) -> str:
+    """The JSON Pointer, as a fragment (RFC 6901, 6), of a decoder's path: `$.items[0].price` → `#/items/0/price`."""
+    return "#" + path.removeprefix("$").replace("[", "/").replace("]", "").replace(".", "/")

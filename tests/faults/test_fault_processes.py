@@ -1,0 +1,156 @@
+"""Processes that are killed, stopped or asked to stop under load: what they held is free again, nothing is lost."""
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import pytest
+
+from orders.memory import Memory
+from support.machine import Machine
+from support.services import MakeTopic, open_folder
+from support.supervised import Supervised
+from support.system import left_of
+from support.waiting import wait_for
+from support.watching import RECOVERY_SECONDS, recovery, under_load
+
+pytestmark = pytest.mark.system
+SESSION_SECONDS = 6.0
+"""After which Kafka gives a silent member's partitions away."""
+TRANSACTION_SECONDS = 10.0
+"""After which PostgreSQL ends the transaction of a client that is silent inside of it."""
+
+
+@pytest.fixture
+def machine(
+    tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic, request: pytest.FixtureRequest
+) -> Iterator[Machine]:
+    """Two ingests; `request.param` is their group protocol."""
+    protocol: Literal["classic", "consumer"] = getattr(request, "param", "classic")
+    made = Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(), protocol=protocol)
+    try:
+        made.begin()
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture
+def supervised(postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic) -> Iterator[Supervised]:
+    with open_folder() as folder:
+        made = Supervised(folder, postgres_dsn, kafka_bootstrap, make_topic())
+        try:
+            made.begin()
+            yield made
+        finally:
+            made.end()
+
+
+@pytest.mark.parametrize("machine", ["classic", "consumer"], indirect=True)
+def test_consumption_is_back_within_ten_seconds_of_a_kill(machine: Machine) -> None:
+    with under_load(machine, 61) as load:
+        for victim in ["ingest 0", "ingest 1", "ingest 0"]:
+            killed = time.monotonic()
+            machine.kill(victim)
+            assert machine.await_end(victim, 5)
+            machine.start(victim)
+            print(f"{victim}: consumption is back after {recovery(machine, killed, 61):.1f} s")  # noqa: T201 - a figure
+    assert load.getter.compared
+
+
+def test_partitions_of_an_ingest_that_does_not_come_back_go_to_the_other(machine: Machine) -> None:
+    with under_load(machine, 62):
+        killed = time.monotonic()
+        machine.kill("ingest 0")
+        assert machine.await_end("ingest 0", 5)
+        took = recovery(machine, killed, 62)
+        print(f"the other ingest has all partitions after {took:.1f} s")  # noqa: T201 - a figure
+        machine.start("ingest 0")
+
+
+@pytest.mark.timeout(240)
+def test_what_a_stopped_ingest_does_on_waking_changes_nothing(machine: Machine) -> None:
+    # Without a supervisor, so that it wakes. Its partitions are the other one's by then.
+    with under_load(machine, 63):
+        for point in ["before commit", "after commit"]:
+            machine.at("ingest 0", point, signal.SIGSTOP)
+            process = psutil.Process(machine.pids["ingest 0"])
+            wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"a batch to stop in {point}", 20)  # noqa: B023 - called at once
+            stopped = time.monotonic()
+            took = recovery(machine, stopped, 63, most=SESSION_SECONDS + TRANSACTION_SECONDS)
+            print(f"stopped {point}: the other ingest goes on after {took:.1f} s")  # noqa: T201 - a figure
+            process.resume()
+            wait_for(lambda: not machine.order("ingest 0").exists())
+            recovery(machine, time.monotonic(), 63)
+        assert machine.status("ingest 0") is None
+
+
+def test_what_a_stopped_process_held_is_free_again_within_seconds(supervised: Supervised) -> None:
+    with under_load(supervised, 64):
+        for kind in ["ingest", "keep", "serve"]:
+            written = threading.Event()
+            write = writing(supervised.memory, written)
+            pid = supervised.stop_in_memory(kind)
+            stopped = time.monotonic()
+            threading.Thread(target=write, daemon=True).start()
+            assert not written.wait(0.5), "nobody held the writer lock"
+            assert written.wait(RECOVERY_SECONDS), "the writer lock is still held"
+            took = recovery(supervised, stopped, 64)
+            print(f"{kind} stopped with memory's writer lock: consumption is back after {took:.1f} s")  # noqa: T201 - a figure
+            wait_for(lambda: not psutil.pid_exists(pid), "its end")  # noqa: B023 - called at once
+        assert "stopped_process_killed" in supervised.system.said
+
+
+def writing(path: Path, written: threading.Event) -> Callable[[], None]:
+    """Opens memory, for which nobody may hold the writer lock; what writes to it once."""
+    memory = Memory.open(path)
+
+    def write() -> None:
+        memory.post("test", b"{}")
+        memory.close()
+        written.set()
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        pytest.param(range(3), id="3 ends"),
+        pytest.param(range(3, 23), id="20 ends", marks=[pytest.mark.faults, pytest.mark.timeout(1200)]),
+    ],
+)
+@pytest.mark.timeout(240)
+def test_a_system_that_is_killed_or_stopped_under_load_leaves_nothing_and_starts_again(
+    supervised: Supervised, seeds: range
+) -> None:
+    with under_load(supervised, seeds.start):
+        for seed in seeds:
+            chance = random.Random(seed)
+            threading.Event().wait(chance.uniform(0.2, 1.0))
+            number = [signal.SIGTERM, signal.SIGKILL][seed % 2]
+            asked = time.monotonic()
+            supervised.tell(number)
+            supervised.system.process.wait(20)
+            wait_for(lambda: not left_of(supervised.data), "an end of all processes", 10)
+            took = time.monotonic() - asked
+            print(f"seed {seed}: all is gone {took:.1f} s after {number.name}")  # noqa: T201 - a figure
+            assert took < RECOVERY_SECONDS
+            supervised.begin()
+
+
+def test_each_process_that_is_asked_to_stop_under_load_is_gone_in_time(machine: Machine) -> None:
+    with under_load(machine, 65):
+        for kind in ["ingest 0", "serve", "keep"]:
+            recovery(machine, time.monotonic(), 65)
+            asked = time.monotonic()
+            machine.tell(kind, signal.SIGTERM)
+            assert machine.await_end(kind, RECOVERY_SECONDS), f"{kind} is gone"
+            print(f"{kind}: gone after {time.monotonic() - asked:.1f} s")  # noqa: T201 - a figure
+            assert machine.status(kind) in {0, -signal.SIGTERM}, "no crash"
+            machine.start(kind)

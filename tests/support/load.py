@@ -1,0 +1,119 @@
+"""Load on a machine beside a fault: a stream of records, POSTs that note what was promised, GETs that are in memory."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import httpx
+import psycopg
+
+from orders.topic import TopicView
+from support.background import Background
+from support.checker import caught_up, check, positions
+from support.machine import Machine
+from support.traffic import Traffic
+from support.waiting import wait_for
+
+KNOWN = "known"
+
+
+class Poster:
+    """POSTs orders of its own; keeps what was promised, what was answered, and the longest that it waited."""
+
+    def __init__(self, machine: Machine, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self._http = httpx.Client(base_url=machine.url, timeout=30)
+        self._count = 0
+        self.promised: dict[str, bytes] = {}
+        self.answers: Counter[int] = Counter()
+        self.slowest = 0.0
+
+    def begin_anew(self) -> None:
+        """Forgets what was answered; the promises stay."""
+        self.answers.clear()
+        self.slowest = 0.0
+
+    def step(self) -> None:
+        self._count += 1
+        self.post(f"post-{self._count}")
+
+    def post(self, order_uid: str) -> int:
+        """The status of the answer."""
+        made = self._traffic.order(order_uid, 1)
+        began = time.monotonic()
+        status = self._http.post("/orders", content=made.text).status_code
+        self.slowest = max(self.slowest, time.monotonic() - began)
+        self.answers[status] += 1
+        assert status in {200, 201, 202, 503}, status
+        if status in {200, 201}:  # 200: the producer's retry was the second record of it
+            self.promised[order_uid] = made.text
+        return status
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class Load:
+    """What goes on beside a fault; every GET of an order in memory must be answered with it."""
+
+    def __init__(self, machine: Machine, seed: int) -> None:
+        self.machine = machine
+        self.traffic = Traffic(seed, machine.settings.kafka_bootstrap, machine.settings.kafka_topic)
+        self.poster = Poster(machine, self.traffic)
+        self._http = httpx.Client(base_url=machine.url, timeout=30)
+        self.gets = 0
+        self.slowest_get = 0.0
+
+    def send(self) -> None:
+        with suppress(AssertionError):  # the brokers are away for longer than it waits; they get it with the next
+            self.traffic.send(20)
+
+    def get(self) -> None:
+        began = time.monotonic()
+        status = self._http.get(f"/orders/{KNOWN}").status_code
+        self.slowest_get = max(self.slowest_get, time.monotonic() - began)
+        assert status == 200, f"{status} for an order in memory"
+        self.gets += 1
+
+    def reason(self, part: str) -> str:
+        """What /readyz says of a part."""
+        return str(self._http.get("/readyz").json()["parts"][part]["reason"])
+
+    def missed(self) -> tuple[int, float]:
+        """What a GET of an order that is not in memory is answered, and after how many seconds."""
+        began = time.monotonic()
+        return self._http.get("/orders/nowhere").status_code, time.monotonic() - began
+
+    def catch_up(self, seconds: float) -> None:
+        """Until all that is in the topic now is stored."""
+        settings = self.machine.settings
+        ends = TopicView(settings.kafka, settings.kafka_topic).look().ends
+        with psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:
+
+            def reached() -> bool:
+                places = positions(connection)
+                return all(places.get(partition, 0) >= end for partition, end in ends.items())
+
+            wait_for(reached, "what is in the topic is stored", seconds)
+
+    def check(self) -> None:
+        """Every row, dead letter, promise and GET is as the topic says, once all is consumed."""
+        caught_up(self.machine)
+        check(self.machine, self.traffic.model(), self.poster.promised)
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """An order is in memory; then everything goes on together."""
+        assert self.poster.post(KNOWN) == 201
+        wait_for(lambda: self._http.get(f"/orders/{KNOWN}").status_code == 200, "the known order")
+        with (
+            Background(self.send, every=0.05),
+            Background(self.poster.step, every=0.05),
+            Background(self.get, every=0.02),
+        ):
+            yield
+
+    def close(self) -> None:
+        self._http.close()
+        self.poster.close()

@@ -1,0 +1,271 @@
+"""Bugs that a write path may have, each planted into the real one: what the simulation must find.
+
+Each is one that services of this kind do have, or that leaves out one of our own safeguards.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from orders import fold, marks
+from orders.batcher import Batcher
+from orders.consumer import OrderConsumer
+from orders.errors import Away, OrdersError, PositionsMoved
+from orders.memory import Memory
+from orders.pipeline import Ingest, Writer
+from orders.record import Batch, Entry, Invalid, Moved, Position, Span, Standing
+from orders.store import Plan, Transaction
+from support.simulation.actors import Door
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def nothing(*_: object) -> None:
+    """In place of what is left out."""
+
+
+def leave_out(owner: object, name: str) -> Plant:
+    return lambda patch: patch.setattr(owner, name, nothing)
+
+
+def always(owner: object, name: str, answer: object) -> Plant:
+    return lambda patch: patch.setattr(owner, name, lambda *_: answer)
+
+
+def positions_first(patch: pytest.MonkeyPatch) -> None:
+    """The position is committed before the orders: whatever comes between loses them."""
+    commit, lock, advance = Writer.commit, Transaction.lock, Transaction.advance
+
+    def commit_twice(writer: Writer, batch: Batch, topic_id: str) -> None:
+        with writer._store.transaction(topic_id) as transaction:
+            lock(transaction, batch.spans)
+            advance(transaction, {partition: Moved(span.end) for partition, span in batch.spans.items()})
+        commit(writer, batch, topic_id)
+
+    patch.setattr(Writer, "commit", commit_twice)
+    patch.setattr(Transaction, "lock", lambda _transaction, spans: dict.fromkeys(spans, Standing()))
+    patch.setattr(Transaction, "advance", nothing)
+
+
+def in_two_transactions(patch: pytest.MonkeyPatch) -> None:
+    """The position is committed after the orders, on its own."""
+    advance = Transaction.advance
+
+    def commit_and_advance(transaction: Transaction, moved: Mapping[int, Moved]) -> None:
+        session: Any = transaction._connection
+        session.commit_so_far()
+        advance(transaction, moved)
+
+    patch.setattr(Transaction, "advance", commit_and_advance)
+
+
+def without_rows(patch: pytest.MonkeyPatch) -> None:
+    """One order of a larger batch is left out."""
+    write = Transaction.write
+
+    def write_less(transaction: Transaction, plan: Plan) -> None:
+        write(transaction, plan._replace(writes=plan.writes[: max(1, len(plan.writes) - 1)]))
+
+    patch.setattr(Transaction, "write", write_less)
+
+
+def without_letters(patch: pytest.MonkeyPatch) -> None:
+    """Invalid messages are skipped."""
+    write = Transaction.write
+    patch.setattr(Transaction, "write", lambda transaction, plan: write(transaction, plan._replace(refused=[])))
+
+
+def refuse(writer: Writer, batch: Batch, topic_id: str) -> None:
+    bad = tuple(Entry(entry.record, Invalid("batch failed"), reply=entry.reply) for entry in batch.entries)
+    writer.commit(structs.replace(batch, entries=bad), topic_id)
+
+
+def whole_batch_refused(patch: pytest.MonkeyPatch) -> None:
+    """What PostgreSQL refuses once becomes dead letters, all of it."""
+    patch.setattr(Writer, "_try", refuse)
+
+
+def first_blamed(patch: pytest.MonkeyPatch) -> None:
+    """The first record of a batch that fails is blamed, without a trial."""
+
+    def blame(writer: Writer, batch: Batch, topic_id: str) -> None:
+        good = [entry for entry in batch.entries if not isinstance(entry.content, Invalid)]
+        if not good:
+            raise Away("nobody is left to blame")
+        first = batch.entries.index(good[0])
+        bad = Entry(good[0].record, Invalid("batch failed"), reply=good[0].reply)
+        rest = batch.entries[first + 1 :]
+        writer.write(structs.replace(batch, entries=(*batch.entries[:first], bad, *rest)), topic_id)
+
+    patch.setattr(Writer, "_try", blame)
+
+
+def outage_refused(patch: pytest.MonkeyPatch) -> None:
+    """An outage is emptied into dead letters as soon as PostgreSQL answers again."""
+    write = Writer.write
+
+    def write_or_refuse(writer: Writer, batch: Batch, topic_id: str) -> None:
+        try:
+            write(writer, batch, topic_id)
+        except Away:
+            refuse(writer, batch, topic_id)
+
+    patch.setattr(Writer, "write", write_or_refuse)
+
+
+def blamed_without_probe(patch: pytest.MonkeyPatch) -> None:
+    """A set-up that takes no order at all is taken for the records' fault."""
+    patch.setattr(Writer, "_probe", nothing)
+
+
+def memory_first(patch: pytest.MonkeyPatch) -> None:
+    """Memory has the new bytes before COMMIT."""
+    advance, commit, write = Transaction.advance, Writer.commit, Transaction.write
+    writers: list[Writer] = []
+    plans: list[Plan] = []
+
+    def noted_commit(writer: Writer, batch: Batch, topic_id: str) -> None:
+        writers.append(writer)
+        try:
+            commit(writer, batch, topic_id)
+        finally:
+            writers.pop()
+
+    def noted_write(transaction: Transaction, plan: Plan) -> None:
+        plans[:] = [plan]
+        write(transaction, plan)
+
+    def fill_and_advance(transaction: Transaction, moved: Mapping[int, Moved]) -> None:
+        writers[-1]._fill(plans[0], 0, writers[-1]._clock())
+        advance(transaction, moved)
+
+    patch.setattr(Writer, "commit", noted_commit)
+    patch.setattr(Transaction, "write", noted_write)
+    patch.setattr(Transaction, "advance", fill_and_advance)
+
+
+def unmarked_when_unknown(patch: pytest.MonkeyPatch) -> None:
+    """A lost reply to COMMIT counts as a rollback."""
+    mark, commit = Door.mark, Writer.commit
+    marked: dict[Writer, list[tuple[Sequence[str], int]]] = {}
+
+    def noted_mark(door: Door, uids: Sequence[str], writer: int) -> None:
+        marked.setdefault(door, []).append((uids, writer))  # type: ignore[arg-type] # the door is as good a key
+        mark(door, uids, writer)
+
+    def commit_and_unmark(writer: Writer, batch: Batch, topic_id: str) -> None:
+        try:
+            commit(writer, batch, topic_id)
+        except OrdersError:
+            door: Any = writer._memory
+            for uids, number in marked.pop(door, []):
+                door.unmark(uids, number)
+            raise
+
+    patch.setattr(Door, "mark", noted_mark)
+    patch.setattr(Writer, "commit", commit_and_unmark)
+
+
+def placed_by_the_group(patch: pytest.MonkeyPatch) -> None:
+    """A partition goes on from the offset that the group has."""
+    position = OrderConsumer._position
+
+    def by_the_group(consumer: OrderConsumer, partition: int, stored: Position | None) -> Position:
+        client: Any = consumer._consumer
+        ours = position(consumer, partition, stored)
+        return ours._replace(offset=client.offsets.get(partition, ours.offset))
+
+    patch.setattr(OrderConsumer, "_position", by_the_group)
+
+
+def resumed_without_seek(patch: pytest.MonkeyPatch) -> None:
+    """After an outage the client goes on by itself."""
+
+    def go_on(consumer: OrderConsumer, places: Mapping[int, int]) -> None:
+        consumer._held = False
+        consumer._consumer.resume(consumer._named(places))
+
+    patch.setattr(OrderConsumer, "go_on", go_on)
+
+
+def locked_unchecked(patch: pytest.MonkeyPatch) -> None:
+    """Positions are locked, and nobody looks where they stand."""
+    lock = Transaction.lock
+
+    def lock_only(transaction: Transaction, spans: Mapping[int, Span]) -> dict[int, Standing]:
+        try:
+            return lock(transaction, spans)
+        except PositionsMoved:
+            return dict.fromkeys(spans, Standing())
+
+    patch.setattr(Transaction, "lock", lock_only)
+
+
+def taken_twice(patch: pytest.MonkeyPatch) -> None:
+    """What comes twice is taken twice, and what an earlier assignment left too."""
+
+    def add(batcher: Batcher, entries: Iterable[Entry], now: float) -> None:
+        for entry in entries:
+            batcher._oldest = batcher._oldest if batcher._entries else now
+            batcher._entries.append(entry)
+            batcher._begins.setdefault(entry.record.partition, entry.record.offset)
+            batcher._ends[entry.record.partition] = entry.record.offset + 1
+
+    patch.setattr(Batcher, "add", add)
+
+
+def never_tried_again(patch: pytest.MonkeyPatch) -> None:
+    """What failed once waits for a person."""
+    cause = Ingest._cause
+    patch.setattr(Ingest, "_cause", lambda loop, now, *, dry: None if loop._held else cause(loop, now, dry=dry))
+
+
+def covered_by_the_next(patch: pytest.MonkeyPatch) -> None:
+    """A batch that failed is forgotten; the next commit passes over it."""
+    patch.setattr(Ingest, "_hold", lambda loop, _error: loop._batcher._replace([]))
+
+
+def notices_lost(patch: pytest.MonkeyPatch) -> None:
+    """Other machines are not told what changed."""
+    patch.setattr(Transaction, "notify", nothing)
+
+
+def condition_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A POST replaces what is there."""
+    patch.setattr(fold.State, "meets", lambda _state, _condition: True)
+
+
+STORED, HEALED, SERVED = "123458", "6", "9"
+"""Numbers of invariants: a row that is missing, or too much, breaks several of what is stored at the same time."""
+
+PLANTED: Mapping[str, tuple[Plant, str]] = {
+    "positions are committed before the orders": (positions_first, STORED),
+    "an order of a batch is left out": (without_rows, STORED),
+    "a failed batch is passed over by the next commit": (covered_by_the_next, STORED + HEALED),
+    "after an outage the client goes on without a seek": (resumed_without_seek, STORED),
+    "orders and positions are committed in two transactions": (in_two_transactions, STORED),
+    "invalid messages are skipped": (without_letters, STORED),
+    "a refused batch becomes dead letters": (whole_batch_refused, STORED),
+    "the first record of a refused batch is blamed": (first_blamed, STORED),
+    "an outage becomes dead letters": (outage_refused, STORED),
+    "a record is blamed without a probe": (blamed_without_probe, STORED),
+    "an ingest that idles does not look at its positions": (always(OrderConsumer, "_is_in_place", answer=True), HEALED),
+    "after moved positions nobody seeks": (leave_out(OrderConsumer, "replace"), HEALED),
+    "a partition goes on from the group's offset": (placed_by_the_group, HEALED),
+    "what failed is never tried again": (never_tried_again, HEALED),
+    "positions are locked unchecked": (locked_unchecked, STORED),
+    "the fold ignores where a row came from": (always(fold.Origin, "covers", answer=False), STORED),
+    "a condition is ignored": (condition_ignored, STORED),
+    "memory is filled before COMMIT": (memory_first, SERVED),
+    "no marks are set": (leave_out(Memory, "mark"), SERVED),
+    "a lost reply to COMMIT counts as a rollback": (unmarked_when_unknown, SERVED),
+    "nothing stops a put below the floor": (always(marks, "lowest", 0), SERVED),
+    "what was read long ago is put": (always(marks, "is_fresh", answer=True), SERVED),
+    "what was read before an emptying is put": (always(marks, "is_since_emptying", answer=True), SERVED),
+    "other machines are not told": (notices_lost, SERVED),
+    "lost partitions are written on": (leave_out(Ingest, "lost"), STORED + HEALED),
+    "what comes twice is taken twice": (taken_twice, STORED),
+}
+"""What is planted, and the invariants that show it: which of several is met first is up to the schedule."""

@@ -1,0 +1,130 @@
+"""What the service says of itself to programs is what it does."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+import pytest
+from jsonschema import Draft202012Validator
+from jsonschema.validators import validator_for
+from litestar.routes import HTTPRoute
+from litestar.testing import TestClient
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from orders import sample
+from orders.metrics import Route
+from orders.web.described import OPERATIONS, asyncapi, example, openapi, order_schema
+from orders.web.docs import docs_page
+from orders.web.page import PAGE
+from orders.web.problems import KINDS
+from support.hostile import NOT_AN_ORDER, WRONG_VALUES
+from support.wire import UID, plain_app
+
+DOCUMENT: dict[str, Any] = json.loads(openapi())
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[TestClient[Any]]:
+    with TestClient(plain_app()) as made:
+        yield made
+
+
+def test_every_path_and_method_is_described() -> None:
+    """And nothing else."""
+    routes = [route for route in plain_app().routes if isinstance(route, HTTPRoute)]
+    served = {(route.path_format, method.lower()) for route in routes for method in route.methods} - {("", "")}
+    assert {(path, method) for path, method in served if method != "options"} == {
+        (path, method) for path, told in DOCUMENT["paths"].items() for method in told
+    }
+
+
+def test_the_document_is_openapi() -> None:
+    """3.1, every reference leads somewhere, every example is valid."""
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_every_kind_of_error_is_described() -> None:
+    """By an operation, or as what any request may meet; the rest is of paths and methods that are not there."""
+    told = {
+        int(status) for path in DOCUMENT["paths"].values() for each in path.values() for status in each["responses"]
+    }
+    assert {kind.status for kind in KINDS.values()} - told == {405}
+
+
+def test_routes_are_counted_by_their_name() -> None:
+    """Each path has a row in the metrics."""
+    assert {path for path, _ in OPERATIONS} <= set(get_args(Route))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "fields"),
+    [
+        ("GET", f"/orders/{UID.decode()}", {}),
+        ("GET", f"/orders/{UID.decode()}", {"if-none-match": "*"}),
+        ("GET", "/orders/nobody", {}),
+        ("GET", "/orders/nobody?view=x", {}),
+        ("HEAD", "/orders/nobody", {}),
+        ("POST", "/orders", {}),
+        ("POST", "/orders", {"content-type": "text/plain"}),
+        ("POST", "/orders", {"origin": "null"}),
+        *[("GET", path, {}) for path, method in OPERATIONS if method == "get" and "{" not in path],
+        *[("GET", f"/problems/{name}", {}) for name in ("not-found", "other")],
+    ],
+)
+def test_answers_are_as_described(http: TestClient[Any], method: str, path: str, fields: Mapping[str, str]) -> None:
+    """Status, media type, the fields that are promised, and a body of the shape."""
+    got = http.request(method, path, headers=dict(fields))
+    bare = path.partition("?")[0]
+    template = re.sub("^/orders/.*", "/orders/{order_uid}", re.sub("^/problems/.*", "/problems/{name}", bare))
+    told = DOCUMENT["paths"][template][method.lower()]["responses"][str(got.status_code)]
+    assert all(name in got.headers for name in told.get("headers", {}) if name != "Preference-Applied")
+    if got.content:
+        media = got.headers["content-type"].partition(";")[0]
+        schema = told["content"][media]["schema"]
+        if media.endswith("json") and UID.decode() not in path:
+            validate(got.json(), schema)
+
+
+def validate(value: object, schema: Any) -> None:
+    Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(value)
+
+
+def test_the_schema_takes_what_the_decoder_takes() -> None:
+    """And refuses what it refuses for types, limits and what is missing."""
+    schema = json.loads(order_schema())
+    validator = validator_for(schema)(schema)
+    for order in [example(), *map(json.loads, sample.samples(50, 3))]:
+        validator.validate(order)
+    wrong = [each for each in (*NOT_AN_ORDER, *WRONG_VALUES) if each.path != "$.date_created"]
+    refused = [each for each in wrong if not is_another_matter(each.value)]
+    taken = [each.name for each in refused if validator.is_valid(json.loads(each.value))]
+    assert taken == []
+
+
+def is_another_matter(value: bytes) -> bool:
+    """Numbers such as 1.0 and 1e2 are integers to JSON Schema, and not to us; Python does not read 5,000 digits."""
+    return any(number in value for number in (b"1.0", b"1e2", b"9" * 5000))
+
+
+def test_the_topic_is_described() -> None:
+    """Under its name; every reference leads somewhere, and the example is an order."""
+    told = json.loads(asyncapi("sales"))
+    assert told["channels"]["orders"]["address"] == "sales"
+    for reference in re.findall(r'"\$ref":"#/([^"]+)"', json.dumps(told).replace('": "', '":"')):
+        place: Any = told
+        for name in reference.split("/"):
+            place = place[name]
+    message = told["components"]["messages"]["order"]
+    schema = {**message["payload"]["schema"], "components": told["components"]}
+    Draft202012Validator(schema).validate(message["examples"][0]["payload"])
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    """It names every path and every error of one, and loads nothing."""
+    page = docs_page().decode()
+    for path, operation in ((path, each) for (path, _), each in OPERATIONS.items()):
+        assert f"{path}</code>" in page
+        assert all(f'href="/problems/{name}"' in page for name in operation.problems)
+    assert not re.search(r"(?:src|href)=[\"'](?:https?:)?//", page)
+    assert b"/docs" in PAGE
