@@ -35,7 +35,6 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
     "health": {"0": "it is", "1": "it is not, or nobody answers"},
     "status": {"0": "something runs", "1": "nothing runs"},
     "dead-letters list": {"0": "shown, if there are any", "1": "PostgreSQL cannot be asked"},
-    "verify": {"0": "no difference", "1": "there are differences, or something cannot be read"},
     "dead-letters show": {"0": "shown", "1": "PostgreSQL cannot be asked"},
     "dead-letters replay": {
         "0": "all of them are dealt with",
@@ -51,6 +50,7 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
         "0": "they go on, or none is stopped",
         "1": "one is not stopped, or PostgreSQL or Kafka is away or refuses; nothing was changed",
     },
+    "verify": {"0": "no difference", "1": "there are differences, or something cannot be read"},
     "migrate": {"0": "the schema is that of this release", "1": "PostgreSQL is away or refuses; nothing was changed"},
     "config": {"0": "shown", "1": "it cannot be shown"},
     "doctor": {"0": "all is ok, but for warnings", "1": "a check failed"},

@@ -167,8 +167,10 @@ class Keeper:
         self._identity = self._read = self._read_identity(listening)  # before memory is emptied: never ahead of it
         token = self._memory.begin_restore()
         log.info("restore_begins")
-        with self._connect() as reading, snapshot(reading, RESTORE_ANSWER_SECONDS):
-            restored = self._fill(listening, reading, token)
+        with self._connect() as reading:
+            reading.answer_seconds = RESTORE_ANSWER_SECONDS
+            with snapshot(reading):
+                restored = self._fill(listening, reading, token)
         if restored is None:
             return
         self._memory.end_restore(token)

@@ -116,13 +116,9 @@ def connect(dsn: str, application: str, *, statement_seconds: float = 30) -> Con
 
 
 @contextmanager
-def snapshot(connection: Connection, answer_seconds: float) -> Iterator[None]:
-    """All that is read inside is of one moment, however long it takes; one step waits `answer_seconds` at most.
-
-    Raises our errors.
-    """
+def snapshot(connection: Connection) -> Iterator[None]:
+    """All that is read inside is of one moment, however long it takes. Raises our errors."""
     with translated():
-        connection.answer_seconds = answer_seconds
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         with connection.transaction():
             connection.execute("set local statement_timeout = 0")

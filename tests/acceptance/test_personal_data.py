@@ -22,7 +22,8 @@ from support.waiting import wait_for
 MARK = b"qx7persona"
 PERSONAL = json.loads(hostile.VALID)["delivery"]
 SENDABLE_BYTES = 900_000
-LEVEL = ("--log-level", "debug")
+GIVEN = ("--log-level", "debug", "--dead-letter-percent", "0")
+"""The level that says most, and no end to what may be refused."""
 
 
 def marked(value: bytes) -> bytes:
@@ -128,7 +129,7 @@ def test_what_is_personal_is_never_said(addresses: list[str], postgres: Postgres
     """Whatever comes, by POST, by Kafka and by the commands, at the level that says most."""
     given = dict(zip(addresses[::2], addresses[1::2], strict=True))
     dsn = given["--postgres-dsn"]
-    with open_folder() as folder, running(folder / "data", [*LEVEL, *addresses]) as system:
+    with open_folder() as folder, running(folder / "data", [*GIVEN, *addresses]) as system:
         with psycopg.connect(dsn) as connection:
             connection.execute("alter table orders add check (entry <> 'refused by PostgreSQL')")
         told, bodies = Told(system), messages()

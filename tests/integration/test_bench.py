@@ -28,6 +28,7 @@ TINY = Sizes(
 )
 
 
+@pytest.mark.system  # it takes long
 @pytest.mark.parametrize("contest", CONTESTS.values(), ids=lambda contest: contest.name)
 def test_a_contest_measures_all_who_take_part(contest: Contest, postgres: PostgresService, kafka: KafkaService) -> None:
     """Each contestant checks what it did and raises; whoever this machine lacks is left out by name."""

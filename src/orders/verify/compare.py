@@ -45,7 +45,7 @@ class Comparison:
         elif told is not None:
             self._retell(entry, told)
         elif isinstance(entry.content, Invalid):
-            self._unkept(record)
+            self._unkept(entry)
         else:
             self._follow(entry, self._condition(entry))
 
@@ -65,8 +65,12 @@ class Comparison:
         if told in CHANGING and not isinstance(entry.content, Invalid):
             self._follow(entry, None)
 
-    def _unkept(self, record: Record) -> None:
-        if self._is_skipped(record):
+    def _unkept(self, entry: Entry) -> None:
+        """An invalid record without a dead letter."""
+        record = entry.record
+        if entry.replay is not None:  # one that is sent twice has its outcome once
+            self._findings.leave("replays")
+        elif self._is_skipped(record):
             self._findings.leave("skipped")
         else:
             self._findings.differ("dead letter missing", place=(record.partition, record.offset))
@@ -75,9 +79,9 @@ class Comparison:
         return any(span.begin <= record.offset < span.end for span in self._skips.get(record.partition, ()))
 
     def _condition(self, entry: Entry) -> Condition | None:
-        """Under which condition a record changed anything: that of a replay of no dead letter is the row's own age."""
-        aged = entry.replay is not None and not entry.replay.forced
-        return UNDECIDED if aged or self._is_skipped(entry.record) else entry.condition
+        """Under which condition a record changed anything; that of a replay is the age of what was stored."""
+        undecided = entry.replay is not None or self._is_skipped(entry.record)
+        return UNDECIDED if undecided else entry.condition
 
     def _follow(self, entry: Entry, condition: Condition | None) -> None:
         order_uid, digest = named(entry)

@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple
 from orders.record import Condition
 
 ABSENT = Condition(None)
+UNDECIDED = Condition(0)
+"""A condition that no version meets: what becomes of a replay is decided by what is stored."""
 DELETED = bytes(16)
 """In place of a digest: there is no order."""
 

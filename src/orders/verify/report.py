@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from orders.system.letters import printable
 from orders.verify.findings import DIFFERENCES, UNJUDGED, Difference, Findings
 
 
@@ -40,7 +39,7 @@ def text(found: Report) -> str:
 
 def line(difference: Difference) -> str:
     """One difference: which order, which place, what it is."""
-    name = printable(difference.order_uid) if difference.order_uid is not None else None
+    name = None if difference.order_uid is None else ascii(difference.order_uid)[1:-1]  # by hand it may be any text
     place = f"partition {difference.partition} offset {difference.offset}" if difference.offset is not None else None
     fields = f" ({', '.join(difference.fields)})" if difference.fields else ""
     where = ", ".join(part for part in (name, place) if part)

@@ -56,7 +56,8 @@ class Reading:
 
     def read(self, advance: Callable[[int], None]) -> Snapshot:
         """Reads all of one moment; `advance` is told how many more orders were read. Raises `Away` or `SetupWrong`."""
-        with snapshot(self._connection, ANSWER_SECONDS):
+        self._connection.answer_seconds = ANSWER_SECONDS
+        with snapshot(self._connection):
             positions = self._positions()
             for kind, order_uid in self._connection.execute(queries["duplicate_numbers"]):
                 self._findings.differ(kind, order_uid=order_uid)

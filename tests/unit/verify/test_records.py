@@ -34,8 +34,8 @@ class Said(NamedTuple):
     def headers(self) -> None:
         return None
 
-    def leader_epoch(self) -> None:
-        return None
+    def leader_epoch(self) -> int:
+        return 0
 
     def key(self) -> bytes:
         return b"k"
