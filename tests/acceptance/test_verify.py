@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from orders import decoder
@@ -20,7 +20,7 @@ from orders.migrations import migrate
 from orders.order import text
 from orders.pipeline import Writer
 from orders.postgres import connect
-from orders.record import CONDITION_HEADER, Batch, Entry, Span
+from orders.record import CONDITION_HEADER, REPLAY_HEADER, Batch, Entry, Replay, Span
 from orders.settings import Settings, environment
 from orders.store import Store
 from orders.timing import monotonic
@@ -36,7 +36,12 @@ from support.waiting import wait_for
 
 pytestmark = pytest.mark.system
 
-TABLES = {"orders": "", "dead_letters": "overriding system value", "positions": ""}
+TABLES = {
+    "orders": "",
+    "dead_letters": "overriding system value",
+    "positions": "",
+    "resumes": "overriding system value",
+}
 ITEMS = (
     '[{"chrt_id":1,"track_number":"WBIL","price":453,"rid":"ab42","name":"Mascaras","sale":30,"size":"0",'
     '"total_price":317,"nm_id":2389212,"brand":"Vivienne Sabo","status":202}]'
@@ -48,12 +53,30 @@ def valid(order_uid: str, amount: int = 1) -> bytes:
     return text(content(order_uid).row._replace(items=ITEMS, payment_amount=amount))
 
 
-def send(settings: Settings, *messages: tuple[str, bytes | None], headers: Mapping[str, bytes] = {}) -> None:
-    """Produces messages, each a key and a value, all with the same headers."""
+def send(settings: Settings, *messages: tuple[str, bytes | None], headers: Mapping[str, bytes] = {}) -> tuple[int, int]:
+    """Produces messages, each a key and a value, all with the same headers; partition and offset of the last."""
+    places = [(-1, -1)]
+
+    def delivered(_: object, message: Message) -> None:
+        places.append((message.partition() or 0, message.offset() or 0))
+
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "partitioner": "murmur2_random"})
     for key, value in messages:
-        producer.produce(settings.kafka_topic, value, key, headers=dict(headers))
+        producer.produce(settings.kafka_topic, value, key, headers=dict(headers), on_delivery=delivered)
     assert producer.flush(30) == 0
+    return places[-1]
+
+
+def send_replays(settings: Settings) -> None:
+    """A dead letter that was replayed, well and then badly; and an order that says it replays one that never was."""
+    topic_id = TopicView(settings.kafka, settings.kafka_topic).look().topic_id
+    partition, offset = send(settings, ("replayed", b"broken"))
+    for attempt, value in enumerate([valid("replayed"), b"broken again"]):
+        replay = Replay(topic_id=topic_id, partition=partition, offset=offset, attempt=f"{attempt:032x}")
+        send(settings, ("replayed", value), headers={REPLAY_HEADER: msgspec.json.encode(replay)})
+    send(settings, ("aged", valid("aged", 1)))
+    never = Replay(topic_id="older", partition=0, offset=0, attempt="f" * 32)
+    send(settings, ("aged", valid("aged", 2)), headers={REPLAY_HEADER: msgspec.json.encode(never)})
 
 
 def store(settings: Settings) -> None:
@@ -74,7 +97,7 @@ def store(settings: Settings) -> None:
 
 @contextmanager
 def stored(folder: Path, dsn: str, bootstrap: str, topic: str) -> Iterator[Settings]:
-    """Traffic, and three orders that the tests know: one replaced, one deleted, one that was sent twice as if new."""
+    """Traffic, and orders that the tests know: one replaced, one deleted, one sent twice as if new, and replays."""
     migrate(dsn)
     settings = Settings(
         data_dir=str(folder),
@@ -88,6 +111,7 @@ def stored(folder: Path, dsn: str, bootstrap: str, topic: str) -> Iterator[Setti
     send(settings, ("gone", valid("gone")), ("gone", None))
     absent = {CONDITION_HEADER: b"absent"}
     send(settings, ("claimed", valid("claimed", 1)), ("claimed", valid("claimed", 2)), headers=absent)
+    send_replays(settings)
     store(settings)
     yield settings
 
@@ -151,7 +175,7 @@ def test_a_system_under_load_is_found_whole_each_time(
 def test_what_is_whole_is_said_to_be_and_how_much_was_compared(whole: Settings) -> None:
     found = verified(whole, memory=True)
     assert (found.same, found.differences, found.unjudged, found.shown) == (True, {}, {}, [])
-    assert found.compared.records == 406
+    assert found.compared.records == 411
     assert found.compared.memory == found.compared.orders > 100
     assert report.text(found).endswith("\nno difference")
 
@@ -213,6 +237,16 @@ PLANTED: Mapping[str, tuple[str, dict[str, int], dict[str, int]]] = {
         {},
         {},
     ),
+    "another value where a replay was": (
+        "update orders set payment_amount = 7 where order_uid = 'replayed'",
+        {"content": 1},
+        {},
+    ),
+    "another value where a replay was of no dead letter": (
+        "update orders set payment_amount = 7 where order_uid = 'aged'",
+        {},
+        {"condition": 1},
+    ),
     "a lost dead letter": (AT_LETTER.format("delete from dead_letters"), {"dead letter missing": 1}, {}),
     "other bytes of a dead letter": (
         AT_LETTER.format("update dead_letters set value = 'other', key = 'other'"),
@@ -261,8 +295,24 @@ def test_a_position_before_the_start_is_told_and_what_is_beyond_it_cannot_be_jud
     assert set(found.unjudged) == {"ahead"}
 
 
+def test_what_was_skipped_when_consumption_went_on_is_no_difference(
+    whole: Settings, planted: psycopg.Connection
+) -> None:
+    """But for the order of a replay: what became of that is kept."""
+    planted.execute("delete from orders")
+    lost = planted.execute("delete from dead_letters").rowcount
+    planted.execute(
+        "insert into resumes "
+        "(who, topic, topic_id, partition, stop, stop_reason, from_offset, to_offset, counted_from) "
+        "select 'test', topic, topic_id, partition, 'dead_letters', '', 0, next_offset, 0 from positions"
+    )
+    found = verified(whole)
+    assert [(each.kind, each.order_uid) for each in found.shown] == [("missing", "replayed")]
+    assert found.unjudged == {"skipped": lost}
+
+
 def test_of_a_topic_that_was_made_anew_nothing_is_judged(whole: Settings, planted: psycopg.Connection) -> None:
-    for table in TABLES:
+    for table in ("orders", "dead_letters", "positions"):
         planted.execute(RENAME.format(table).encode())
     found = verified(whole)
     assert found.differences == {"position lost": 1}
@@ -286,7 +336,7 @@ def test_the_place_and_the_parts_that_differ_are_told_without_their_content(
 
 
 def test_all_differences_are_counted_and_the_first_are_shown(whole: Settings, planted: psycopg.Connection) -> None:
-    lost = planted.execute("delete from orders").rowcount
+    lost = planted.execute("delete from orders where order_uid <> 'aged'").rowcount
     found = run.verify(whole, memory=False, limit=3)
     assert (found.differences, len(found.shown)) == ({"missing": lost}, 3)
     assert f"and {lost - 3:,} more; --limit shows more" in report.text(found)
@@ -320,11 +370,11 @@ def test_what_retention_removed_cannot_be_judged_and_what_came_after_it_can(
 ) -> None:
     with stored(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(partitions=1)) as settings:
         admin = AdminClient({"bootstrap.servers": kafka_bootstrap})  # its answers do not come once it is gone
-        cut = TopicPartition(settings.kafka_topic, 0, 400)  # all but the six records that are known
+        cut = TopicPartition(settings.kafka_topic, 0, 400)  # all but the records that are known
         admin.delete_records([cut])[cut].result(30)
         found = verified(settings, memory=True)
-        assert (found.compared.records, found.differences) == (6, {})
-        assert found.unjudged == {"retention": found.compared.orders - 2 + found.compared.dead_letters}
+        assert (found.compared.records, found.differences) == (11, {})
+        assert found.unjudged == {"retention": found.compared.orders - 4 + found.compared.dead_letters - 1}
         with psycopg.connect(postgres_dsn) as connection:
             connection.execute("update orders set payment_amount = 7 where order_uid = 'replaced'")
         assert verified(settings).differences == {"content": 1}

@@ -291,6 +291,8 @@ where topic_id = %(topic_id)s and partition = %(partition)s and next_offset > %(
 -- The same of outcomes, which nobody waits for any more.
 delete from outcomes where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(to_offset)s
 
+---- verification ----
+
 -- name: orders_to_verify
 -- Every order with the place of its record, and the document that is served of it as bytes.
 select o.order_uid, o.topic_id = %(topic_id)s, o.partition, o."offset", o.version, convert_to(d.document, 'UTF8')
@@ -306,3 +308,11 @@ from dead_letters
 select 'duplicate id', min(order_uid) from orders group by id having count(*) > 1
 union all
 select 'duplicate version', min(order_uid) from orders group by version having count(*) > 1
+
+-- name: replays_to_verify
+-- What became of each record that replayed a dead letter.
+select partition, "offset", outcome from dead_letter_actions where action = 'outcome' and topic_id = %(topic_id)s
+
+-- name: skips_to_verify
+-- Records that somebody left out when he let a partition go on: from the first offset up to, not with, the second.
+select partition, from_offset, to_offset from resumes where topic_id = %(topic_id)s and from_offset < to_offset

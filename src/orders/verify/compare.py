@@ -7,61 +7,85 @@ from operator import itemgetter
 
 from orders import decoder
 from orders.order import Content
-from orders.record import Entry, Invalid, Record
+from orders.record import Condition, Entry, Invalid, Record
 from orders.verify import history, letters
 from orders.verify.findings import Clue, Findings
-from orders.verify.history import DELETED, UNDECIDED, Ground, Histories, History, Step, Stored, Topic
+from orders.verify.history import DELETED, Ground, Histories, History, Step, Stored, Topic
 from orders.verify.scratch import Scratch
-from orders.verify.stored import digest_of
+from orders.verify.stored import Skips, digest_of
 
+UNDECIDED = Condition(0)
+"""In place of a condition that cannot be decided from the topic: no order has this version."""
+CHANGING = frozenset((b"created", b"replaced", b"deleted"))
+"""Outcomes after which the order is what the record says."""
 ROW, HISTORIES = b"\0", b"\1"
 
 
 class Comparison:
     """Takes the records of each partition in their order, then compares."""
 
-    def __init__(self, scratch: Scratch, findings: Findings) -> None:
+    def __init__(self, scratch: Scratch, findings: Findings, skips: Skips) -> None:
         self._rows = scratch.tree("rows")
         self._histories = scratch.tree("histories")
         self._letters = scratch.tree("letters")
         self._refused = scratch.tree("refused")
+        self._replays = scratch.tree("replays")
         self._findings = findings
+        self._skips = skips
 
     # -- records --
 
     def take(self, record: Record) -> None:
         """The next record of its partition."""
         entry = decoder.read(record)
-        kept = self._letters.pop(letters.place_key(record.partition, record.offset))
-        if isinstance(entry.content, Invalid):
-            self._letter(entry, kept)
-        elif kept is None:
-            self._follow(entry, *named(entry))
+        place = letters.place_key(record.partition, record.offset)
+        kept, told = self._letters.pop(place), self._replays.get(place)
+        if kept is not None:
+            self._letter(entry, letters.unpack(kept))
+        elif told is not None:
+            self._retell(entry, told)
+        elif isinstance(entry.content, Invalid):
+            self._unkept(entry)
         else:
-            self._refuse(record, letters.unpack(kept))
+            self._follow(entry, self._condition(entry))
 
-    def _letter(self, entry: Entry, kept: bytes | None) -> None:
+    def _letter(self, entry: Entry, kept: letters.Letter) -> None:
+        """A record with a dead letter. If the decoder takes it, it was refused all the same, and changed nothing."""
         record = entry.record
-        place = (record.partition, record.offset)
-        if kept is None and entry.replay is not None:
-            self._findings.leave("replays")
-        elif kept is None:
-            self._findings.differ("dead letter missing", place=place)
-        elif fields := letters.unpack(kept).differing(record):
-            self._findings.differ("dead letter differs", place=place, fields=fields)
-
-    def _refuse(self, record: Record, kept: letters.Letter) -> None:
-        """A record that the decoder takes and that was refused: it changed nothing."""
-        place = (record.partition, record.offset)
-        self._refused.put(letters.place_key(*place), b"")
+        refused = not isinstance(entry.content, Invalid)
+        if refused:
+            self._refused.put(letters.place_key(record.partition, record.offset), b"")
         if fields := kept.differing(record):
-            self._findings.differ("dead letter differs", place=place, fields=fields)
-        elif not kept.trial:
+            self._findings.differ("dead letter differs", place=(record.partition, record.offset), fields=fields)
+        elif refused and not kept.trial:
             self._findings.leave("other rules")
 
-    def _follow(self, entry: Entry, order_uid: str, digest: bytes) -> None:
+    def _retell(self, entry: Entry, told: bytes) -> None:
+        """A record that replayed a dead letter: what became of it is kept. A refused one has no second letter."""
+        if told in CHANGING and not isinstance(entry.content, Invalid):
+            self._follow(entry, None)
+
+    def _unkept(self, entry: Entry) -> None:
+        """An invalid record without a dead letter."""
+        record = entry.record
+        if entry.replay is not None:  # one that is sent twice has its outcome once
+            self._findings.leave("replays")
+        elif self._is_skipped(record):
+            self._findings.leave("skipped")
+        else:
+            self._findings.differ("dead letter missing", place=(record.partition, record.offset))
+
+    def _is_skipped(self, record: Record) -> bool:
+        return any(span.begin <= record.offset < span.end for span in self._skips.get(record.partition, ()))
+
+    def _condition(self, entry: Entry) -> Condition | None:
+        """Under which condition a record changed anything; that of a replay is the age of what was stored."""
+        undecided = entry.replay is not None or self._is_skipped(entry.record)
+        return UNDECIDED if undecided else entry.condition
+
+    def _follow(self, entry: Entry, condition: Condition | None) -> None:
+        order_uid, digest = named(entry)
         key, record = order_uid.encode(), entry.record
-        condition = entry.condition if entry.replay is None else UNDECIDED
         step = Step(record.offset, digest, condition, keyed=record.key == key)
         kept = self._histories.get(key)
         found = {each.partition: each for each in (history.unpack(kept) if kept else ())}

@@ -30,10 +30,11 @@ DIFFERENCES: Mapping[str, str] = {
 UNJUDGED: Mapping[str, str] = {
     "retention": "came from records that retention has removed",
     "gaps": "came from records that are missing between others, as after compaction",
-    "condition": "depend on a condition of a record, which what was stored then decided",
-    "replays": "are replays of dead letters that are invalid themselves: no dead letter is made of them",
+    "condition": "depend on a record with a condition, or on one that was skipped",
+    "replays": "are invalid replays of dead letters, of which no outcome was kept",
     "scattered": "have records in several partitions, or under other keys, of which not all can be told",
     "ahead": "came from records beyond the position, which was set back",
+    "skipped": "are invalid records that were skipped when consumption went on",
     "older topic": "came from an older topic of this name",
     "other rules": "are dead letters that this release would take: another release refused them",
 }

@@ -4,17 +4,20 @@ A long snapshot would keep PostgreSQL from clearing away what ingest replaces me
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from orders.order import UID_PATTERN
 from orders.postgres import Connection, queries, snapshot
+from orders.record import Span
 from orders.verify import history, letters
 from orders.verify.findings import Findings
 from orders.verify.history import DELETED, Stored
 from orders.verify.scratch import Scratch
 
+ANSWER_SECONDS = 1800.0
+"""The most that one step waits: before the first row comes, all orders may be sorted."""
 STREAMED = 100
 """Rows that come at once."""
 
@@ -23,16 +26,20 @@ is_uid = re.compile(UID_PATTERN).search
 Rows = Iterator[tuple[Any, ...]]
 
 
+Skips = Mapping[int, list[Span]]
+
+
 class Snapshot(NamedTuple):
     """Positions by (topic id, partition), and how many orders and dead letters there are.
 
-    `foreign`: some come from an older topic of this name.
+    `foreign`: some come from an older topic of this name. `skips`: what was left out of each partition.
     """
 
     positions: dict[tuple[str, int], int]
     orders: int
     dead_letters: int
     foreign: bool
+    skips: Skips
 
 
 class Reading:
@@ -43,18 +50,29 @@ class Reading:
         self._wanted = {"topic": topic, "topic_id": topic_id}
         self._rows = scratch.tree("rows")
         self._letters = scratch.tree("letters")
+        self._replays = scratch.tree("replays")
         self._findings = findings
         self._foreign = False
 
     def read(self, advance: Callable[[int], None]) -> Snapshot:
         """Reads all of one moment; `advance` is told how many more orders were read. Raises `Away` or `SetupWrong`."""
+        self._connection.answer_seconds = ANSWER_SECONDS
         with snapshot(self._connection):
             positions = self._positions()
             for kind, order_uid in self._connection.execute(queries["duplicate_numbers"]):
                 self._findings.differ(kind, order_uid=order_uid)
             refused = self._read_letters()
+            for partition, offset, outcome in self._stream("replays_to_verify", STREAMED):
+                self._replays.put(letters.place_key(partition, offset), outcome.encode())
+            skips = self._skips()
             orders = self._read_orders(advance)
-        return Snapshot(positions, orders, refused, self._foreign)
+        return Snapshot(positions, orders, refused, self._foreign, skips)
+
+    def _skips(self) -> Skips:
+        skips = dict[int, list[Span]]()
+        for partition, begin, end in self._connection.execute(queries["skips_to_verify"], self._wanted):
+            skips.setdefault(partition, []).append(Span(begin, end))
+        return skips
 
     def _positions(self) -> dict[tuple[str, int], int]:
         rows = self._connection.execute(queries["positions_of_topic"], self._wanted).fetchall()
