@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import msgspec
 import psycopg
@@ -211,7 +211,7 @@ class Keeper:
 
     def _begin(self, reading: Connection) -> tuple[int, int]:
         """The id where the budget begins, and how many orders there are from it on."""
-        newest = list(rows_from(reading, self._newest(reading, SAMPLED), lambda _: None))
+        newest = list(rows_from(reading, self._newest(reading, SAMPLED)))
         mean = sum(len(put.document) for put in newest) / max(len(newest), 1)
         fitting = int(self._memory.stats().budget / (max(mean, 1) * FILE_BYTES_PER_BYTE))
         first = self._newest(reading, fitting)
@@ -229,10 +229,14 @@ class Keeper:
         self._memory.post("keeper", json.dumps(notice).encode())
 
 
-def rows_from(connection: Connection, first: int, skip: Callable[[str], None]) -> Iterator[Put]:
+def unheard(_order_uid: str) -> None:
+    """For who does not ask which orders were skipped."""
+
+
+def rows_from(connection: Connection, first: int, skip: Callable[[str], None] = unheard) -> Iterator[Put]:
     """Orders from an id on, as they are served; `skip` is told the uid of one that has no document.
 
-    Only SQL by hand writes such a row. The connection is in a transaction.
+    Only SQL by hand writes such a row.
     """
     while True:
         last = None
@@ -251,7 +255,7 @@ def streamed(connection: Connection, first: int) -> Iterator[Put]:
     with connection.transaction(), connection.cursor() as cursor:
         cursor.adapters.register_loader("text", ByteaBinaryLoader)  # documents as the bytes that come: they are UTF-8
         rows = cursor.stream(queries["documents_from"], {"id": first}, binary=True, size=STREAMED)
-        with closing(rows):
+        with closing(cast("Generator[tuple[Any, ...]]", rows)):
             yield from map(Put._make, rows)
 
 

@@ -1,5 +1,7 @@
 """What goes wrong with PostgreSQL under load, one after the other: it is waited out, and no dead letter comes of it."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +10,10 @@ from threading import Event
 import httpx
 import psycopg
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from orders.embedded.postgres import PostgresService
+from support.background import Background
 from support.machine import Machine
 from support.services import FAST, MakeTopic, open_folder
 from support.waiting import wait_for
@@ -95,3 +99,46 @@ def assignment(machine: Machine) -> str:
     """What /readyz says of the ingests."""
     parts = httpx.get(f"{machine.url}/readyz", timeout=10).json()["parts"]
     return str(parts["assignment"]["reason"])
+
+
+class Group:
+    """The members of the machine's group with their partitions, as the broker tells them."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._name = machine.settings.kafka_group
+        self._admin = AdminClient({"bootstrap.servers": machine.settings.kafka_bootstrap})
+        self.seen: set[frozenset[tuple[str, int]]] = set()
+
+    def look(self) -> None:
+        """A member that left, came or was moved makes one more set: with a new name, or with other partitions."""
+        told = self._admin.describe_consumer_groups([self._name])[self._name].result(10)
+        held = [(m.member_id, p.partition) for m in told.members for p in m.assignment.topic_partitions]
+        self.seen.add(frozenset(held))
+
+
+@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.faults)])
+@pytest.mark.timeout(300)
+def test_postgresql_that_stops_at_once_under_load_costs_no_assignment_and_no_order(
+    machine: Machine, postgres_of_its_own: PostgresService, seconds: int
+) -> None:
+    """Memory serves on, a POST is accepted or told to come again, /readyz says why, no partition changes hands."""
+    known, group = "known-before", Group(machine)
+    with under_load(machine, 72) as load, httpx.Client(base_url=machine.url, timeout=20) as http:
+        made = load.traffic.order(known, 1)
+        assert http.post("/orders", content=made.text).status_code == 201
+        load.poster.promised[known] = made.text
+        with Background(group.look, every=0.3):
+            wait_for(lambda: group.seen, "the group was seen", 20)
+            os.kill(postgres_of_its_own.pid or 0, signal.SIGQUIT)
+            wait_for(lambda: not postgres_of_its_own.running(), "PostgreSQL is gone", 20)
+            wait_for(lambda: "an ingest is" in assignment(machine), "/readyz says why", 20)
+            statuses: set[int] = set()
+            with Background(lambda: statuses.add(http.get(f"/orders/{known}").status_code), every=0.1):
+                Event().wait(seconds)
+            postgres_of_its_own.start()
+            wait_for(machine.is_ready, "it heals without a person", 60)
+        assert statuses == {200}, "memory serves on"
+        (members,) = group.seen
+        assert members, "partitions stay where they are"
+        with psycopg.connect(machine.settings.postgres_dsn) as connection:
+            assert letters(connection) == 0
