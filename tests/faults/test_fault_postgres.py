@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
@@ -76,6 +76,19 @@ def orders_locked(connection: Connection) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def out_of_connections(connection: Connection) -> Iterator[None]:
+    """Somebody else takes every connection that there is, ours among them."""
+    dsn = connection.info.dsn + f" password={connection.info.password}"
+    with ExitStack() as taken:
+        for _ in range(5):
+            connection.execute(OURS)
+            with suppress(psycopg.OperationalError):
+                while True:
+                    taken.enter_context(closing(psycopg.connect(dsn, connect_timeout=5)))
+        yield
+
+
 def letters(connection: Connection) -> int:
     """Dead letters that blame PostgreSQL's refusal: the traffic has none that it would refuse."""
     return len(connection.execute("select 1 from dead_letters where reason like 'PostgreSQL%'").fetchall())
@@ -85,7 +98,7 @@ def letters(connection: Connection) -> int:
 def test_what_postgresql_cannot_do_for_a_while_is_waited_out(machine: Machine) -> None:
     dsn = machine.settings.postgres_dsn
     with under_load(machine, 71), psycopg.connect(dsn, autocommit=True) as connection:
-        for fault in (only_reading, table_missing, orders_locked):
+        for fault in (only_reading, table_missing, orders_locked, out_of_connections):
             with fault(connection):
                 wait_for(lambda: "an ingest is" in assignment(machine), f"/readyz says why: {fault.__name__}", 40)
                 assert httpx.get(f"{machine.url}/livez", timeout=10).status_code == 200
