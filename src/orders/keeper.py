@@ -5,13 +5,14 @@ LISTEN needs a direct connection to PostgreSQL; through a transaction pool notic
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import msgspec
+import psycopg
 import structlog
 from msgspec import Meta, Struct
 from psycopg.types.string import ByteaBinaryLoader
@@ -42,6 +43,9 @@ FILE_BYTES_PER_BYTE = 1.4
 """What a byte of document takes in the file at most, measured: how many orders fit is reckoned with it."""
 STREAMED = 100
 """Rows that psycopg makes at once of what PostgreSQL sends: one at a time, as from COPY, took a microsecond each."""
+
+LONGEST_UID = 128
+"""Characters of the longest uid that a message may have (`order.UID_PATTERN`)."""
 
 Version = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -79,6 +83,7 @@ class Keeper:
         """The same as last read; its notices may still be on their way."""
         self._waits = backoff()
         self._restored = 0
+        self._skipped = 0
         self._pruned_at = 0.0
         self._beat_at = 0.0
 
@@ -174,16 +179,16 @@ class Keeper:
         if restored is None:
             return
         self._memory.end_restore(token)
-        log.info("restore_done", orders=restored, seconds=round(self._clock() - started, 2))
+        log.info("restore_done", orders=restored, skipped=self._skipped, seconds=round(self._clock() - started, 2))
         self._restored = restored
         self._post("ready", restored)
 
     def _fill(self, listening: Connection, reading: Connection, token: float) -> int | None:
         """How many orders were read; None where memory was emptied meanwhile, or the process is to stop."""
         first, total = self._begin(reading)
-        restored = 0
+        restored = self._skipped = 0
         self._post("restoring", restored, total)
-        for chunk in chunks(rows_from(reading, first)):
+        for chunk in chunks(self._storable(rows_from(reading, first, self._skip))):
             if self._stopping() or not self._memory.restore(chunk, token):
                 return None
             self._hear(listening, 0)  # what other machines replaced meanwhile must not stand until the end
@@ -191,6 +196,19 @@ class Keeper:
             self._values.add(RESTORED, None, len(chunk))
             self._post("restoring", restored, max(total, restored))
         return restored
+
+    def _storable(self, puts: Iterator[Put]) -> Iterator[Put]:
+        """Those that memory has room for the name of."""
+        for put in puts:
+            if len(put.order_uid) > LONGEST_UID:
+                self._skip(put.order_uid)
+            else:
+                yield put
+
+    def _skip(self, order_uid: str) -> None:
+        """A row that somebody wrote by hand is named and left out; all others are restored."""
+        self._skipped += 1
+        log.warning("order_skipped", order_uid=order_uid[:LONGEST_UID])
 
     def _begin(self, reading: Connection) -> tuple[int, int]:
         """The id where the budget begins, and how many orders there are from it on."""
@@ -212,12 +230,63 @@ class Keeper:
         self._memory.post("keeper", json.dumps(notice).encode())
 
 
-def rows_from(connection: Connection, first: int) -> Iterator[Put]:
-    """Orders from an id on, as they are served."""
-    with connection.cursor() as cursor:
+def unheard(_order_uid: str) -> None:
+    """For who does not ask which orders were skipped."""
+
+
+def rows_from(connection: Connection, first: int, skip: Callable[[str], None] = unheard) -> Iterator[Put]:
+    """Orders from an id on, as they are served; `skip` is told the uid of one that has no document.
+
+    Only SQL by hand writes such a row.
+    """
+    while True:
+        last = None
+        try:
+            for put in streamed(connection, first):
+                last = put.order_uid
+                yield put
+        except psycopg.DataError:
+            first = yield from up_to_unreadable(connection, first, last, skip)
+        else:
+            return
+
+
+def streamed(connection: Connection, first: int) -> Iterator[Put]:
+    """Orders from an id on; what fails leaves the transaction as it was."""
+    with connection.transaction(), connection.cursor() as cursor:
         cursor.adapters.register_loader("text", ByteaBinaryLoader)  # documents as the bytes that come: they are UTF-8
         rows = cursor.stream(queries["documents_from"], {"id": first}, binary=True, size=STREAMED)
-        yield from map(Put._make, rows)
+        with closing(cast("Generator[tuple[Any, ...]]", rows)):
+            yield from map(Put._make, rows)
+
+
+def up_to_unreadable(
+    connection: Connection, first: int, last: str | None, skip: Callable[[str], None]
+) -> Generator[Put, None, int]:
+    """Orders after `last`, one by one up to the one that cannot be read: it is within what is streamed at once.
+
+    Returns the id to go on from.
+    """
+    where = {"id": first, "uid": last, "limit": 2 * STREAMED}
+    following = connection.execute(queries["orders_after"], where).fetchall()
+    for order_uid, order_id in following:
+        put = readable(connection, order_uid)
+        if put is None:
+            skip(order_uid)
+            return int(order_id) + 1
+        yield put
+    return int(following[-1][1]) + 1
+
+
+def readable(connection: Connection, order_uid: str) -> Put | None:
+    """One order as it is served, or None where its document cannot be made."""
+    try:
+        with connection.transaction(), connection.cursor(binary=True) as cursor:
+            cursor.adapters.register_loader("text", ByteaBinaryLoader)
+            row = cursor.execute(queries["document_of"], {"uid": order_uid}).fetchone()
+    except psycopg.DataError:
+        return None
+    return Put._make(row) if row else None
 
 
 def chunks(puts: Iterator[Put]) -> Iterator[list[Put]]:

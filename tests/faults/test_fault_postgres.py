@@ -1,15 +1,19 @@
 """What goes wrong with PostgreSQL under load, one after the other: it is waited out, and no dead letter comes of it."""
 
+import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
 import httpx
 import psycopg
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from orders.embedded.postgres import PostgresService
+from support.background import Background
 from support.machine import Machine
 from support.services import FAST, MakeTopic, open_folder
 from support.waiting import wait_for
@@ -72,6 +76,19 @@ def orders_locked(connection: Connection) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def out_of_connections(connection: Connection) -> Iterator[None]:
+    """Somebody else takes every connection that there is, ours among them."""
+    dsn = connection.info.dsn + f" password={connection.info.password}"
+    with ExitStack() as taken:
+        for _ in range(5):
+            connection.execute(OURS)
+            with suppress(psycopg.OperationalError):
+                while True:
+                    taken.enter_context(closing(psycopg.connect(dsn, connect_timeout=5)))
+        yield
+
+
 def letters(connection: Connection) -> int:
     """Dead letters that blame PostgreSQL's refusal: the traffic has none that it would refuse."""
     return len(connection.execute("select 1 from dead_letters where reason like 'PostgreSQL%'").fetchall())
@@ -81,7 +98,7 @@ def letters(connection: Connection) -> int:
 def test_what_postgresql_cannot_do_for_a_while_is_waited_out(machine: Machine) -> None:
     dsn = machine.settings.postgres_dsn
     with under_load(machine, 71), psycopg.connect(dsn, autocommit=True) as connection:
-        for fault in (only_reading, table_missing, orders_locked):
+        for fault in (only_reading, table_missing, orders_locked, out_of_connections):
             with fault(connection):
                 wait_for(lambda: "an ingest is" in assignment(machine), f"/readyz says why: {fault.__name__}", 40)
                 assert httpx.get(f"{machine.url}/livez", timeout=10).status_code == 200
@@ -95,3 +112,46 @@ def assignment(machine: Machine) -> str:
     """What /readyz says of the ingests."""
     parts = httpx.get(f"{machine.url}/readyz", timeout=10).json()["parts"]
     return str(parts["assignment"]["reason"])
+
+
+class Group:
+    """The members of the machine's group with their partitions, as the broker tells them."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._name = machine.settings.kafka_group
+        self._admin = AdminClient({"bootstrap.servers": machine.settings.kafka_bootstrap})
+        self.seen: set[frozenset[tuple[str, int]]] = set()
+
+    def look(self) -> None:
+        """A member that left, came or was moved makes one more set: with a new name, or with other partitions."""
+        told = self._admin.describe_consumer_groups([self._name])[self._name].result(10)
+        held = [(m.member_id, p.partition) for m in told.members for p in m.assignment.topic_partitions]
+        self.seen.add(frozenset(held))
+
+
+@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.faults)])
+@pytest.mark.timeout(300)
+def test_postgresql_that_stops_at_once_under_load_costs_no_assignment_and_no_order(
+    machine: Machine, postgres_of_its_own: PostgresService, seconds: int
+) -> None:
+    """Memory serves on, a POST is accepted or told to come again, /readyz says why, no partition changes hands."""
+    known, group = "known-before", Group(machine)
+    with under_load(machine, 72) as load, httpx.Client(base_url=machine.url, timeout=20) as http:
+        made = load.traffic.order(known, 1)
+        assert http.post("/orders", content=made.text).status_code == 201
+        load.poster.promised[known] = made.text
+        with Background(group.look, every=0.3):
+            wait_for(lambda: group.seen, "the group was seen", 20)
+            os.kill(postgres_of_its_own.pid or 0, signal.SIGQUIT)
+            wait_for(lambda: not postgres_of_its_own.running(), "PostgreSQL is gone", 20)
+            wait_for(lambda: "an ingest is" in assignment(machine), "/readyz says why", 20)
+            statuses: set[int] = set()
+            with Background(lambda: statuses.add(http.get(f"/orders/{known}").status_code), every=0.1):
+                Event().wait(seconds)
+            postgres_of_its_own.start()
+            wait_for(machine.is_ready, "it heals without a person", 60)
+        assert statuses == {200}, "memory serves on"
+        (members,) = group.seen
+        assert members, "partitions stay where they are"
+        with psycopg.connect(machine.settings.postgres_dsn) as connection:
+            assert letters(connection) == 0

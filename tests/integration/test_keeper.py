@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import ProgramLimitExceeded
+from structlog.testing import capture_logs
 
 from orders import sample
 from orders.decoder import read
@@ -273,3 +274,44 @@ def test_outcomes_that_nobody_waits_for_are_pruned_in_parts(
             return connection.execute("select count(*) from outcomes").fetchone() == (0,)
 
     wait_for(pruned, "pruned", 15)
+
+
+BY_HAND = {
+    "extra has U+0000": (r"""extra = '{"delivery": {"a": "\u0000"}}'""", False),
+    "year 10000": ("date_created = '10000-01-01 00:00+00'", True),
+    "before Christ": ("date_created = '0044-03-15 00:00+00 BC'", True),
+    "infinity": ("date_created = 'infinity'", True),
+    "minus infinity": ("date_created = '-infinity'", True),
+    "items are null": ("items = 'null'", True),
+    "items have U+0000": (r"""items = '["\u0000"]'""", True),
+    "extra is null": ("extra = 'null'", True),
+    "a long uid": ("order_uid = repeat('x', 600)", False),
+    "a negative id": ("id = -5", True),
+}
+"""Values that only SQL by hand can write, and whether PostgreSQL and memory can hold the document."""
+
+
+@pytest.mark.parametrize(("change", "is_held"), BY_HAND.values(), ids=BY_HAND.keys())
+def test_a_row_changed_by_hand_does_not_keep_others_from_memory(
+    dsn: str, machine: Callable[..., Machine], change: str, is_held: bool
+) -> None:
+    """The first, one in the middle and the last row hold it; the others are served as before."""
+    before, after = machine(), machine()
+    stored = entries(230)
+    before.write(*stored)
+    odd = [0, 100, 101, 229] if "order_uid" not in change else [100]
+    with psycopg.connect(dsn) as connection, capture_logs() as logs:
+        uids = [uid(stored[at]).decode() for at in odd]
+        statement = b"update orders set " + change.encode() + b" where order_uid = any(%s)"
+        connection.execute(statement, (uids,))
+        connection.commit()
+        after.keep()
+    others = [e for at, e in enumerate(stored) if at not in odd]
+    assert [after.memory.get(uid(e)) for e in others] == [before.memory.get(uid(e)) for e in others]
+    skipped = {entry["order_uid"] for entry in logs if entry["event"] == "order_skipped"}
+    named = set() if is_held else {"x" * 128} if "order_uid" in change else set(uids)
+    assert skipped == named
+    done = [entry["skipped"] for entry in logs if entry["event"] == "restore_done"]
+    assert done == [len(named)]
+    if is_held and "id =" not in change.replace("uid =", ""):
+        assert all(after.memory.get(uid(stored[at])) for at in odd)

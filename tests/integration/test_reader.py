@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from orders.errors import Away, SetupWrong
+from orders.errors import Away, Rejected, SetupWrong
 from orders.memory import Memory
 from orders.migrations import migrate
 from orders.order import document
@@ -18,7 +18,7 @@ from orders.postgres import connect
 from orders.record import Batch, Condition, Entry, Span
 from orders.store import Store
 from orders.timing import monotonic
-from orders.web.reader import Reader
+from orders.web.reader import Found, Reader
 from orders.web.waiting import Place
 from support.entries import TOPIC_ID, content, delete, upsert
 from support.proxy import LosingProxy
@@ -224,3 +224,21 @@ def test_a_reply_that_is_lost(dsn: str, memory: Memory) -> None:
                 assert proxy.lost.is_set()
 
         asyncio.run(scenario())
+
+
+def test_a_row_that_postgresql_cannot_serve_takes_no_other_get_with_it(dsn: str, memory: Memory) -> None:
+    """Written by hand; who asks for it hears of it, who asks together with it gets an answer."""
+    write(dsn, memory, *(upsert(f"u{at}", offset=at) for at in range(30)))
+    with psycopg.connect(dsn) as connection:
+        odd = rb"""update orders set extra = '{"order": {"a": "\u0000"}}' where order_uid in ('u3', 'u17')"""
+        connection.execute(odd)
+
+    async def scenario() -> None:
+        async with reading(dsn, memory) as reader:
+            await reader.order("u0")
+            asked = (reader.order(f"u{at}") for at in range(31))
+            found = await asyncio.gather(*asked, return_exceptions=True)
+            assert [at for at, each in enumerate(found) if isinstance(each, Rejected)] == [3, 17]
+            assert [at for at, each in enumerate(found) if not isinstance(each, Rejected | Found)] == [30]
+
+    asyncio.run(scenario())

@@ -245,3 +245,14 @@ def test_the_views_give_the_four_relations_of_the_domain(bench: Bench) -> None:
     assert bench.rows("select name, city from deliveries") == [("Test", "Kiryat")]
     assert bench.rows("select transaction, amount from payments") == [("tx", 5)]
     assert bench.rows("select order_uid, line, price from items") == [("a", 1, 453)]
+
+
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "10000-01-01 00:00+00", "0044-03-15 00:00+00 BC"])
+def test_a_moment_written_by_hand_does_not_make_the_replacing_record_a_dead_letter(bench: Bench, moment: str) -> None:
+    bench.write(upsert("a", 1, offset=0), upsert("b", 1, offset=1), upsert("c", 1, offset=2))
+    with psycopg.connect(bench.dsn) as connection:
+        connection.execute("update orders set date_created = %s where order_uid in ('a', 'c')", (moment,))
+    bench.write(upsert("a", 2, offset=3), upsert("b", 2, offset=4), delete("c", offset=5))
+    assert bench.rows("select order_uid, id, payment_amount from orders order by 1") == [("a", 1, 2), ("b", 2, 2)]
+    assert bench.rows("select isfinite(date_created) from orders where order_uid = 'a'") == [(True,)]
+    assert bench.rows("select * from dead_letters") == []

@@ -16,13 +16,15 @@ select order_uid from orders where order_uid = any(string_to_array(%(uids)s, ','
 -- name: known_orders
 -- The rows that a batch meets, locked in the order of their uids. Where another transaction wrote a row anew while
 -- this one waited for its lock, the uid stands alone: the row was seen, is gone, and is to be asked for again.
+-- A moment that no `datetime` holds (infinity, BC, year 10000), written by hand, comes as null: it is like no other.
 with locked as (
     select order_uid, track_number, entry, delivery_name, delivery_phone, delivery_zip, delivery_city,
            delivery_address, delivery_region, delivery_email, payment_transaction, payment_request_id,
            payment_currency, payment_provider, payment_amount, payment_dt, payment_bank, payment_delivery_cost,
            payment_goods_total, payment_custom_fee, items::text, locale, internal_signature, customer_id,
-           delivery_service, shardkey, sm_id, date_created, oof_shard, extra::text, id, version, topic_id, partition,
-           "offset",
+           delivery_service, shardkey, sm_id,
+           case when date_created >= '0001-01-01 00:00+00' and date_created < '9999-12-31 24:00+00' then date_created end,
+           oof_shard, extra::text, id, version, topic_id, partition, "offset",
            case when isfinite(record_time) then (extract(epoch from record_time) * 1000)::bigint end as milliseconds
     from orders where order_uid = any(%(uids)s)
     order by order_uid for update
@@ -136,6 +138,15 @@ select count(*) from orders where id >= %(id)s
 -- name: documents_from
 -- Reads orders for the restore as they are served, oldest first; `text` is taken as bytes, `varchar` is decoded.
 select order_uid::varchar, version, document from documents where id >= %(id)s order by id
+
+-- name: orders_after
+-- The orders from the last one that was read on, without their documents: one of them has none that can be made.
+select order_uid, id from orders
+where id >= coalesce((select id from orders where order_uid = %(uid)s), %(id)s) order by id limit %(limit)s
+
+-- name: document_of
+-- The document of one order, as `documents_from` gives it.
+select order_uid::varchar, version, document from documents where order_uid = %(uid)s
 
 -- name: prune_outcomes
 -- Forgets outcomes that nobody waits for any more, so many at a time.

@@ -9,7 +9,7 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from orders.errors import Away, OrdersError
+from orders.errors import Away, OrdersError, Rejected
 from orders.memory import Put
 from orders.postgres import INTERVAL_SECONDS, SILENT_SECONDS, conninfo, queries, translated, verdict
 from orders.timing import Clock
@@ -108,8 +108,11 @@ class Reader:
             self._putter.close()
 
     async def order(self, order_uid: str) -> Found | None:
-        """The order, or None if PostgreSQL says that there is none."""
-        return await self._orders.get(order_uid)
+        """The order, or None if PostgreSQL says that there is none. Raises `Rejected` where a row has no document."""
+        found = await self._orders.get(order_uid)
+        if isinstance(found, Rejected):
+            raise found
+        return found
 
     async def positions(self) -> Mapping[tuple[str, int], int]:
         """Next offset by (topic id, partition), read after the call."""
@@ -121,7 +124,17 @@ class Reader:
         rows = await self._rows("outcomes_at", {"topic_ids": topic_ids, "partitions": partitions, "offsets": offsets})
         return {Place(*row[:3]): Told(*row[3:]) for row in rows}
 
-    async def _fetch_orders(self, uids: list[str]) -> dict[str, Found]:
+    async def _fetch_orders(self, uids: list[str]) -> dict[str, Found | Rejected]:
+        """What is found; a row that SQL by hand made unreadable stands alone, others are not refused with it."""
+        try:
+            return {**await self._fetch_found(uids)}
+        except Rejected as error:
+            if len(uids) == 1:
+                return {uids[0]: error}
+        half = len(uids) // 2
+        return await self._fetch_orders(uids[:half]) | await self._fetch_orders(uids[half:])
+
+    async def _fetch_found(self, uids: list[str]) -> dict[str, Found]:
         as_of = self._clock()
         rows = await self._rows("documents_by_uid", {"uids": uids})
         found = {order_uid: Found(document.encode(), version, as_of) for order_uid, version, document in rows}
