@@ -15,7 +15,7 @@ run: ## Start the whole system: PostgreSQL, Kafka, ingest, keeper, HTTP at 127.0
 
 test: ## Run the tests on a real PostgreSQL and Kafka; needs Python alone
 	@tools/environment run dev
-	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not system and not others and not faults"
+	$(PYTHON) -m pytest -n 3 --dist worksteal -m "not system and not others and not faults"
 
 test-all: ## Run every test but the long fault runs; needs npm and the packages that .ci/run names
 	@tools/environment run dev system
