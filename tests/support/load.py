@@ -46,7 +46,7 @@ class Poster:
         self.slowest = max(self.slowest, time.monotonic() - began)
         self.answers[status] += 1
         assert status in {200, 201, 202, 503}, status
-        if status in {200, 201}:  # 200: the producer's retry was the second record of it
+        if status in {200, 201}:  # 200 was seen once, of a new order; it is stored all the same
             self.promised[order_uid] = made.text
         return status
 

@@ -267,6 +267,9 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
+        if self.work is not None:  # a savepoint: nothing is written in one, so there is nothing to take back
+            yield
+            return
         self._enter("begin")
         self.work = Work()
         try:
