@@ -6,7 +6,7 @@ from support.simulation.planted import PLANTED
 from support.simulation.world import simulate
 
 MOST_SEEDS = 500
-"""Most that was needed is a tenth of it; a change of what is drawn moves it."""
+"""The rarest is found by one schedule in sixty; a change of what is drawn moves the first."""
 
 
 @pytest.mark.parametrize("name", PLANTED)
