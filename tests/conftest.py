@@ -9,7 +9,7 @@ import pytest
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
 from support import installed
-from support.services import FAST, MakeTopic, Topics, fresh_database, open_folder
+from support.services import MakeTopic, Topics, fresh_database, started_kafka, started_postgres
 
 hypothesis.settings.register_profile(
     "tests",
@@ -39,21 +39,15 @@ def binaries() -> Path | None:
 @pytest.fixture(scope="session")
 def postgres(binaries: Path | None) -> Iterator[PostgresService]:
     """A PostgreSQL for the whole session."""
-    with open_folder() as folder:
-        service = PostgresService(folder / "postgres", FAST, binaries)
-        service.start()
+    with started_postgres(binaries) as service:
         yield service
-        service.stop()
 
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[KafkaService]:
     """A Kafka for the whole session."""
-    with open_folder() as folder:
-        service = KafkaService(folder / "kafka")
-        service.start()
+    with started_kafka() as service:
         yield service
-        service.stop()
 
 
 @pytest.fixture

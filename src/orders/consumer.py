@@ -144,8 +144,7 @@ class OrderConsumer:
         except KafkaException as error:
             raise ended(error.args[0]) from None
         records = [record_of(message) for message in messages if not self._failed(message)]
-        for record in records:
-            self._epochs[record.partition] = record.epoch
+        self._epochs |= {record.partition: record.epoch for record in records}
         return records
 
     def _take(self, wait: float) -> list[Message]:
@@ -268,16 +267,18 @@ class OrderConsumer:
 
     def _go_to(self, places: list[TopicPartition]) -> None:
         try:
-            for place in places:
-                self._consumer.seek(place)
+            self._seek(places)
         except KafkaException:
             # The client refuses for good where it gave a partition up, as after its topic was made anew.
             self._consumer.incremental_unassign(places)
             self._consumer.incremental_assign(places)
             self._pause(place.partition for place in places)
             with suppress(KafkaException):
-                for place in places:
-                    self._consumer.seek(place)
+                self._seek(places)
+
+    def _seek(self, places: Iterable[TopicPartition]) -> None:
+        for place in places:
+            self._consumer.seek(place)
 
     def check(self) -> None:
         """Whether this is still the topic that was assigned, and its positions ours; to be called every few seconds.

@@ -14,7 +14,7 @@ import structlog
 
 from orders.errors import Away, OrdersError
 from orders.postgres import Connection, connect, queries, translated
-from orders.producer import Delivered, Headers, OrderProducer, Report, fits
+from orders.producer import Headers, OrderProducer, Report, fits, hand_over
 from orders.settings import Settings
 from orders.timing import backoff
 
@@ -125,14 +125,7 @@ class Copier:
         return len(found)
 
     def _produce(self, found: list[Refused]) -> None:
-        failures: list[OrdersError] = []
-
-        def report(result: Delivered | OrdersError) -> None:
-            if isinstance(result, OrdersError):
-                failures.append(result)
-
-        for each in found:
-            self._producer.produce(*copy_of(each), report)
+        failures = hand_over(self._producer.produce, map(copy_of, found))
         if found and self._producer.flush(DELIVERY_SECONDS + 1):
             raise Away("Kafka does not acknowledge the copies of dead letters")
         if failures:

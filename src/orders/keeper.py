@@ -21,7 +21,7 @@ from orders.errors import OrdersError
 from orders.memory import Memory, Put
 from orders.meter import Values
 from orders.metrics import NOTICES, RESTORED, RESTORES, Restored, private, shared
-from orders.order import Uid
+from orders.order import LONGEST_UID, Uid
 from orders.postgres import Connection, connect, queries, snapshot, translated
 from orders.settings import Settings
 from orders.timing import Clock, backoff, monotonic
@@ -43,9 +43,6 @@ FILE_BYTES_PER_BYTE = 1.4
 """What a byte of document takes in the file at most, measured: how many orders fit is reckoned with it."""
 STREAMED = 100
 """Rows that psycopg makes at once of what PostgreSQL sends: one at a time, as from COPY, took a microsecond each."""
-
-LONGEST_UID = 128
-"""Characters of the longest uid that a message may have (`order.UID_PATTERN`)."""
 
 Version = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 

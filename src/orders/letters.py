@@ -4,7 +4,6 @@ Functions raise our errors. Rows are only read and added: the state of a dead le
 """
 
 import os
-import pwd
 import socket
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from orders.errors import UsageError
 from orders.postgres import Connection, queries, translated
+from orders.users import name_of
 
 LetterState = Literal["open", "replayed", "discarded"]
 Deed = Literal["edit", "replay", "discard", "export"]
@@ -160,18 +160,10 @@ def actions(connection: Connection, number: int) -> list[Action]:
 
 def keep(connection: Connection, done: Iterable[Done]) -> None:
     """Keeps what this process's user does: all of it or nothing."""
-    user, host = user_name(os.getuid()), socket.gethostname()
+    user, host = name_of(os.getuid()), socket.gethostname()
     rows = [(each.id, each.deed, each.state, user, host, each.attempt, each.forced, each.value) for each in done]
     with translated(), connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(queries["add_dead_letter_action"], rows)
-
-
-def user_name(number: int) -> str:
-    """The name of a user of the operating system; the number where it has none, as in some containers."""
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
 
 
 def outcomes(connection: Connection, attempts: Sequence[str]) -> dict[str, Told]:

@@ -21,7 +21,9 @@ MAX_NESTING = 64
 MAX_UNKNOWN_FIELDS = 256
 """Most unknown fields in one object of the order."""
 
-UID_PATTERN = r"^(?!\.{1,2}$)[A-Za-z0-9._~-]{1,128}$(?!\n)"
+LONGEST_UID = 128
+"""Characters of the longest `order_uid`."""
+UID_PATTERN = rf"^(?!\.{{1,2}}$)[A-Za-z0-9._~-]{{1,{LONGEST_UID}}}$(?!\n)"
 """Means the same to Python and to the ECMAScript of JSON Schema; HTTP clients resolve `.` and `..` in paths."""
 MOMENT_PATTERN = (
     r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"

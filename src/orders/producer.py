@@ -54,6 +54,22 @@ def fits(key: bytes | None, value: bytes | None, headers: Headers) -> bool:
     return len(key or b"") + len(value or b"") + size + OVERHEAD_BYTES <= MAX_MESSAGE_BYTES
 
 
+def hand_over(
+    produce: Callable[[bytes | None, bytes | None, Headers, Report], None],
+    records: Iterable[tuple[bytes | None, bytes | None, Headers]],
+) -> list[OrdersError]:
+    """Produces records (key, value, headers); once they are flushed, the list has why some failed."""
+    failures: list[OrdersError] = []
+
+    def report(result: Delivered | OrdersError) -> None:
+        if isinstance(result, OrdersError):
+            failures.append(result)
+
+    for record in records:
+        produce(*record, report)
+    return failures
+
+
 class OrderProducer:
     """Writes records to one topic, each exactly once and in order, or reports why not.
 

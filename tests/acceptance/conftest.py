@@ -8,7 +8,7 @@ import pytest
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
 from support.servers import Plain, Server
-from support.services import FAST, Topics, fresh_database, open_folder
+from support.services import Topics, fresh_database, open_folder, started_postgres
 from support.system import System, running
 
 
@@ -33,11 +33,8 @@ def addresses(postgres: PostgresService, kafka: KafkaService) -> Iterator[list[s
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """A PostgreSQL whose roles are the module's own."""
-    with open_folder() as folder:
-        service = PostgresService(folder / "postgres", FAST)
-        service.start()
+    with started_postgres() as service:
         yield Plain(service)
-        service.stop()
 
 
 @pytest.fixture(scope="module")

@@ -27,12 +27,8 @@ KILLS = [
 
 @pytest.fixture
 def machine(tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic) -> Iterator[Machine]:
-    made = Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic())
-    try:
-        made.begin()
+    with Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic()) as made:
         yield made
-    finally:
-        made.end()
 
 
 @pytest.mark.parametrize(

@@ -10,31 +10,23 @@ from orders.embedded.postgres import PostgresService
 from support.background import Background
 from support.checker import caught_up, check
 from support.machine import Machine
-from support.services import FAST, MakeTopic, open_folder
+from support.services import MakeTopic, started_postgres
 from support.traffic import Traffic
 from support.waiting import wait_for
 
 
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresService]:
-    """A PostgreSQL that this test may stop."""
-    with open_folder() as folder:
-        service = PostgresService(folder / "postgres", FAST)
-        service.start()
+    with started_postgres() as service:
         yield service
-        service.stop()
 
 
 @pytest.fixture
 def machine(
     tmp_path: Path, own_postgres: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> Iterator[Machine]:
-    made = Machine(tmp_path, own_postgres.dsn, kafka_bootstrap, make_topic())
-    try:
-        made.begin()
+    with Machine(tmp_path, own_postgres.dsn, kafka_bootstrap, make_topic()) as made:
         yield made
-    finally:
-        made.end()
 
 
 def test_an_outage_of_postgresql_is_waited_out(machine: Machine, own_postgres: PostgresService) -> None:

@@ -154,11 +154,9 @@ def test_a_system_under_load_is_found_whole_each_time(
     tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> None:
     """With the records of a batch half committed, orders replaced and deleted, and memory changed meanwhile."""
-    machine = Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic())
-    traffic = Traffic(2027, kafka_bootstrap, machine.settings.kafka_topic)
     seen = list[report.Compared]()
-    try:
-        machine.begin()
+    with Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic()) as machine:
+        traffic = Traffic(2027, kafka_bootstrap, machine.settings.kafka_topic)
         with Background(lambda: traffic.send(50), every=0.02):
             for _ in range(4):
                 wait_for(lambda: traffic.made > 300 * (len(seen) + 1), "more traffic", 60)
@@ -166,8 +164,6 @@ def test_a_system_under_load_is_found_whole_each_time(
                 found = msgspec.json.decode(done.stdout, type=report.Report)
                 assert (done.returncode, found.differences, found.unjudged) == (0, {}, {}), found
                 seen.append(found.compared)
-    finally:
-        machine.end()
     assert all(before.records < after.records for before, after in pairwise(seen))
     assert all(compared.memory and compared.dead_letters for compared in seen)
 

@@ -60,14 +60,10 @@ def of_headers(count: int) -> Iterator[Message]:
 @pytest.fixture
 def machine(tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic) -> Iterator[Machine]:
     """Its ingest does not run yet, so that a backlog can be made."""
-    made = Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(), ingests=1)
-    try:
-        made.begin()
+    with Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(), ingests=1) as made:
         made.kill("ingest 0")
         assert made.await_end("ingest 0", 10)
         yield made
-    finally:
-        made.end()
 
 
 def produce(machine: Machine, messages: Iterable[Message], config: Mapping[str, str | int] | None = None) -> int:

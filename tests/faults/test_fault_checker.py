@@ -50,15 +50,13 @@ class Scene:
 def scene(postgres: PostgresService, kafka: KafkaService) -> Iterator[Scene]:
     topics = Topics(kafka.bootstrap)
     with open_folder() as folder, fresh_database(postgres) as dsn:
-        machine = Machine(folder, dsn, kafka.bootstrap, topics.make())
         try:
-            machine.begin()
-            scene = Scene(machine)
-            scene.traffic.send(250)
-            scene.catch_up()
-            yield scene
+            with Machine(folder, dsn, kafka.bootstrap, topics.make()) as machine:
+                scene = Scene(machine)
+                scene.traffic.send(250)
+                scene.catch_up()
+                yield scene
         finally:
-            machine.end()
             topics.delete()
 
 

@@ -26,12 +26,8 @@ STOPPED = {1: 499, 2: 250}
 
 @pytest.fixture
 def machine(tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic) -> Iterator[Machine]:
-    made = Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic())
-    try:
-        made.begin()
+    with Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic()) as made:
         yield made
-    finally:
-        made.end()
 
 
 def send(machine: Machine, traffic: Traffic) -> None:

@@ -51,8 +51,7 @@ def place(tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: M
 
 
 def begun(machine: Machine, stack: ExitStack) -> Load:
-    stack.callback(machine.end)
-    machine.begin()
+    stack.enter_context(machine)
     load = Load(machine, seed=8)
     stack.callback(load.close)
     return load

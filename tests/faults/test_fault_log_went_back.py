@@ -15,7 +15,7 @@ from support.checker import caught_up
 from support.cutting import cut
 from support.entries import content as short
 from support.machine import Machine
-from support.services import open_folder
+from support.services import started_kafka
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.system
@@ -24,22 +24,15 @@ pytestmark = pytest.mark.system
 @pytest.fixture
 def own_kafka() -> Iterator[KafkaService]:
     """A Kafka that this test may break."""
-    with open_folder() as folder:
-        service = KafkaService(folder / "kafka")
-        service.start()
+    with started_kafka() as service:
         yield service
-        service.stop()
 
 
 @pytest.fixture
 def machine(tmp_path: Path, postgres_dsn: str, own_kafka: KafkaService) -> Iterator[Machine]:
     create_topic({"bootstrap.servers": own_kafka.bootstrap}, "orders", 1)
-    made = Machine(tmp_path, postgres_dsn, own_kafka.bootstrap, "orders", ingests=1)
-    try:
-        made.begin()
+    with Machine(tmp_path, postgres_dsn, own_kafka.bootstrap, "orders", ingests=1) as made:
         yield made
-    finally:
-        made.end()
 
 
 ITEM = (

@@ -118,12 +118,11 @@ def machine(
 ) -> Iterator[Machine]:
     topics = Topics(kafka_bootstrap)
     with fresh_database(postgres) as dsn:
-        made = Machine(tmp_path_factory.mktemp("machine"), dsn, kafka_bootstrap, topics.make(), ingests=1)
+        folder = tmp_path_factory.mktemp("machine")
         try:
-            made.begin()
-            yield made
+            with Machine(folder, dsn, kafka_bootstrap, topics.make(), ingests=1) as made:
+                yield made
         finally:
-            made.end()
             topics.delete()
 
 

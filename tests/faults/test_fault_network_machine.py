@@ -76,8 +76,7 @@ def to_kafka(tmp_path: Path, postgres_dsn: str, stack: ExitStack) -> Scene:
 
 
 def begun(machine: Machine, network: Network, stack: ExitStack) -> Scene:
-    stack.callback(machine.end)
-    machine.begin()
+    stack.enter_context(machine)
     load = Load(machine, seed=6)
     stack.callback(load.close)
     return Scene(load, network)

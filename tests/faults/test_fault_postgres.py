@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from orders.embedded.postgres import PostgresService
 from support.background import Background
 from support.machine import Machine
-from support.services import FAST, MakeTopic, open_folder
+from support.services import MakeTopic, started_postgres
 from support.waiting import wait_for
 from support.watching import under_load
 
@@ -27,23 +27,16 @@ RELOAD = "select pg_reload_conf()"
 
 @pytest.fixture
 def postgres_of_its_own() -> Iterator[PostgresService]:
-    with open_folder() as folder:
-        service = PostgresService(folder / "postgres", FAST)
-        service.start()
+    with started_postgres() as service:
         yield service
-        service.stop()
 
 
 @pytest.fixture
 def machine(
     tmp_path: Path, postgres_of_its_own: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> Iterator[Machine]:
-    made = Machine(tmp_path, postgres_of_its_own.dsn, kafka_bootstrap, make_topic())
-    try:
-        made.begin()
+    with Machine(tmp_path, postgres_of_its_own.dsn, kafka_bootstrap, make_topic()) as made:
         yield made
-    finally:
-        made.end()
 
 
 def kill_backends(connection: Connection) -> None:

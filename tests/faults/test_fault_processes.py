@@ -32,12 +32,8 @@ def machine(
 ) -> Iterator[Machine]:
     """Two ingests; `request.param` is their group protocol."""
     protocol: Literal["classic", "consumer"] = getattr(request, "param", "classic")
-    made = Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(), protocol=protocol)
-    try:
-        made.begin()
+    with Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(), protocol=protocol) as made:
         yield made
-    finally:
-        made.end()
 
 
 @pytest.fixture

@@ -24,12 +24,8 @@ DEADLINE = 40.0
 
 @pytest.fixture
 def machine(tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic) -> Iterator[Machine]:
-    made = Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(1), ingests=1)
-    try:
-        made.begin()
+    with Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(1), ingests=1) as made:
         yield made
-    finally:
-        made.end()
 
 
 def test_a_kill_while_a_replay_is_written_tells_its_dead_letter_once(machine: Machine) -> None:

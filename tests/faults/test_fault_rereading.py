@@ -21,12 +21,8 @@ TABLES = ("select * from orders", "select * from dead_letters", "select * from o
 
 @pytest.fixture
 def machine(tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic) -> Iterator[Machine]:
-    made = Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(), ingests=1)
-    try:
-        made.begin()
+    with Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(), ingests=1) as made:
         yield made
-    finally:
-        made.end()
 
 
 def held(machine: Machine) -> list[set[str]]:

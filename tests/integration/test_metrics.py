@@ -47,12 +47,8 @@ def scrape(url: str) -> Series:
 @pytest.fixture
 def machine(tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic) -> Iterator[Machine]:
     """Processes of one machine with one ingest."""
-    made = Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(2), ingests=1)
-    try:
-        made.begin()
+    with Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(2), ingests=1) as made:
         yield made
-    finally:
-        made.end()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from orders.postgres import Connection, connect
 from orders.producer import MAX_MESSAGE_BYTES, Delivered, Headers, OrderProducer, Report
 from orders.system.letters import discard, export
 from orders.system.replaying import LETTERS_AT_ONCE, Replays
+from orders.users import name_of
 from support.entries import TOPIC_ID
 
 ADD = (
@@ -119,8 +120,8 @@ def test_a_dead_letter_is_what_its_last_action_made_of_it(bench: Bench) -> None:
 
 
 def test_who_did_it_is_a_name_or_a_number() -> None:
-    assert letters.user_name(os.getuid()) == getpass.getuser()
-    assert letters.user_name(2**31 - 7) == str(2**31 - 7)
+    assert name_of(os.getuid()) == getpass.getuser()
+    assert name_of(2**31 - 7) == str(2**31 - 7)
 
 
 def test_many_are_discarded_and_exported_in_parts(bench: Bench) -> None:

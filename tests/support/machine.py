@@ -8,7 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Self
 
 import httpx
 
@@ -64,8 +65,21 @@ class Machine:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.settings.http_port}"
 
-    def begin(self) -> None:
-        """Starts everything and waits until it is ready; `end` is called whatever comes of it."""
+    def __enter__(self) -> Self:
+        try:
+            self._begin()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def _begin(self) -> None:
+        """Starts everything and waits until it is ready."""
         migrate(self.settings.postgres_dsn)
         Memory.create(Path(self.settings.memory_path), self.settings.memory_bytes).close()
         for kind in self._kinds:

@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from confluent_kafka.cimpl import NewTopic
 from psycopg import sql
 
+from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
 from support.waiting import wait_for
 
@@ -45,6 +46,26 @@ def fresh_database(postgres: PostgresService) -> Iterator[str]:
         yield postgres.dsn_of(name)
     finally:
         _administer(postgres, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def started_postgres(binaries: Path | None = None) -> Iterator[PostgresService]:
+    """A PostgreSQL of the programs in `binaries`, by default the wheel's; if not the session's, it may be stopped."""
+    with open_folder() as folder:
+        service = PostgresService(folder / "postgres", FAST, binaries)
+        service.start()
+        yield service
+        service.stop()
+
+
+@contextmanager
+def started_kafka() -> Iterator[KafkaService]:
+    """A Kafka; if not the session's, it may be stopped."""
+    with open_folder() as folder:
+        service = KafkaService(folder / "kafka")
+        service.start()
+        yield service
+        service.stop()
 
 
 def _administer(postgres: PostgresService, statement: sql.Composed) -> None:

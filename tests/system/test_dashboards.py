@@ -47,20 +47,18 @@ def test_every_panel_has_data_and_every_rule_is_evaluated_while_orders_go_their_
     tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> None:
     """Of all alerts only that of dead letters fires, of which there are some."""
-    machine = Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(2), ingests=1)
-    try:
-        machine.begin()
-        with scraping(machine.url, tmp_path) as prometheus:
-            wait_for(lambda: prometheus.query('orders_ready{part="lag"}'), "a first scrape", 20)
-            rounds = way(machine)
-            wait_for(lambda: next(rounds) and not lacking(prometheus), "every panel has data", 60)
-            for rule in rules():
-                prometheus.query(rule["expr"])
-            wait_for(lambda: firing(prometheus), "an alert fires", 20)
-            assert firing(prometheus) == {"OrdersDeadLetters"}
-            assert {rule["name"]: rule["health"] for rule in prometheus.rules()} == dict.fromkeys(names(), "ok")
-    finally:
-        machine.end()
+    with (
+        Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(2), ingests=1) as machine,
+        scraping(machine.url, tmp_path) as prometheus,
+    ):
+        wait_for(lambda: prometheus.query('orders_ready{part="lag"}'), "a first scrape", 20)
+        rounds = way(machine)
+        wait_for(lambda: next(rounds) and not lacking(prometheus), "every panel has data", 60)
+        for rule in rules():
+            prometheus.query(rule["expr"])
+        wait_for(lambda: firing(prometheus), "an alert fires", 20)
+        assert firing(prometheus) == {"OrdersDeadLetters"}
+        assert {rule["name"]: rule["health"] for rule in prometheus.rules()} == dict.fromkeys(names(), "ok")
 
 
 def names() -> list[str]:

@@ -101,6 +101,30 @@ def line(letter: DeadLetter) -> str:
     )
 
 
+# ---- what is shown and exported ----
+
+
+class Head(Struct, frozen=True):
+    """What a dead letter says of itself, its content aside."""
+
+    id: int
+    state: LetterState
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+    time: datetime | None
+    at: datetime
+    reason: str
+    path: str
+    note: str | None
+
+
+def head_of(letter: Letter) -> dict[str, Any]:
+    """The fields of `Head`."""
+    return {name: getattr(letter, name) for name in Head.__struct_fields__}
+
+
 # ---- show ----
 
 
@@ -116,20 +140,9 @@ class Header(Struct, frozen=True):
     value: Bytes | None
 
 
-class Shown(Struct, frozen=True):
+class Shown(Head, frozen=True):
     """A dead letter with its content: what `orders dead-letters show --json` writes."""
 
-    id: int
-    state: LetterState
-    topic: str
-    topic_id: str
-    partition: int
-    offset: int
-    time: datetime | None
-    at: datetime
-    reason: str
-    path: str
-    note: str | None
     key: Bytes | None
     headers: list[Header]
     value: Bytes | None
@@ -146,23 +159,13 @@ def show(settings: Settings, number: int) -> Shown:
 
 def shown(letter: Letter, actions: Iterable[Action]) -> Shown:
     return Shown(
-        letter.id,
-        letter.state,
-        letter.topic,
-        letter.topic_id,
-        letter.partition,
-        letter.offset,
-        letter.time,
-        letter.at,
-        letter.reason,
-        letter.path,
-        letter.note,
-        readable(letter.key),
-        [Header(name, readable(value)) for name, value in letter.headers],
-        readable(letter.value),
-        letter.edited,
-        readable(letter.edit),
-        [{name: told for name, told in each._asdict().items() if told not in {None, ""}} for each in actions],
+        **head_of(letter),
+        key=readable(letter.key),
+        headers=[Header(name, readable(value)) for name, value in letter.headers],
+        value=readable(letter.value),
+        edited=letter.edited,
+        edit=readable(letter.edit),
+        actions=[{name: told for name, told in each._asdict().items() if told not in {None, ""}} for each in actions],
     )
 
 
@@ -313,20 +316,9 @@ def chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 # ---- export ----
 
 
-class Exported(Struct, frozen=True):
+class Exported(Head, frozen=True):
     """A dead letter with its bytes in base64: a line of what `orders dead-letters export` writes."""
 
-    id: int
-    state: LetterState
-    topic: str
-    topic_id: str
-    partition: int
-    offset: int
-    time: datetime | None
-    at: datetime
-    reason: str
-    path: str
-    note: str | None
     key: bytes | None
     headers: list[tuple[str, bytes | None]]
     value: bytes | None
@@ -351,26 +343,8 @@ def export(connection: Connection, ids: Sequence[int]) -> Iterator[Letter]:
 
 def exported(letter: Letter) -> bytes:
     """A line of NDJSON."""
-    return msgspec.json.encode(
-        Exported(
-            letter.id,
-            letter.state,
-            letter.topic,
-            letter.topic_id,
-            letter.partition,
-            letter.offset,
-            letter.time,
-            letter.at,
-            letter.reason,
-            letter.path,
-            letter.note,
-            letter.key,
-            letter.headers,
-            letter.value,
-            letter.edited,
-            letter.edit,
-        )
-    )
+    content = {name: getattr(letter, name) for name in ("key", "headers", "value", "edited", "edit")}
+    return msgspec.json.encode(Exported(**head_of(letter), **content))
 
 
 def write_raw(directory: Path, found: Iterable[Letter]) -> Written:

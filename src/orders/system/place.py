@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import pwd
 import shlex
 import socket
 import sys
@@ -15,6 +14,7 @@ from orders.embedded import account
 from orders.errors import StartError
 from orders.system.asking import http_url
 from orders.system.machine import LOCK, port_owner
+from orders.users import name_of
 
 OWNED = (LOCK, "state.json", "postgres", "kafka")
 """What in a data directory belongs to whoever made it; the directory itself may be a volume of root's."""
@@ -66,20 +66,13 @@ def _refuse_foreign(data: Path) -> None:
         with suppress(FileNotFoundError, NotADirectoryError):
             owner = (data / each).stat().st_uid
             if owner not in account.owners():
-                raise StartError(f"{data} was made by the user {_name(owner)}: {_way_out(data, _name(owner))}")
+                raise StartError(f"{data} was made by the user {name_of(owner)}: {_way_out(data, name_of(owner))}")
 
 
 def _way_out(data: Path, owner: str) -> str:
     if os.geteuid() == 0:
         return f"start as {owner} (`sudo -u {owner} ./orders run`), for root would lock {owner} out, or {ELSEWHERE}"
-    return f"take it over with `sudo chown -R {_name(os.geteuid())} {shlex.quote(str(data))}`, or {ELSEWHERE}"
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:  # a container's user often has no name
-        return str(uid)
+    return f"take it over with `sudo chown -R {name_of(os.geteuid())} {shlex.quote(str(data))}`, or {ELSEWHERE}"
 
 
 def _why(error: OSError, data: Path) -> str:
@@ -89,7 +82,7 @@ def _why(error: OSError, data: Path) -> str:
     words = error.strerror or str(error)
     with suppress(OSError):
         if isinstance(error, PermissionError) and (owner := data.stat().st_uid) != os.geteuid():
-            return f"{words}; it belongs to the user {_name(owner)}"
+            return f"{words}; it belongs to the user {name_of(owner)}"
     return words
 
 

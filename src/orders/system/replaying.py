@@ -10,11 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from orders import decoder, letters
-from orders.errors import OrdersError
 from orders.letters import Done, Letter
 from orders.order import Content
 from orders.postgres import Connection
-from orders.producer import MAX_MESSAGE_BYTES, Delivered, OrderProducer, fits
+from orders.producer import MAX_MESSAGE_BYTES, OrderProducer, fits, hand_over
 from orders.record import CONDITION_HEADER, REPLAY_HEADER, REPLY_HEADER, Replay
 from orders.timing import Clock, monotonic
 
@@ -103,14 +102,7 @@ class Replays:
         return [result_of(each, told.get(each.attempt)) for each in messages]
 
     def _send(self, messages: list[Message]) -> None:
-        failures: list[OrdersError] = []
-
-        def report(result: Delivered | OrdersError) -> None:
-            if isinstance(result, OrdersError):
-                failures.append(result)
-
-        for each in messages:
-            self._producer.produce(each.key, each.value, each.headers, report)
+        failures = hand_over(self._producer.produce, ((each.key, each.value, each.headers) for each in messages))
         self._producer.flush()
         if failures:
             raise failures[0]

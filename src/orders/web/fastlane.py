@@ -23,6 +23,7 @@ from xxhash import xxh3_64_intdigest as digest
 
 from orders.meter import Values
 from orders.metrics import HTTP_SECONDS, LAYOUT, LOOKUPS, QUICK, private
+from orders.order import LONGEST_UID
 from orders.timing import monotonic
 from orders.web.counted import Counted
 from orders.web.hosts import ANY, knows
@@ -31,7 +32,7 @@ from orders.web.problems import KINDS, fields_of, problem
 from orders.web.representation import CACHE, WORTH_BYTES, tag_of, takes_gzip
 
 PREFIX = b"/orders/"
-LONGEST_URL = len(PREFIX) + 128
+LONGEST_URL = len(PREFIX) + LONGEST_UID
 MAX_HEAD = 32_768
 """Most bytes of a request's line and fields; the head is bounded by this and the chunk that it began in."""
 MAX_FIELDS = 100

@@ -61,12 +61,8 @@ def running(secured: SecuredKafka, logins: Logins, place: Place, tmp_path: Path)
         ingests=1,
         logins={kind: {**place.variables, **each} for kind, each in kinds.items()},
     )
-    try:
-        made.begin()
-        with httpx.Client(base_url=made.url, timeout=15) as http:
-            yield Secured(made, place.acls, http)
-    finally:
-        made.end()
+    with made, httpx.Client(base_url=made.url, timeout=15) as http:
+        yield Secured(made, place.acls, http)
 
 
 def test_rights_that_are_taken_are_missed_and_given_back_are_enough(running: Secured) -> None:
