@@ -1,12 +1,16 @@
-"""How long a GET of an order in memory takes at half of the highest rate: alone, and while ingest is at full speed."""
+"""How long a GET of an order in memory takes at half of the highest rate.
+
+Alone, while ingest is at full speed, and while a thousand sockets send a byte of a request each second.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from typing import NamedTuple
 
-from bench.children import Events, awaited
+from bench.children import Events, awaited, module
 from bench.contest import Contest, Contestant, Field, Figure, Values
 from bench.get import evenly
 from bench.ingest import ingests, is_assigned, positions
@@ -22,11 +26,23 @@ WARM_SECONDS = 0.3
 SHARE = 0.5
 """Of the highest rate."""
 TOLD = ("p50", "p99", "p999")
+
+
+class Beside(NamedTuple):
+    """What goes on beside the GETs."""
+
+    ingests: int = 0
+    drips: int = 0
+
+
 NAMES = {
-    0: "alone",
-    1: "with 1 ingest process at full speed",
-    2: "with 2 ingest processes at full speed",
+    Beside(): "alone",
+    Beside(ingests=1): "with 1 ingest process at full speed",
+    Beside(ingests=2): "with 2 ingest processes at full speed",
+    Beside(drips=1000): "with 1,000 sockets that drip a byte a second",
 }
+CUT_SECONDS = 30.0
+"""How long dripping sockets may live before the run fails."""
 
 
 @dataclass
@@ -56,21 +72,32 @@ class House:
             load = closed(self.ground.folder, server.port, self.uids, seconds)
         return load.requests / load.seconds
 
-    def run(self, rate: float, seconds: float, processes: int) -> Values:
-        """Latencies while so many ingest processes read the backlog."""
+    def run(self, rate: float, seconds: float, beside: Beside) -> Values:
+        """Latencies while ingest processes read the backlog, or sockets drip until all were cut at least once."""
         with self.server() as (server, settings), ExitStack() as up:
-            if processes:
-                events = Events()
-                ingests(up, settings, processes, events)
+            events = Events()
+            if beside.ingests:
+                ingests(up, settings, beside.ingests, events)
                 awaited(events, is_assigned)
+            if beside.drips:
+                told = {"port": server.port, "sockets": beside.drips}
+                up.enter_context(module("drips", self.ground.folder, events, told))
+                awaited(events, lambda said: said["open"] == beside.drips)
             before = sum(positions(settings.postgres_dsn).values())
             load = generated(self.ground.folder, server.port, gets(self.uids), seconds, rate)
             after = sum(positions(settings.postgres_dsn).values())
+            lived: Values = longest_life(events, beside.drips) if beside.drips else {}
         only(load, HTTPStatus.OK)
-        if processes and after == self.backlog.orders:
-            self.notes.append(f"{NAMES[processes]}: ingest was at the end of the backlog before the last request")
-        ingested = {"ingested": (after - before) / load.seconds} if processes else {}
-        return {name: load.latency[name] * 1e3 for name in TOLD} | {"late": load.late * 1e3} | ingested
+        if beside.ingests and after == self.backlog.orders:
+            self.notes.append(f"{NAMES[beside]}: ingest was at the end of the backlog before the last request")
+        ingested: Values = {"ingested": (after - before) / load.seconds} if beside.ingests else {}
+        latencies = {name: load.latency[name] * 1e3 for name in TOLD}
+        return {**latencies, "late": load.late * 1e3, **ingested, **lived}
+
+
+def longest_life(events: Events, drips: int) -> Values:
+    """Seconds after which the last of the sockets that dripped was cut. Raises `StartError` where one is not."""
+    return {"longest": awaited(events, lambda said: said["cut"] >= drips, CUT_SECONDS).said["longest"]}
 
 
 @contextmanager
@@ -83,7 +110,7 @@ def enter(ground: Ground, sizes: Sizes) -> Iterator[Field]:
     highest = house.highest_rate(sizes.get_seconds)
     rate = highest * SHARE
     notes.append(f"the highest rate was {highest:,.0f} requests/s; here {rate:,.0f} came each second, at fixed moments")
-    runs = {name: partial(house.run, rate, sizes.latency_seconds, count) for count, name in NAMES.items()}
+    runs = {name: partial(house.run, rate, sizes.latency_seconds, beside) for beside, name in NAMES.items()}
     yield Field([Contestant(name, run) for name, run in runs.items()], notes=notes)
 
 
@@ -96,7 +123,8 @@ CONTEST = Contest(
         Figure("p999", "ms, p99.9", 2),
         Figure("late", "ms, p99, by which the generator itself was late", 2),
         Figure("ingested", "orders/s taken in meanwhile", 0, more_is_better=True),
+        Figure("longest", "s, longest life of a socket that dripped", 1),
     ),
     open=enter,
-    seconds=38,
+    seconds=56,
 )

@@ -352,7 +352,7 @@ HTTP = Row(
             "`accepted` is 202: Kafka has it, PostgreSQL not yet. `unavailable` is 503.",
             "ops",
             rate("orders_posts_total", "outcome"),
-            width=12,
+            width=8,
             stacked=True,
         ),
         Panel(
@@ -360,7 +360,14 @@ HTTP = Row(
             "Records that POSTs handed to Kafka's client.",
             "ops",
             [Query("sum(rate(messaging_client_sent_messages_total{OF}[$__rate_interval]))", "records")],
-            width=12,
+            width=8,
+        ),
+        Panel(
+            "Turned away",
+            "503 `busy`: there were as many connections, or POSTs or misses that wait, as the settings allow.",
+            "ops",
+            rate("orders_http_busy_total", "limit"),
+            width=8,
         ),
     ],
 )

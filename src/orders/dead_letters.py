@@ -168,10 +168,11 @@ def edit(number: int, file: IO[bytes] | None, *, as_json: bool, **given: Any) ->
     from orders.order import MAX_DOCUMENT_BYTES
     from orders.system import client, letters
 
-    with letters.opened(joined(os.environ, given)) as connection:
+    settings = joined(os.environ, given)
+    with letters.opened(settings) as connection:
         found = stored.letter(connection, number)
         value = file.read(MAX_DOCUMENT_BYTES + 1) if file else by_hand(found.current)
-        edited = letters.edit(connection, number, value)
+        edited = letters.edit(connection, number, value, settings.order_nesting)
     click.echo(client.as_json(edited) if as_json else letters.edited_text(edited))
     if not edited.valid:
         sys.exit(1)

@@ -73,7 +73,6 @@ _decode_replay = msgspec.json.Decoder(Replay).decode
 
 _NOT_JSON = Invalid("Invalid JSON", fault="not_json")
 _TOO_LARGE = Invalid(f"Larger than {MAX_DOCUMENT_BYTES} bytes", fault="too_large")
-_TOO_DEEP = Invalid(f"Nested deeper than {MAX_NESTING} levels", fault="too_deep")
 _SURROGATES = Invalid("Unpaired surrogates are not allowed in names or values", fault="surrogates")
 _U0000 = Invalid("U+0000 is not allowed in names or values", fault="nul")
 _NO_UID = Invalid("Tombstone without a valid key", fault="tombstone_key")
@@ -101,29 +100,32 @@ _is_uid = re.compile(UID_PATTERN).search
 _find_version = re.compile(rb"version=([1-9][0-9]{0,18})").fullmatch
 
 
-def decode(value: bytes) -> Content | Invalid:
-    """The order that a message holds, or why it is refused. Never raises."""
+def decode(value: bytes, nesting: int = MAX_NESTING) -> Content | Invalid:
+    """The order that a message holds, or why it is refused. Never raises.
+
+    `nesting` is how deep objects and arrays may lie in each other, the order itself being 1.
+    """
     if len(value) > MAX_DOCUMENT_BYTES:
         return _TOO_LARGE
     try:
-        return _content(value)
+        return _content(value, nesting)
     except _RefusedError as refused:
         return refused.invalid
     except (DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return _why(value, error)
+        return _why(value, error, nesting)
 
 
-def read(record: Record) -> Entry:
+def read(record: Record, nesting: int = MAX_NESTING) -> Entry:
     """A record and what it asks for: an order to store, an order to delete, or why neither."""
     if not record.headers:
-        return Entry(record, _content_of(record))
+        return Entry(record, _content_of(record, nesting))
     reply = any(name == REPLY_HEADER for name, _ in record.headers)
     replay = _replay([value for name, value in record.headers if name == REPLAY_HEADER])
     try:
         condition = _condition([value for name, value in record.headers if name == CONDITION_HEADER])
     except _RefusedError as refused:
         return Entry(record, refused.invalid, reply=reply, replay=replay)
-    return Entry(record, _content_of(record), condition, reply, replay)
+    return Entry(record, _content_of(record, nesting), condition, reply, replay)
 
 
 def _replay(values: list[bytes | None]) -> Replay | None:
@@ -134,8 +136,8 @@ def _replay(values: list[bytes | None]) -> Replay | None:
         return None
 
 
-def _content_of(record: Record) -> Content | Tombstone | Invalid:
-    return _tombstone(record.key) if record.value is None else decode(record.value)
+def _content_of(record: Record, nesting: int) -> Content | Tombstone | Invalid:
+    return _tombstone(record.key) if record.value is None else decode(record.value, nesting)
 
 
 def _tombstone(key: bytes | None) -> Tombstone | Invalid:
@@ -157,13 +159,13 @@ def _condition(values: list[bytes | None]) -> Condition | None:
     raise _RefusedError(_CONDITION)
 
 
-def _content(value: bytes) -> Content:
+def _content(value: bytes, nesting: int) -> Content:
     order = _decode_order(value)
     instant = _instant(order.date_created)
     canonical = encode(order)
     if canonical == value:
         canonical = value  # the same bytes need no second place in memory
-    unknown = None if canonical is value and _NUL not in value else _look_again(value)
+    unknown = None if canonical is value and _NUL not in value else _look_again(value, nesting)
     moment = _served(order.date_created, instant)
     if moment != order.date_created:
         canonical = encode(replace(order, date_created=moment))
@@ -219,13 +221,13 @@ def _extra(extra: Extra) -> str | None:
     return encode(extra).decode() if extra != Extra() else None
 
 
-def _look_again(value: bytes) -> _Unknown | None:
+def _look_again(value: bytes, nesting: int) -> _Unknown | None:
     """Checks what msgspec passes over, and the unknown fields of a valid order; None without any."""
     value.decode()
     if _NUL in value and _find_nul(value):
         raise _RefusedError(_U0000)
-    if _is_too_deep(value):
-        raise _RefusedError(_TOO_DEEP)
+    if _is_too_deep(value, nesting):
+        raise _RefusedError(_too_deep(nesting))
     parts = _decode_parts(value)
     extra = Extra(
         _pick(_decode_fields(value), _OWN_OF_ORDER, "$"),
@@ -244,28 +246,32 @@ def _pick(fields: dict[str, Raw], own: frozenset[str], path: str) -> dict[str, R
     return unknown
 
 
-def _is_too_deep(value: bytes) -> bool:
+def _too_deep(nesting: int) -> Invalid:
+    return Invalid(f"Nested deeper than {nesting} levels", fault="too_deep")
+
+
+def _is_too_deep(value: bytes, nesting: int) -> bool:
     """Whether valid JSON nests too deep: brackets alone are left, and the innermost go, layer by layer."""
-    if value.count(b"[") + value.count(b"{") <= MAX_NESTING:
+    if value.count(b"[") + value.count(b"{") <= nesting:
         return False
     brackets = _drop_strings(b"", value).translate(_BRACKETS, _OTHERS)
-    for _ in range(MAX_NESTING):
+    for _ in range(nesting):
         brackets = brackets.replace(b"[]", b"")
     return bool(brackets)
 
 
-def _why(value: bytes, error: Exception) -> Invalid:
+def _why(value: bytes, error: Exception, nesting: int) -> Invalid:
     """What msgspec's refusal means. It stops at the first error, so the rest may still not be JSON."""
     try:
         value.decode()
         _decode_any(_hide_surrogates(rb"\\u00", value))
     except RecursionError:
-        return _TOO_DEEP
+        return _too_deep(nesting)
     except (DecodeError, UnicodeDecodeError):
         return _NOT_JSON
     if isinstance(error, ValidationError):
         return explained(str(error))
-    return _TOO_DEEP if isinstance(error, RecursionError) else _SURROGATES
+    return _too_deep(nesting) if isinstance(error, RecursionError) else _SURROGATES
 
 
 def explained(message: str, at: str = "$") -> Invalid:

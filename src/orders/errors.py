@@ -2,6 +2,7 @@
 
 OrdersError
 ├── Away            something is away (PostgreSQL, Kafka, memory): keep everything, try again later
+├── Busy            too many wait for the same already: nobody is kept waiting longer, try again later
 ├── SetupWrong      the set-up is wrong: stop consuming, say so, go on when mended
 │   └── Forbidden   PostgreSQL denies a right to the role that asks
 ├── Rejected        PostgreSQL would not take what a transaction holds; trial finds the record to blame
@@ -21,6 +22,10 @@ class OrdersError(Exception):
 
 class Away(OrdersError):
     """Something we need is away: nothing is lost, the same step is tried again with backoff."""
+
+
+class Busy(OrdersError):
+    """As many wait for this as may: nothing was begun, the client comes again."""
 
 
 class SetupWrong(OrdersError):

@@ -5,6 +5,7 @@ import secrets
 import socket
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -207,8 +208,10 @@ class Ingest:
         *,
         at: Callable[[str], None] = unobserved,
         values: Values | None = None,
+        read: Callable[[Record], Entry] = decoder.read,
     ) -> None:
         self._name = name
+        self._read = read
         self._batcher = batcher
         self._writer = writer
         self._memory = memory
@@ -249,7 +252,7 @@ class Ingest:
         records = self.stream.poll(self._patience())
         now = self._clock()
         self._values.add(CONSUMED, None, len(records))
-        self._batcher.add(map(decoder.read, records), now)
+        self._batcher.add(map(self._read, records), now)
         if cause := self._cause(now, dry=not records):
             self._flush(cause)
         self._watch()
@@ -344,7 +347,8 @@ def ingest(
     batcher = Batcher(settings.batch_records, settings.batch_bytes, settings.batch_age)
     limit = Limit(settings.dead_letter_window, settings.dead_letter_percent)
     writer = Writer(store, memory, at=at, limit=limit, values=values)
-    loop = Ingest(f"ingest:{number}", batcher, writer, memory, at=at, values=values)
+    read = partial(decoder.read, nesting=settings.order_nesting)
+    loop = Ingest(f"ingest:{number}", batcher, writer, memory, at=at, values=values, read=read)
     config = kafka.consumer_config(
         kafka=settings.kafka,
         group=settings.kafka_group,

@@ -8,12 +8,17 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 from orders import logs
 from orders.memory import Memory
 from orders.settings import Settings
 from orders.system.place import bind
+from orders.system.room import allow_files, files_of
 from orders.system.state import require
 from orders.system.stopping import Stop, end_with
+
+log = structlog.get_logger()
 
 COLLECTIONS = (50_000, 20, 100)
 """When Python's collector of cycles looks at young, older and old objects."""
@@ -26,6 +31,9 @@ def serve(settings: Settings, socket_fd: int | None, parent_fd: int | None) -> N
     settings = settings.serving
     begin("serve", settings, parent_fd, "postgres_dsn", "kafka_bootstrap", "memory_path")
     given = bind(settings.http_host, settings.http_port) if socket_fd is None else socket.socket(fileno=socket_fd)
+    wanted = files_of(settings)
+    if (most := allow_files(wanted)) < wanted:
+        log.warning("few_files", may_be_open=most, wanted=wanted)
     with given:
         until_stopped(lambda stop: serve_http(settings, [given], stop))
 

@@ -253,7 +253,9 @@ class Wire(asyncio.Transport):
 class Line:
     """One connection to an application, without a network."""
 
-    def __init__(self, lane: type[FastLane], app: Litestar, *, leaving: bool = False) -> None:
+    def __init__(
+        self, lane: type[FastLane], app: Litestar, *, leaving: bool = False, state: ServerState | None = None
+    ) -> None:
         config = uvicorn.Config(
             cast("Any", app),
             ws="none",
@@ -263,7 +265,7 @@ class Line:
             proxy_headers=False,
         )
         config.load()
-        self.state = ServerState()
+        self.state = state or ServerState()
         self.state.default_headers = [(b"date", b"Thu, 01 Jan 1970 00:00:00 GMT")]
         if leaving:
             self.state.default_headers.append(LEAVE)

@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
@@ -17,12 +16,10 @@ from orders.errors import StartError
 from orders.settings import Settings
 from orders.system import machine
 from orders.system.place import OWNED, bind
-from orders.system.room import require_disk, require_files, require_memory
+from orders.system.room import allow_files, files_of, require_disk, require_files, require_memory
 
 DISK_SCARCE = 2 * GB
 """Bytes under which embedded services still start, and may soon have no room."""
-FILES_SCARCE = 1024
-FILES_OWN = 64
 """Files that a serve process needs besides its connections."""
 
 
@@ -177,14 +174,14 @@ def open_files(settings: Settings, *, embedded: bool) -> Check:
     """How many connections a serve process may hold, and whether embedded services have enough."""
     if embedded and (lacking := required("open files", require_files)):
         return lacking
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit == resource.RLIM_INFINITY:
-        return ok("open files", "there is no limit")
-    left = max(limit - FILES_OWN - settings.postgres_connections, 0)
-    found = f"{limit} for a process: a serve process may hold {left} HTTP connections"
-    if limit >= FILES_SCARCE:
-        return ok("open files", found)
-    return warning("open files", found, "raise the limit: `ulimit -n 65536`, or LimitNOFILE= of its unit")
+    wanted = files_of(settings)
+    most = allow_files(wanted)
+    if most == wanted:
+        return ok("open files", f"enough for the {settings.http_connections} connections of a serve process")
+    left = max(settings.http_connections - (wanted - most), 0)
+    found = f"{most} for a process: a serve process may hold {left} of {settings.http_connections} HTTP connections"
+    advice = f"raise the limit: `ulimit -n {wanted}`, or LimitNOFILE= of its unit; or lower http_connections"
+    return warning("open files", found, advice)
 
 
 def http_port(settings: Settings) -> Check:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from orders.order import MAX_DOCUMENT_BYTES, MAX_NESTING
 from orders.settings import properties
 from orders.settings.masking import HIDDEN, without_password
 
@@ -18,6 +19,9 @@ PREFIX = "ORDERS_"
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Nesting = Annotated[int, Meta(ge=3, le=256)]
+Head = Annotated[int, Meta(ge=1024, le=2**20)]
+Body = Annotated[int, Meta(ge=1, le=MAX_DOCUMENT_BYTES)]
 Bytes = Annotated[int, Meta(ge=1, le=2**40)]
 Prefetch = Annotated[int, Meta(ge=1024, le=2**31 - 1024)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -42,6 +46,24 @@ class Settings(Struct, frozen=True, kw_only=True):
         str,
         about("names, with commas between, that HTTP answers to beside addresses and localhost; `*`: to any"),
     ] = ""
+    http_head_bytes: Annotated[Head, about("most bytes of a request's line and fields; more: 431")] = 32_768
+    http_body_bytes: Annotated[Body, about("most bytes of a request's body, decoded chunks counted; more: 413")] = (
+        MAX_DOCUMENT_BYTES
+    )
+    http_head_deadline: Annotated[
+        Seconds, about("seconds for a new connection to begin, and for a request's head to arrive; then 408")
+    ] = 10.0
+    http_body_deadline: Annotated[Seconds, about("seconds for a whole request to arrive; then 408")] = 60.0
+    http_keep_alive: Annotated[Seconds, about("seconds after which an idle connection is closed")] = 75.0
+    http_connections: Annotated[
+        Count, about("most connections of one serve process; the next are told 503 and closed")
+    ] = 10_000
+    http_waiting_posts: Annotated[
+        Count, about("most POSTs of one serve process that wait for their outcome; more: 503")
+    ] = 1000
+    http_waiting_misses: Annotated[
+        Count, about("most GETs of one serve process that wait for PostgreSQL; more: 503")
+    ] = 1000
     http_workers: Annotated[Count, about("number of serve processes")] = 1
     ingest_processes: Annotated[Count, about("number of ingest processes")] = 1
     data_dir: Annotated[Text, about("directory of the embedded services' data and of the service's own state")] = (
@@ -70,6 +92,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     batch_records: Annotated[Count, about("most records in one transaction")] = 4000
     batch_bytes: Annotated[Bytes, about("most bytes of records in one transaction")] = 8 * 2**20
     batch_age: Annotated[Seconds, about("longest time a record waits for its transaction on a busy stream")] = 0.25
+    order_nesting: Annotated[
+        Nesting, about("deepest nesting of objects and arrays in an order, itself being 1; the same for POST and Kafka")
+    ] = MAX_NESTING
     dead_letter_percent: Annotated[
         Percent, about("percent of a partition's last records that become dead letters at which it stops; 0: never")
     ] = 25
@@ -134,11 +159,13 @@ _ADDRESSES = ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn")
 _LOGS = ("log_level", "log_format")
 _SERVE = (
     *("http_host", "http_port", "http_hosts", "postgres_dsn_serve", "postgres_connections", "memory_path"),
+    *("http_head_bytes", "http_body_bytes", "http_head_deadline", "http_body_deadline", "http_keep_alive"),
+    *("http_connections", "http_waiting_posts", "http_waiting_misses", "order_nesting"),
     *("post_deadline", "default_view", "ready_lag", "drain_seconds"),
 )
 _INGEST = (
     *("kafka_group", "kafka_protocol", "kafka_session_timeout", "kafka_queue_bytes", "memory_path"),
-    *("batch_records", "batch_bytes", "batch_age", "dead_letter_percent", "dead_letter_window"),
+    *("batch_records", "batch_bytes", "batch_age", "order_nesting", "dead_letter_percent", "dead_letter_window"),
 )
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "run": tuple(name for name in SIMPLE if name != "memory_path"),

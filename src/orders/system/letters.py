@@ -16,7 +16,7 @@ from orders import decoder, letters
 from orders.errors import StartError, UsageError
 from orders.fold import uid_of
 from orders.letters import Action, Done, Letter, LetterState, Listed, Wanted
-from orders.order import MAX_DOCUMENT_BYTES, Uid
+from orders.order import MAX_DOCUMENT_BYTES, MAX_NESTING, Uid
 from orders.postgres import Connection, connect
 from orders.record import Invalid, Record
 from orders.settings import Settings
@@ -271,13 +271,14 @@ class Edited(Struct, frozen=True):
     path: str
 
 
-def edit(connection: Connection, number: int, value: bytes) -> Edited:
+def edit(connection: Connection, number: int, value: bytes, nesting: int = MAX_NESTING) -> Edited:
     """Keeps bytes that are to be replayed in place of those that came. Raises `UsageError`, `Away`, `SetupWrong`."""
     if len(value) > MAX_DOCUMENT_BYTES:
         raise UsageError(f"an order has {MAX_DOCUMENT_BYTES} bytes at most: nothing was kept")
     letter = letters.letter(connection, number)
     letters.keep(connection, [Done(number, "edit", value=value)])
-    entry = decoder.read(Record(letter.partition, letter.offset, None, letter.key, value, tuple(letter.headers)))
+    record = Record(letter.partition, letter.offset, None, letter.key, value, tuple(letter.headers))
+    entry = decoder.read(record, nesting)
     invalid = entry.content if isinstance(entry.content, Invalid) else None
     return Edited(
         number, invalid is None, uid_of(entry), invalid.reason if invalid else "", invalid.path if invalid else ""

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from orders.errors import StartError
+from orders.settings import Settings
 from orders.system import machine
 from orders.system.machine import available_memory, free_bytes
 
@@ -41,15 +42,27 @@ def require_files() -> None:
 
     Java does not say so itself when it lacks files.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= machine.FILES_LEAST or soft == resource.RLIM_INFINITY:
-        return
-    if hard != resource.RLIM_INFINITY and hard < machine.FILES_LEAST:
+    if (most := allow_files(machine.FILES_LEAST)) < machine.FILES_LEAST:
         raise StartError(
-            f"{hard} files may be open at the same time, and the embedded PostgreSQL and Kafka need "
+            f"{most} files may be open at the same time, and the embedded PostgreSQL and Kafka need "
             f"{machine.FILES_LEAST}: raise the limit (`ulimit -n`)"
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (machine.FILES_LEAST, hard))
+
+
+def files_of(settings: Settings) -> int:
+    """Files that a serve process opens when it has all its connections."""
+    return machine.FILES_OWN + settings.postgres_connections + settings.http_connections
+
+
+def allow_files(wanted: int) -> int:
+    """Lets us, and what we start, open `wanted` files if that may be; how many may be open then, at most `wanted`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted or soft == resource.RLIM_INFINITY:
+        return wanted
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if most > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
 
 
 @contextmanager

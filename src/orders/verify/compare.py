@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from orders import decoder
-from orders.order import Content
+from orders.order import MAX_NESTING, Content
 from orders.record import Condition, Entry, Invalid, Record
 from orders.verify import history, letters
 from orders.verify.findings import Clue, Findings
@@ -24,7 +24,8 @@ ROW, HISTORIES = b"\0", b"\1"
 class Comparison:
     """Takes the records of each partition in their order, then compares."""
 
-    def __init__(self, scratch: Scratch, findings: Findings, skips: Skips) -> None:
+    def __init__(self, scratch: Scratch, findings: Findings, skips: Skips, nesting: int = MAX_NESTING) -> None:
+        self._nesting = nesting
         self._rows = scratch.tree("rows")
         self._histories = scratch.tree("histories")
         self._letters = scratch.tree("letters")
@@ -37,7 +38,7 @@ class Comparison:
 
     def take(self, record: Record) -> None:
         """The next record of its partition."""
-        entry = decoder.read(record)
+        entry = decoder.read(record, self._nesting)
         place = letters.place_key(record.partition, record.offset)
         kept, told = self._letters.pop(place), self._replays.get(place)
         if kept is not None:

@@ -49,7 +49,7 @@ def _topic(settings: Settings, connection: Connection, kept: Scratch, findings: 
         snapshot = Reading(connection, name, topic_id, kept, findings).read(bar.advance)
     held = _held(brokers, name)  # after the snapshot: what was read up to then must be there
     begun = placed(snapshot.positions, held, findings)
-    comparison = Comparison(kept, findings, snapshot.skips)
+    comparison = Comparison(kept, findings, snapshot.skips, settings.order_nesting)
     counts = _read(settings, begun, comparison)
     if not topic_id == held.topic_id == _held(brokers, name).topic_id:
         raise Away(f"topic {name} was made anew while it was read: run this again")

@@ -1,8 +1,8 @@
 """HTTP but for the fast lane: orders, health, the page, and what an error answers."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
@@ -15,11 +15,12 @@ from litestar.response import Response
 from litestar.response.base import ASGIResponse
 
 from orders.decoder import decode
-from orders.errors import OrdersError
+from orders.errors import Busy, OrdersError
 from orders.faults import faults
 from orders.meter import Values
-from orders.metrics import LOOKUPS, POSTS, Posted, private
-from orders.order import MAX_DOCUMENT_BYTES, Content
+from orders.metrics import BUSY, LOOKUPS, POSTS, Posted, private
+from orders.metrics import Busy as Full
+from orders.order import MAX_DOCUMENT_BYTES, MAX_NESTING, Content
 from orders.record import Invalid
 from orders.web.asked import is_foreign, is_json, patience
 from orders.web.described import asyncapi, openapi, order_schema
@@ -28,12 +29,12 @@ from orders.web.exposition import Page
 from orders.web.fastlane import Lookup
 from orders.web.health import Report
 from orders.web.page import PAGE_FIELDS, page_at, problem_page
-from orders.web.problems import KINDS, MEDIA_TYPE, PATH, UNKEPT, problem
+from orders.web.problems import KINDS, MEDIA_TYPE, PATH, RETRY, extra_fields, problem
 from orders.web.reader import Found
 from orders.web.representation import matches, represented
 from orders.web.startup import THROUGH, Start
 from orders.web.views import original
-from orders.web.waiting import Told
+from orders.web.waiting import Gate, Told
 
 log = structlog.get_logger()
 
@@ -41,7 +42,6 @@ View = Literal["standard", "original"]
 
 UID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 JSON = "application/json"
-RETRY = {"retry-after": "1"}
 NOT_MODIFIED = frozenset({"cache-control", "vary", "etag"})
 """Fields of a 304 (RFC 9110, 15.4.5)."""
 SAVED = "Order processed and saved successfully"
@@ -61,6 +61,15 @@ async def begun() -> Start:
     return THROUGH
 
 
+class Bounds(NamedTuple):
+    """What is taken from clients at most: bytes of a body, depth of an order, POSTs and GETs that wait."""
+
+    body_bytes: int = MAX_DOCUMENT_BYTES
+    nesting: int = MAX_NESTING
+    posts: int = 1000
+    misses: int = 1000
+
+
 class Parts(NamedTuple):
     """What the application stands on. `find` looks into memory and `order` into PostgreSQL.
 
@@ -78,6 +87,7 @@ class Parts(NamedTuple):
     startup: Callable[[], Awaitable[Start]] = begun
     deadline: float = 10.0
     topic: str = "orders"
+    bounds: Bounds = Bounds()
 
 
 class Answer(Response[bytes]):
@@ -97,7 +107,7 @@ def answer(status: int, content: object, headers: Mapping[str, str] | None = Non
 
 def failure(name: str, wrong: Sequence[Invalid] = (), headers: Mapping[str, str] | None = None) -> Answer:
     """An error of `problems`; `wrong` is what is wrong with the body."""
-    fields = {**UNKEPT, **(headers or {})}
+    fields = {**extra_fields(name), **(headers or {})}
     return Answer(problem(name, wrong), status_code=KINDS[name].status, headers=fields, media_type=MEDIA_TYPE)
 
 
@@ -147,9 +157,22 @@ async def _document(request: AnyRequest, order_uid: str) -> bytes | None:
     parts = _parts(request)
     document = parts.find(order_uid.encode())
     _values(request).add(LOOKUPS, "miss" if document is None else "hit")
-    if document is None and (found := await parts.order(order_uid)):
-        return found.document
-    return document
+    if document is not None:
+        return document
+    with _gate(request, "misses"):
+        found = await parts.order(order_uid)
+    return found.document if found else None
+
+
+@contextmanager
+def _gate(request: AnyRequest, limit: Full) -> Iterator[None]:
+    """Counts who was turned away. Raises `Busy`."""
+    try:
+        with cast("Gate", request.app.state[limit]).enter():
+            yield
+    except Busy:
+        _values(request).add(BUSY, limit)
+        raise
 
 
 @post("/orders")
@@ -158,13 +181,14 @@ async def post_order(request: AnyRequest) -> Answer:
     parts = _parts(request)
     _check_sender(request)
     wait, applied = patience(_field(request, "prefer"), parts.deadline)
-    body = await _body(request)
-    content = decode(body)
+    body = await _body(request, parts.bounds.body_bytes)
+    content = decode(body, parts.bounds.nesting)
     if isinstance(content, Invalid):
         _values(request).add(POSTS, "refused")
         return failure("invalid-order", faults(body, content)) if content.is_json else failure("invalid-json")
     try:
-        told = await parts.submit(content, wait)
+        with _gate(request, "posts"):
+            told = await parts.submit(content, wait)
     except OrdersError:
         _values(request).add(POSTS, "unavailable")
         raise
@@ -199,9 +223,9 @@ def outcome(told: Told | None, where: Mapping[str, str], default_view: View) -> 
     return answer(200, {"message": SAVED}, where)
 
 
-async def _body(request: AnyRequest) -> bytes:
+async def _body(request: AnyRequest, most: int) -> bytes:
     """The whole body. Raises `Refused`, before reading where the request announces its length, and `Gone`."""
-    if (request.content_length or 0) > MAX_DOCUMENT_BYTES:
+    if (request.content_length or 0) > most:
         raise Refused("too-large")
     body = bytearray()
     more = True
@@ -211,7 +235,7 @@ async def _body(request: AnyRequest) -> bytes:
             raise Gone
         body += message["body"]
         more = message["more_body"]
-        if len(body) > MAX_DOCUMENT_BYTES:
+        if len(body) > most:
             raise Refused("too-large")
     return bytes(body)
 
@@ -298,7 +322,7 @@ def on_http(_: AnyRequest, error: HTTPException) -> Answer:
 def on_ours(_: AnyRequest, error: OrdersError) -> Answer:
     """Something is away, or wrong with the set-up: the client may come again."""
     log.warning("unavailable", kind=type(error).__name__, reason=str(error))
-    return failure("unavailable", headers=RETRY)
+    return failure("busy" if isinstance(error, Busy) else "unavailable")
 
 
 def on_gone(_: AnyRequest, _error: Gone) -> Answer:
@@ -336,7 +360,14 @@ def create_app(parts: Parts) -> Litestar:
 
     return Litestar(
         HANDLERS,
-        state=State({"parts": parts, "counts": parts.values or private()}),
+        state=State(
+            {
+                "parts": parts,
+                "counts": parts.values or private(),
+                "posts": Gate(parts.bounds.posts),
+                "misses": Gate(parts.bounds.misses),
+            }
+        ),
         lifespan=[lifespan],
         exception_handlers={HTTPException: on_http, OrdersError: on_ours, Gone: on_gone, Exception: on_any},
         openapi_config=None,

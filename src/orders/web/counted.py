@@ -16,8 +16,7 @@ METHODS: dict[str, Method] = {name: name for name in get_args(Method)}
 ROUTES: dict[str, Route] = {name: name for name in get_args(Route)}
 FAILED = 500
 """From this status on the failure is ours, and the client is told a name for it."""
-AWAY = problem("unavailable")
-AWAY_FIELDS = [*fields_of(AWAY), (b"retry-after", b"1")]
+AWAY, AWAY_FIELDS = problem("unavailable"), fields_of("unavailable")
 STATUSES: dict[int, Status] = {int(name): name for name in get_args(Status) if name.isdecimal()}
 
 

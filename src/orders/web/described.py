@@ -15,7 +15,7 @@ from orders import __version__
 from orders.order import MAX_DOCUMENT_BYTES, UID_PATTERN, Order
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.web.health import Report
-from orders.web.problems import KINDS, MEDIA_TYPE, Problem
+from orders.web.problems import AWAY, KINDS, MEDIA_TYPE, Problem
 from orders.web.startup import Start
 from orders.web.views import OriginalDocument, ServedDocument
 
@@ -120,7 +120,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("/", "get"): Operation("What this is", {200: Answered("a page", media=HTML)}),
 }
 """HEAD answers wherever GET does, and is added to each."""
-ANYWHERE = ("invalid-http", "invalid-host", "too-slow", "unknown-host", "head-too-large", "internal", "http-version")
+ANYWHERE = (
+    *("invalid-http", "invalid-host", "too-slow", "unknown-host", "head-too-large", "internal", "busy", "http-version"),
+)
 """Errors that any request may meet."""
 
 
@@ -174,20 +176,27 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
 def _responses(operation: Operation, *, bodies: bool) -> Json:
     told: Json = {}
     for status, answered in operation.answers.items():
-        fields = {name: {"description": FIELDS[name], "schema": {"type": "string"}} for name in answered.fields}
-        told[str(status)] = {"description": answered.about} | ({"headers": fields} if fields else {})
+        told[str(status)] = {"description": answered.about} | _fields(answered.fields)
         if bodies and status != 304:  # noqa: PLR2004 - RFC 9110, 15.4.5: never has a body
             told[str(status)]["content"] = {answered.media: _content(answered)}
     names = (*operation.problems, *ANYWHERE)
     for status in sorted({KINDS[name].status for name in names}):
         about = "; ".join(KINDS[name].title for name in names if KINDS[name].status == status)
-        told.setdefault(str(status), _problem(about, bodies=bodies))
+        wrong = _problem(about, status, bodies=bodies)
+        known = told.setdefault(str(status), wrong)
+        if known is not wrong and bodies:
+            known["content"] = {**known["content"], **wrong["content"]}
     return told
 
 
-def _problem(about: str, *, bodies: bool) -> Json:
+def _fields(names: Sequence[str]) -> Json:
+    fields = {name: {"description": FIELDS[name], "schema": {"type": "string"}} for name in names}
+    return {"headers": fields} if fields else {}
+
+
+def _problem(about: str, status: int, *, bodies: bool) -> Json:
     content = {"content": {MEDIA_TYPE: {"schema": _reference(Problem)}}} if bodies else {}
-    return {"description": about, **content}
+    return {"description": about, **_fields(["Retry-After"] if status == AWAY else []), **content}
 
 
 def _content(answered: Answered) -> Json:

@@ -22,24 +22,25 @@ from uvicorn.server import ServerState
 from xxhash import xxh3_64_intdigest as digest
 
 from orders.meter import Values
-from orders.metrics import HTTP_SECONDS, LAYOUT, LOOKUPS, QUICK, private
+from orders.metrics import BUSY, HTTP_SECONDS, LAYOUT, LOOKUPS, QUICK, private
 from orders.order import LONGEST_UID
 from orders.timing import monotonic
 from orders.web.counted import Counted
 from orders.web.hosts import ANY, knows
+from orders.web.limits import USUAL, Limits
 from orders.web.named import FIELD, REQUEST_ID
 from orders.web.problems import KINDS, fields_of, problem
 from orders.web.representation import CACHE, WORTH_BYTES, tag_of, takes_gzip
 
 PREFIX = b"/orders/"
 LONGEST_URL = len(PREFIX) + LONGEST_UID
-MAX_HEAD = 32_768
-"""Most bytes of a request's line and fields; the head is bounded by this and the chunk that it began in."""
 MAX_FIELDS = 100
-HEAD_SECONDS = 10.0
-"""How long a new connection may take to send its first request, and any request to send its head."""
-BODY_SECONDS = 60.0
-"""How long a request may take from its first byte to its last."""
+SPARE = 100
+"""Most connections above the bound that are told so; any more are closed unheard."""
+ALWAYS = frozenset({b"/livez", b"/readyz", b"/startupz", b"/metrics"})
+"""What is answered on a connection too many as well: whoever looks after the service must see it."""
+CROWDED_SECONDS = 1.0
+"""How long a connection too many may take to send its one request."""
 
 VERSIONS = ("1.1", "1.0")
 MATCH, ENCODING = b"if-none-match", b"accept-encoding"
@@ -93,6 +94,7 @@ class FastLane(HttpToolsProtocol):
     lookup: Lookup | None = None
     values: Values
     knows: Knows
+    limits: Limits
 
     def __init__(
         self,
@@ -109,6 +111,7 @@ class FastLane(HttpToolsProtocol):
         self._host_refusal = ""
         self._plain = True
         self._gzip = False
+        self._crowded = False
         self._in_head = False
         self._in_request = False
         self._head_bytes = 0
@@ -125,7 +128,14 @@ class FastLane(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = Flow(transport, self.pipeline)
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_late)
+        self._crowded = len(self.connections) > self.limits.connections
+        if self._crowded:
+            self.values.add(BUSY, "connections")
+        if len(self.connections) > self.limits.connections + SPARE:
+            self.transport.close()
+            return
+        seconds = min(CROWDED_SECONDS, self.limits.head_deadline) if self._crowded else self.limits.head_deadline
+        self._deadline = self.loop.call_later(seconds, self._too_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
@@ -137,7 +147,7 @@ class FastLane(HttpToolsProtocol):
         self._chunk_bytes = len(data)
         if self._in_head:
             self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD:
+            if self._head_bytes > self.limits.head_bytes:
                 self._refuse("head-too-large")
                 return
         try:
@@ -160,7 +170,7 @@ class FastLane(HttpToolsProtocol):
     def _arm(self) -> None:
         if self._in_request:
             if self._deadline is None:
-                seconds = HEAD_SECONDS if self._in_head else BODY_SECONDS
+                seconds = self.limits.head_deadline if self._in_head else self.limits.body_deadline
                 self._deadline = self.loop.call_later(seconds, self._too_late)
         elif self.timeout_keep_alive_task is None and self._deadline is None and not self._busy() and not self._last:
             self._wait_idle(self.timeout_keep_alive)
@@ -247,7 +257,7 @@ class FastLane(HttpToolsProtocol):
             self._host = value
 
     def on_headers_complete(self) -> None:
-        if self._chunk_bytes > MAX_HEAD or len(self.headers) > MAX_FIELDS:
+        if self._chunk_bytes > self.limits.head_bytes or len(self.headers) > MAX_FIELDS:
             self._check_size()
         version = self.parser.get_http_version()
         if version not in VERSIONS:
@@ -255,13 +265,15 @@ class FastLane(HttpToolsProtocol):
             raise Refused
         if self._hosts != 1 or self._host_refusal:
             self._check_host(version)
+        if self._crowded:
+            self._check_crowd()
         if not (self._plain and version == "1.1" and self.url.startswith(PREFIX) and self._find()):
             self._hand_over()
         self._in_head = False
 
     def _check_size(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > MAX_HEAD or len(self.headers) > MAX_FIELDS:
+        if size > self.limits.head_bytes or len(self.headers) > MAX_FIELDS:
             self._refusal = "head-too-large"
             raise Refused
 
@@ -270,6 +282,12 @@ class FastLane(HttpToolsProtocol):
             self._host_refusal = "invalid-host"
         if self._host_refusal:
             self._refusal = self._host_refusal
+            raise Refused
+
+    def _check_crowd(self) -> None:
+        """On a connection too many one request is answered, if it is of those that always are."""
+        if self.url.partition(b"?")[0] not in ALWAYS:
+            self._refusal = "busy"
             raise Refused
 
     def _find(self) -> bool:
@@ -291,6 +309,8 @@ class FastLane(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expect
         self.headers.extend(headers)
         self._start(Counted(self.app, self.values, self._began, request_id=self._request_id))
+        if self._crowded:
+            self.cycle.keep_alive = False
         self._last = not self.cycle.keep_alive
 
     def _start(self, request: Counted) -> None:
@@ -390,7 +410,7 @@ class FastLane(HttpToolsProtocol):
 def refusal(name: str) -> ASGI3Application:
     """An application that answers every request with this error of `problems` and ends the connection."""
     status, body = KINDS[name].status, problem(name)
-    fields = [*fields_of(body), (b"connection", b"close")]
+    fields = [*fields_of(name), (b"connection", b"close")]
 
     async def app(_scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         await send({"type": "http.response.start", "status": status, "headers": fields})
@@ -399,8 +419,10 @@ def refusal(name: str) -> ASGI3Application:
     return app
 
 
-def fast_lane(lookup: Lookup | None, values: Values | None = None, hosts: Iterable[str] = (ANY,)) -> type[FastLane]:
+def fast_lane(
+    lookup: Lookup | None, values: Values | None = None, hosts: Iterable[str] = (ANY,), limits: Limits = USUAL
+) -> type[FastLane]:
     """The protocol class of a server that answers to `hosts`; `lookup` finds orders in memory, None: no fast lane."""
     found = None if lookup is None else staticmethod(lookup)
-    given = {"lookup": found, "values": values or private(), "knows": staticmethod(knows(hosts))}
+    given = {"lookup": found, "values": values or private(), "knows": staticmethod(knows(hosts)), "limits": limits}
     return type("FastLane", (FastLane,), given)

@@ -15,6 +15,9 @@ from orders.record import Invalid
 MEDIA_TYPE = "application/problem+json"
 UNKEPT = {"cache-control": "no-store"}
 """What is wrong now may be right a moment later; without it a cache may keep a 404 (RFC 9111, 4.2.2)."""
+AWAY = 503
+RETRY = {"retry-after": "1"}
+"""Of what passes by itself, in seconds."""
 PATH = "/problems/"
 
 
@@ -60,6 +63,11 @@ KINDS: Mapping[str, Kind] = {
         "Temporarily unavailable, try again",
         "Kafka or PostgreSQL is away, or the set-up is wrong: `/readyz` says which. Sending the same again is safe.",
     ),
+    "busy": Kind(
+        503,
+        "Too many at once, try again",
+        "As many connections are open, or as many requests wait for Kafka or PostgreSQL, as the settings allow.",
+    ),
     "internal": Kind(500, "Internal error", "A mistake of the service. Its log has a line with this request's id."),
     "incomplete": Kind(400, "Incomplete request", "The connection ended before the request did."),
     "invalid-request": Kind(400, "Invalid request", "The request cannot be understood."),
@@ -98,9 +106,14 @@ def problem(name: str, faults: Sequence[Invalid] = ()) -> bytes:
     return _plain(name) if not faults else msgspec.json.encode(_problem(name, faults))
 
 
-def fields_of(body: bytes) -> list[tuple[bytes, bytes]]:
+def extra_fields(name: str) -> dict[str, str]:
+    """Fields of an error beside those of its body."""
+    return UNKEPT | (RETRY if KINDS[name].status == AWAY else {})
+
+
+def fields_of(name: str) -> list[tuple[bytes, bytes]]:
     """The fields of an error that is answered without the application, as ASGI has them."""
-    fields = {**UNKEPT, "content-type": MEDIA_TYPE, "content-length": str(len(body))}
+    fields = {**extra_fields(name), "content-type": MEDIA_TYPE, "content-length": str(len(problem(name)))}
     return [(name.encode(), value.encode()) for name, value in fields.items()]
 
 

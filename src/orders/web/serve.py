@@ -16,8 +16,9 @@ from orders.settings import Settings
 from orders.slots import totals
 from orders.timing import monotonic
 from orders.topic import TopicView, TopicWatch
-from orders.web.api import Parts, create_app
+from orders.web.api import Bounds, Parts, create_app
 from orders.web.health import Health, never
+from orders.web.limits import limits_of
 from orders.web.posts import Posts
 from orders.web.reader import Reader
 from orders.web.scrape import Scrape
@@ -51,6 +52,13 @@ def parts(
         partial(times_of, kafka, topic, settings.kafka_group),
     )
 
+    bounds = Bounds(
+        settings.http_body_bytes,
+        settings.order_nesting,
+        settings.http_waiting_posts,
+        settings.http_waiting_misses,
+    )
+
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         await reader.open()
@@ -74,6 +82,7 @@ def parts(
         startup.report,
         deadline,
         topic,
+        bounds,
     )
 
 
@@ -84,6 +93,15 @@ def serve(settings: Settings, sockets: Sequence[socket.socket], stopping: Stoppi
     try:
         app = create_app(parts(settings, memory, values, stopping))
         lookup = memory.get if settings.default_view == "standard" else None
-        server(app, lookup, values, stopping, settings.drain_seconds, hosts=settings.hosts).run(list(sockets))
+        running = server(
+            app,
+            lookup,
+            values,
+            stopping,
+            settings.drain_seconds,
+            hosts=settings.hosts,
+            limits=limits_of(settings),
+        )
+        running.run(list(sockets))
     finally:
         memory.close()

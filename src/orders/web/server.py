@@ -17,10 +17,10 @@ from orders.meter import Values
 from orders.timing import Clock, monotonic
 from orders.web.fastlane import LEAVE, Lookup, fast_lane
 from orders.web.hosts import ANY
+from orders.web.limits import USUAL, Limits
 
 log = structlog.get_logger()
 
-KEEP_ALIVE_SECONDS = 75
 GRACE_SECONDS = 2
 """How long what is under way may take once no more connections are taken; `orders run` ends the process at 3.5 s."""
 BACKLOG = 2048
@@ -85,11 +85,12 @@ def server(
     drain_seconds: float = 0.0,
     *,
     hosts: Iterable[str] = (ANY,),
+    limits: Limits = USUAL,
 ) -> Server:
     """A server of an ASGI application that answers to `hosts`, with the fast lane unless `lookup` is None."""
     settings: dict[str, Any] = {
         "loop": "uvloop",
-        "http": fast_lane(lookup, values, hosts),
+        "http": fast_lane(lookup, values, hosts, limits),
         "ws": "none",
         "lifespan": "on",
         "interface": "asgi3",
@@ -99,7 +100,7 @@ def server(
         "server_header": False,
         "date_header": True,
         "backlog": BACKLOG,
-        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_keep_alive": limits.keep_alive,
         "timeout_graceful_shutdown": GRACE_SECONDS,
     }
     return Server(uvicorn.Config(app, **settings), stopping, drain_seconds)

@@ -1,11 +1,12 @@
 """Waiting together: questions to PostgreSQL that are joined, and the outcomes of records that POSTs wait for."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from orders.errors import Away, OrdersError
+from orders.errors import Away, Busy, OrdersError
 from orders.record import Outcome
 from orders.timing import Clock
 
@@ -33,6 +34,25 @@ class Told(NamedTuple):
     order_uid: str | None
     reason: str
     path: str
+
+
+class Gate:
+    """Lets at most `most` wait at the same time."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._inside = 0
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Raises `Busy` where as many are inside as may be."""
+        if self._inside >= self._most:
+            raise Busy(f"{self._most} wait already, as many as the settings allow")
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
 
 
 class Joiner(Generic[K, V]):

@@ -19,6 +19,7 @@ from orders.errors import Away
 from orders.metrics import HTTP_SECONDS, private
 from orders.web import fastlane
 from orders.web.fastlane import ROW, fast_lane
+from orders.web.limits import USUAL
 from orders.web.problems import problem
 from support.metrics import counted, times
 from support.wire import CLOSE, FAST, HIT, MEMORY, REQUESTS, SLOW, UID, Line, chunked, converse, get, plain_app, post
@@ -358,10 +359,10 @@ async def _turn(loop: Clocked, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("sent", "seconds", "status"),
     [
-        (b"", fastlane.HEAD_SECONDS, b""),
-        (b"\r\n", fastlane.HEAD_SECONDS, b""),
-        (HIT[:-2], fastlane.HEAD_SECONDS, b"HTTP/1.1 408 Request Timeout"),
-        (post(b"{}")[:-1], fastlane.BODY_SECONDS, b"HTTP/1.1 408 Request Timeout"),
+        (b"", USUAL.head_deadline, b""),
+        (b"\r\n", USUAL.head_deadline, b""),
+        (HIT[:-2], USUAL.head_deadline, b"HTTP/1.1 408 Request Timeout"),
+        (post(b"{}")[:-1], USUAL.body_deadline, b"HTTP/1.1 408 Request Timeout"),
         (HIT, 5.0, b"HTTP/1.1 200 OK"),
     ],
 )
@@ -394,7 +395,7 @@ def test_deadline_is_each_requests_own() -> None:
         line = Line(FAST, APP)
         line.protocol.data_received(HIT[:10])
         for _ in range(20):
-            await _turn(loop, fastlane.HEAD_SECONDS * 0.8)
+            await _turn(loop, USUAL.head_deadline * 0.8)
             line.protocol.data_received(HIT[10:] + HIT[:10])
         assert bytes(line.wire.written).count(b"HTTP/1.1 200 OK") == 20
         assert not line.wire.is_closing()

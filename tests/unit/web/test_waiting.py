@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.errors import Away
+from orders.errors import Away, Busy
 from orders.timing import monotonic
-from orders.web.waiting import LONGEST_PAUSE, MOST_KEYS, SHORTEST_PAUSE, Joiner, Outcomes, Place, Told, in_time
+from orders.web.waiting import LONGEST_PAUSE, MOST_KEYS, SHORTEST_PAUSE, Gate, Joiner, Outcomes, Place, Told, in_time
 
 CREATED = Told("created", "a", "", "")
 
@@ -198,3 +199,14 @@ def test_a_question_that_is_not_answered_in_time() -> None:
         assert await in_time(asyncio.sleep(0, 5), 1) == 5
 
     asyncio.run(scenario())
+
+
+def test_a_gate_lets_as_many_wait_as_may_and_forgets_who_left() -> None:
+    gate = Gate(2)
+    with gate.enter():
+        with gate.enter(), pytest.raises(Busy, match=r"^2 wait already"), gate.enter():
+            raise AssertionError("a third was let in")
+        with suppress(ValueError), gate.enter():
+            raise ValueError
+        with gate.enter():
+            pass

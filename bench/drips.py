@@ -1,0 +1,72 @@
+"""Sockets that send a byte of a request each second, and come back when the server cuts them.
+
+Run as `python -m bench.drips '{"port": 8080, "sockets": 1000}'`; says each second how they are, and goes on until it
+is ended.
+"""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain, repeat
+
+import msgspec
+
+from bench.children import say
+
+LOOPBACK = "127.0.0.1"
+EVERY = 1.0
+
+
+class Drips:
+    """How many sockets are open now, how many were cut, and how many seconds the longest of those lived."""
+
+    def __init__(self, port: int, sockets: int) -> None:
+        self._port = port
+        self._sockets = sockets
+        self.open = self.cut = 0
+        self.longest = 0.0
+
+    async def run(self) -> None:
+        """Drips until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._sockets):
+                group.create_task(self._come_back())
+            group.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        while True:
+            say("dripping", open=self.open, cut=self.cut, longest=self.longest)
+            await asyncio.sleep(EVERY)
+
+    async def _come_back(self) -> None:
+        while True:
+            with suppress(OSError):
+                await self._drip()
+
+    async def _drip(self) -> None:
+        now = asyncio.get_running_loop().time
+        reader, writer = await asyncio.open_connection(LOOPBACK, self._port)
+        began = now()
+        self.open += 1
+        try:
+            for byte in request():
+                writer.write(byte)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(reader.read(), EVERY)
+                    return
+        finally:
+            self.open -= 1
+            self.cut += 1
+            self.longest = max(self.longest, now() - began)
+            writer.close()
+
+
+def request() -> Iterator[bytes]:
+    """A GET that never ends, byte by byte."""
+    return (bytes([byte]) for byte in chain(b"GET /orders/", repeat(ord("x"))))
+
+
+if __name__ == "__main__":
+    told = msgspec.json.decode(sys.argv[1])
+    asyncio.run(Drips(told["port"], told["sockets"]).run())

@@ -1,0 +1,32 @@
+"""What a serve process takes from its clients at most; each limit is a setting."""
+
+from typing import NamedTuple
+
+from orders.settings import Settings
+
+
+class Limits(NamedTuple):
+    """Sizes are in bytes, times in seconds."""
+
+    head_bytes: int
+    """Of a request's line and fields."""
+    head_deadline: float
+    """For a new connection to send its first request, and for any request to send its head."""
+    body_deadline: float
+    """For a whole request, from its first byte to its last."""
+    keep_alive: float
+    """For an idle connection."""
+    connections: int
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(
+        settings.http_head_bytes,
+        settings.http_head_deadline,
+        settings.http_body_deadline,
+        settings.http_keep_alive,
+        settings.http_connections,
+    )
+
+
+USUAL = limits_of(Settings())
