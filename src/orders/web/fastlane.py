@@ -51,6 +51,11 @@ ONE_TAG = re.compile(rb'"[0-9a-f]{1,16}"')
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[^\]@/]+\])(?::[0-9]*)?")
 """Host of RFC 9110, 7.2: a name, an IPv4 address or an IPv6 one in brackets, and a port; no userinfo, no path."""
 
+WIDE = re.compile(rb"(?m)^[^\s:]+(?: {2,}[^ \r\n]+ +| [^ \r\n]+ {2,})HTTP/")
+"""A request's line with more than one space between its parts (RFC 9112, 3), which the parser takes."""
+TARGET_URI = re.compile(rb"(https?)://([^/?#]+)", re.IGNORECASE)
+"""Scheme and authority of a target in absolute form (RFC 9112, 3.2.2)."""
+
 Lookup = Callable[[bytes], bytes | None]
 Knows = Callable[[bytes], bool]
 
@@ -108,17 +113,18 @@ class FastLane(HttpToolsProtocol):
         self._keep = True
         self._host = self._request_id = self._match = b""
         self._hosts = 0
-        self._host_refusal = ""
+        self._head_refusal = ""
         self._plain = True
         self._gzip = False
         self._crowded = False
         self._in_head = False
         self._in_request = False
         self._head_bytes = 0
+        self._line, self._tail = bytearray(), b""
         self._chunk_bytes = 0
         self._last = self._leaving = False
         self._deaf = False
-        self._refusal = "invalid-http"
+        self._refusal = ""
         self._deadline: asyncio.TimerHandle | None = None
         self._began = 0.0
         self._cells = self.values.cells
@@ -145,19 +151,58 @@ class FastLane(HttpToolsProtocol):
         if self._deaf:
             return
         self._chunk_bytes = len(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self.limits.head_bytes:
-                self._refuse("head-too-large")
-                return
+        had_begun = self._in_head
+        if had_begun and (refusal := self._wrong_with_head(data)):
+            self._refuse(refusal)
+            return
         try:
-            self.parser.feed_data(data)
+            if b"  " in data:
+                self._feed_apart(data)
+            else:
+                self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._ignore_upgrade()
         except httptools.HttpParserError:
             if not self._deaf:
-                self._refuse(self._refusal)
+                self._refuse(self._refusal or "invalid-http")
+        if self._in_head:
+            if not self._head_bytes:
+                self._line = bytearray(data[data.rfind(b"\n") + 1 :])
+            self._tail = (self._tail + data)[-3:]
+        elif had_begun:
+            self._clear_deadline()  # the body has another
         self._arm()
+
+    def _feed_apart(self, data: bytes) -> None:
+        """Feeds up to what looks like a request's line that is too wide: it is one where a request may begin."""
+        at = 0
+        for found in WIDE.finditer(data):
+            self.parser.feed_data(data[at : found.start()])
+            at = found.start()
+            if not self._in_request and not self._last:
+                self._refuse("invalid-http")
+                return
+        self.parser.feed_data(data[at:])
+
+    def _wrong_with_head(self, data: bytes) -> str:
+        """What is wrong with a head that came in pieces, of which this is the next."""
+        self._head_bytes += self._part_of_head(data)
+        if self._head_bytes > self.limits.head_bytes:
+            return "head-too-large"
+        return "invalid-http" if self._line and self._goes_on_wide(data) else ""
+
+    def _part_of_head(self, data: bytes) -> int:
+        """How many of these bytes, which follow the beginning of a head, are part of it."""
+        end = (self._tail + data).find(END)
+        return len(data) if end < 0 else max(end + len(END) - len(self._tail), 0)
+
+    def _goes_on_wide(self, data: bytes) -> bool:
+        """Whether a request's line that came in pieces, of which this is the next, is too wide."""
+        self._line += data
+        line, end, _ = self._line.partition(b"\n")
+        if end:
+            self._line.clear()
+        return b"  " in line and WIDE.match(line) is not None
 
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio reads what uvicorn leaves None
         """Whoever sends no more may still read: what it asked for completely is answered before the end."""
@@ -219,7 +264,7 @@ class FastLane(HttpToolsProtocol):
         self.expect_100_continue = self._gzip = False
         self._hosts = 0
         self._plain = self._in_head = self._in_request = True
-        self._host_refusal = ""
+        self._head_refusal = ""
         self._head_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -246,13 +291,15 @@ class FastLane(HttpToolsProtocol):
             self._plain = False
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
+            elif name == b"transfer-encoding" and value.lower() != b"chunked":
+                self._head_refusal = "invalid-http"
 
     def _note_host(self, value: bytes) -> None:
         self._hosts += 1
         if not HOST.fullmatch(value):
-            self._host_refusal = "invalid-host"
+            self._head_refusal = "invalid-host"
         elif not self.knows(value):
-            self._host_refusal = self._host_refusal or "unknown-host"
+            self._head_refusal = self._head_refusal or "unknown-host"
         else:
             self._host = value
 
@@ -263,11 +310,14 @@ class FastLane(HttpToolsProtocol):
         if version not in VERSIONS:
             self._refusal = "http-version"
             raise Refused
-        if self._hosts != 1 or self._host_refusal:
+        if self._hosts != 1 or self._head_refusal:
             self._check_host(version)
         if self._crowded:
             self._check_crowd()
+        if version == "1.0":
+            self.expect_100_continue = False  # RFC 9110, 10.1.1
         if not (self._plain and version == "1.1" and self.url.startswith(PREFIX) and self._find()):
+            self._check_target()
             self._hand_over()
         self._in_head = False
 
@@ -279,9 +329,24 @@ class FastLane(HttpToolsProtocol):
 
     def _check_host(self, version: str) -> None:
         if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
-            self._host_refusal = "invalid-host"
-        if self._host_refusal:
-            self._refusal = self._host_refusal
+            self._head_refusal = self._head_refusal or "invalid-host"
+        if self._head_refusal == "unknown-host" and TARGET_URI.match(self.url):
+            return  # the host that counts is the target's (RFC 9112, 3.2.2)
+        if self._head_refusal:
+            self._refusal = self._head_refusal
+            raise Refused
+
+    def _check_target(self) -> None:
+        """Origin form is a path, absolute form names this server, and the asterisk is for OPTIONS (RFC 9112, 3.2)."""
+        uri = TARGET_URI.match(self.url)
+        if uri and (uri[1].lower() == b"https" or not self.knows(uri[2])):
+            self._refusal = "unknown-host"
+        is_path = self.url.startswith(b"/")
+        is_host = uri is not None and not uri[2].startswith(b":") and HOST.fullmatch(uri[2])
+        is_asterisk = self.url == b"*" and self.parser.get_method() == b"OPTIONS"
+        if b"#" in self.url or not (is_path or is_host or is_asterisk):
+            self._refusal = "invalid-http"
+        if self._refusal:
             raise Refused
 
     def _check_crowd(self) -> None:

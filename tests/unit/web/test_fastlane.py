@@ -125,6 +125,22 @@ def test_a_line_about_a_request_has_its_names(fields: Sequence[bytes], names: di
     assert lines(get(b"/orders/nobody", *fields)) == [names]
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        (b"http://evil.example", b"127.0.0.1", b"421"),
+        (b"http://orders.example", b"evil.example", b"200"),
+        (b"http://orders.example:8080", b"evil.example", b"200"),
+        (b"http://evil.example", b"evil.example", b"421"),
+    ],
+)
+def test_the_host_of_an_absolute_target_is_the_one_that_counts(target: bytes, host: bytes, status: bytes) -> None:
+    """RFC 9112, 3.2.2: Host is then ignored."""
+    lane = fast_lane(MEMORY.get, hosts=["127.0.0.1", "orders.example"])
+    written, _, _ = talk(lane, get(target + b"/orders/" + UID, host=host))
+    assert written.startswith(b"HTTP/1.1 " + status)
+
+
 def test_a_line_has_no_names_of_the_request_before() -> None:
     """A pipelined request is begun where the one before it ends."""
     sent = get(b"/orders/nobody", b"X-Request-ID: a", TRACED) + get(b"/orders/nobody")
@@ -387,6 +403,25 @@ def test_deadlines(monkeypatch: pytest.MonkeyPatch, sent: bytes, seconds: float,
         loop.close()
 
 
+def test_a_body_has_its_own_time_where_its_head_came_in_pieces() -> None:
+    loop = Clocked()
+
+    async def scenario() -> None:
+        line = Line(FAST, APP)
+        sent = post(b"{}")
+        line.protocol.data_received(sent[:10])
+        line.protocol.data_received(sent[10:-1])
+        await _turn(loop, USUAL.body_deadline - 0.1)
+        assert not line.wire.is_closing()
+        await _turn(loop, 0.2)
+        assert bytes(line.wire.written).startswith(b"HTTP/1.1 408 ")
+
+    try:
+        loop.run_until_complete(scenario())
+    finally:
+        loop.close()
+
+
 def test_deadline_is_each_requests_own() -> None:
     """A connection that is always in the middle of a request lives as long as each of them comes in time."""
     loop = Clocked()
@@ -429,6 +464,14 @@ def test_each_request_makes_a_connection_live_longer(monkeypatch: pytest.MonkeyP
         loop.run_until_complete(scenario())
     finally:
         loop.close()
+
+
+@pytest.mark.parametrize("cut", [1, 10, len(HIT) - 3, len(HIT) - 1])
+def test_what_follows_a_head_that_came_in_pieces_is_no_part_of_it(cut: int) -> None:
+    """However many requests the piece brings that has its end."""
+    for lane in (FAST, SLOW):
+        written, closed, _ = talk(lane, HIT[:cut], HIT[cut:] + HIT * 1000)
+        assert (written.count(b"HTTP/1.1 200 OK"), closed) == (1001, False)
 
 
 def test_endless_head() -> None:
