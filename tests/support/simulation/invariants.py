@@ -35,6 +35,7 @@ def check_memory(world: "World") -> None:
 def check_commit(world: "World") -> None:
     """1 to 5 and 8 for what the positions say, neither more nor less."""
     tables = world.server.tables
+    check_whole(world.before, tables)
     for (topic_id, partition), position in tables.positions.items():
         reached = tables.reached[topic_id, partition]
         log = world.broker.log[partition]
@@ -44,6 +45,25 @@ def check_commit(world: "World") -> None:
         check_letters(tables, partition, log, truth)
     check_numbers(world.before, tables)
     world.before = tables
+
+
+def check_whole(before: Tables, now: Tables) -> None:
+    """3: what a COMMIT changes of a partition it changes together with its position."""
+    for place, position in now.positions.items():
+        if before.positions.get(place) == position:
+            assert of_partition(before, place[1]) == of_partition(now, place[1]), (
+                f"3 partition {place[1]} changed without its position"
+            )
+
+
+def of_partition(tables: Tables, partition: int) -> tuple[object, ...]:
+    """Its orders, dead letters and outcomes."""
+    orders = {uid: row for uid, row in tables.orders.items() if uid.endswith(f"-{partition}")}
+    letters, outcomes = (
+        {place: row for place, row in table.items() if place[1] == partition}
+        for table in (tables.letters, tables.outcomes)
+    )
+    return orders, letters, outcomes
 
 
 def check_orders(tables: Tables, partition: int, truth: Truth, *, read_again: bool) -> None:
@@ -77,7 +97,7 @@ def check_numbers(before: Tables, now: Tables) -> None:
     assert len(set(ids)) == len(ids), "2 two orders have one id"
     for order_uid, row in now.orders.items():
         old = before.orders.get(order_uid)
-        assert old is None or old == row or old.version < row.version, f"the version of {order_uid} did not rise"
+        assert old is None or old == row or old.version < row.version, f"2 the version of {order_uid} did not rise"
 
 
 def ailments(world: "World") -> list[str]:

@@ -13,6 +13,7 @@ from orders import fold, marks
 from orders.batcher import Batcher
 from orders.consumer import OrderConsumer
 from orders.errors import Away, OrdersError, PositionsMoved
+from orders.fold import Folded
 from orders.memory import Memory
 from orders.pipeline import Ingest, Writer
 from orders.record import Batch, Entry, Invalid, Moved, Position, Span, Standing
@@ -237,6 +238,37 @@ def condition_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(fold.State, "meets", lambda _state, _condition: True)
 
 
+def versions_moved(by: int) -> Plant:
+    """A replaced order gets the version that it has and `by` more, not one that was drawn."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        number = Transaction.number
+
+        def number_otherwise(transaction: Transaction, folded: Folded) -> Plan:
+            plan = number(transaction, folded)
+            known = [n.write.known for n in plan.writes]
+            versions = [n.version if k is None else k.version + by for n, k in zip(plan.writes, known, strict=True)]
+            writes = [n._replace(version=version) for n, version in zip(plan.writes, versions, strict=True)]
+            return plan._replace(writes=writes)
+
+        patch.setattr(Transaction, "number", number_otherwise)
+
+    return plant
+
+
+def letters_apart(patch: pytest.MonkeyPatch) -> None:
+    """Dead letters have a transaction of their own, before the orders'."""
+    write = Transaction.write
+
+    def write_apart(transaction: Transaction, plan: Plan) -> None:
+        write(transaction, plan._replace(writes=[], gone=[], replies=[], replays=[]))
+        session: Any = transaction._connection
+        session.commit_so_far()
+        write(transaction, plan._replace(refused=[]))
+
+    patch.setattr(Transaction, "write", write_apart)
+
+
 STORED, HEALED, SERVED = "123458", "6", "9"
 """Numbers of invariants: a row that is missing, or too much, breaks several of what is stored at the same time."""
 
@@ -245,7 +277,10 @@ PLANTED: Mapping[str, tuple[Plant, str]] = {
     "an order of a batch is left out": (without_rows, STORED),
     "a failed batch is passed over by the next commit": (covered_by_the_next, STORED + HEALED),
     "after an outage the client goes on without a seek": (resumed_without_seek, STORED),
-    "orders and positions are committed in two transactions": (in_two_transactions, STORED),
+    "orders and positions are committed in two transactions": (in_two_transactions, "3"),
+    "dead letters are committed before their batch": (letters_apart, "3"),
+    "a replaced order keeps its version": (versions_moved(0), "2"),
+    "a replaced order has an older version": (versions_moved(-1), "2"),
     "invalid messages are skipped": (without_letters, STORED),
     "a refused batch becomes dead letters": (whole_batch_refused, STORED),
     "the first record of a refused batch is blamed": (first_blamed, STORED),
