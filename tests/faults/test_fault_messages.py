@@ -188,6 +188,32 @@ def test_what_is_hostile_is_a_dead_letter_and_its_neighbours_are_stored(machine:
             assert without_id(http.get(f"/orders/{uid_of(value)}").content) == value
 
 
+def test_each_message_ten_times_is_an_order_once_and_a_dead_letter_each_time(machine: Machine) -> None:
+    """In any order; the rows are those of the first ones, which nine more of the same do not touch."""
+    random = Random(70)
+    values = list(samples(40, seed=70))
+    mixed = [*values, *[each.value for each in random.sample(REFUSED, 20)]] * 10
+    random.shuffle(mixed)
+    sender, valid = Sender(machine), set(values)
+    for value in mixed:
+        sender.send(value, uid_of(value).encode() if value in valid else b"bad")
+    sent = sender.done()
+    settle(machine, sent)
+    check_letters(machine, [record for record in sent if record.value not in valid])
+    assert {uid_of(value): value for value in values}.items() <= stored(machine).items()
+    places: dict[str, tuple[int, int]] = {}
+    for record in sorted(record for record in sent if record.value in valid):
+        places.setdefault(uid_of(record.value or b""), (record.partition, record.offset))
+    assert places.items() <= origins(machine).items()
+
+
+def origins(machine: Machine) -> dict[str, tuple[int, int]]:
+    """Where the record lies that wrote each row."""
+    with psycopg.connect(machine.settings.postgres_dsn) as connection:
+        rows = connection.execute('select order_uid, partition, "offset" from orders').fetchall()
+    return {order_uid: (partition, offset) for order_uid, partition, offset in rows}
+
+
 def test_hostile_bodies_are_the_clients_fault_and_never_the_services(machine: Machine) -> None:
     with httpx.Client(base_url=machine.url, timeout=20) as http:
         for hostile in CORPUS:
