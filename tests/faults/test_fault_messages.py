@@ -191,12 +191,12 @@ def test_what_is_hostile_is_a_dead_letter_and_its_neighbours_are_stored(machine:
 def test_each_message_ten_times_is_an_order_once_and_a_dead_letter_each_time(machine: Machine) -> None:
     """In any order; the rows are those of the first ones, which nine more of the same do not touch."""
     random = Random(70)
-    values = list(samples(40, seed=70))
-    mixed = [*values, *[each.value for each in random.sample(REFUSED, 20)]] * 10
+    values = list(samples(60, seed=70))
+    mixed = [*values, *[each.value for each in random.sample(REFUSED, 6)]] * 10
     random.shuffle(mixed)
     sender, valid = Sender(machine), set(values)
-    for value in mixed:
-        sender.send(value, uid_of(value).encode() if value in valid else b"bad")
+    for number, value in enumerate(mixed):
+        sender.send(value, uid_of(value).encode() if value in valid else b"%d" % number)
     sent = sender.done()
     settle(machine, sent)
     check_letters(machine, [record for record in sent if record.value not in valid])
@@ -357,6 +357,27 @@ def test_times_that_are_none_or_impossible_are_taken(machine: Machine) -> None:
     settle(machine, sender.done())
     assert {uid_of(value): value for value in values}.items() <= stored(machine).items()
     assert times(machine, values) == [None, None, "1970-01-01 00:00:00.001", None, None]
+
+
+def test_a_topic_may_give_records_the_brokers_time(machine: Machine) -> None:
+    """Whatever the producer said, orders and dead letters have the time at which the broker took them."""
+    configure(machine, {"message.timestamp.type": "LogAppendTime"})
+    try:
+        (value,) = samples(1, seed=51)
+        sender = Sender(machine)
+        sender.send(value, uid_of(value).encode(), at=1)
+        sender.send(b"{", b"brokers-time", at=-1)
+        settle(machine, sender.done())
+    finally:
+        configure(machine, {"message.timestamp.type": "CreateTime"})  # the other tests' own times
+    query = """
+        select bool_and(record_time > now() - interval '2 minutes' and record_time < now() + interval '2 minutes'),
+               count(*)
+        from (select record_time from orders where order_uid = %s
+              union all select record_time from dead_letters where key = 'brokers-time') as found
+    """
+    with psycopg.connect(machine.settings.postgres_dsn) as connection:
+        assert connection.execute(query, (uid_of(value),)).fetchone() == (True, 2)
 
 
 def configure(machine: Machine, entries: dict[str, str]) -> None:
