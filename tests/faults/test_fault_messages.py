@@ -20,19 +20,23 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, not 
     ConfigResource,
     ResourceType,
 )
+from hypothesis import given, settings
 
 from orders.decoder import decode
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
+from orders.faults import faults
 from orders.keeper import rows_from
 from orders.order import Content
 from orders.postgres import connect
 from orders.record import Invalid
 from orders.sample import samples
+from orders.web.problems import pointer
 from support.checker import positions, without_id
 from support.hostile import REFUSED, TAKEN, Hostile, put
 from support.machine import Machine
 from support.metrics import series_of
+from support.mutations import mutations
 from support.services import Topics, fresh_database
 from support.waiting import wait_for
 
@@ -218,7 +222,49 @@ def test_hostile_bodies_are_the_clients_fault_and_never_the_services(machine: Ma
     with httpx.Client(base_url=machine.url, timeout=20) as http:
         for hostile in CORPUS:
             answer = http.post("/orders", content=hostile.value)
-            assert answer.status_code in {400, 413, 422}, f"{hostile.name}: {answer.text}"
+            assert refusal(answer) == expected(hostile.value, decode(hostile.value)), hostile.name
+    assert machine.is_ready()
+
+
+def refusal(answer: httpx.Response) -> tuple[int, set[str]]:
+    """Status, and the JSON Pointers of what is wrong."""
+    return answer.status_code, {each["pointer"] for each in answer.json().get("errors", [])}
+
+
+def expected(value: bytes, verdict: Content | Invalid) -> tuple[int, set[str]]:
+    """What a POST is told of a message of which ingest says `verdict`."""
+    assert isinstance(verdict, Invalid)
+    if verdict.fault == "too_large":
+        return 413, set()
+    return (422, {pointer(each.path) for each in faults(value, verdict)}) if verdict.is_json else (400, set())
+
+
+def test_any_bytes_have_the_same_verdict_by_post_and_through_kafka(machine: Machine) -> None:
+    changed = list[bytes]()
+
+    @settings(max_examples=100)
+    @given(value=mutations())
+    def collect(value: bytes) -> None:
+        changed.append(value)
+
+    collect()
+    verdicts = {value: decode(value) for value in changed}
+    bad = [value for value, verdict in verdicts.items() if isinstance(verdict, Invalid)]
+    with httpx.Client(base_url=machine.url, timeout=20) as http:
+        for value, verdict in verdicts.items():
+            answer = http.post("/orders", content=value)
+            if isinstance(verdict, Invalid):
+                assert refusal(answer) == expected(value, verdict)
+            else:
+                assert answer.status_code in {200, 201, 409}
+    sender = Sender(machine)
+    for number, value in enumerate(verdicts):
+        sender.send(value, b"%d" % number)
+    sent = sender.done()
+    settle(machine, sent)
+    check_letters(machine, [record for record in sent if record.value in bad])
+    good = {(record.partition, record.offset) for record in sent if record.value not in bad}
+    assert good.isdisjoint(letters(machine))
     assert machine.is_ready()
 
 
