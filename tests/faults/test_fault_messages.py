@@ -20,19 +20,23 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, not 
     ConfigResource,
     ResourceType,
 )
+from hypothesis import given, settings
 
 from orders.decoder import decode
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
+from orders.faults import faults
 from orders.keeper import rows_from
 from orders.order import Content
 from orders.postgres import connect
 from orders.record import Invalid
 from orders.sample import samples
+from orders.web.problems import pointer
 from support.checker import positions, without_id
 from support.hostile import REFUSED, TAKEN, Hostile, put
 from support.machine import Machine
 from support.metrics import series_of
+from support.mutations import mutations
 from support.services import Topics, fresh_database
 from support.waiting import wait_for
 
@@ -188,11 +192,79 @@ def test_what_is_hostile_is_a_dead_letter_and_its_neighbours_are_stored(machine:
             assert without_id(http.get(f"/orders/{uid_of(value)}").content) == value
 
 
+def test_each_message_ten_times_is_an_order_once_and_a_dead_letter_each_time(machine: Machine) -> None:
+    """In any order; the rows are those of the first ones, which nine more of the same do not touch."""
+    random = Random(70)
+    values = list(samples(60, seed=70))
+    mixed = [*values, *[each.value for each in random.sample(REFUSED, 6)]] * 10
+    random.shuffle(mixed)
+    sender, valid = Sender(machine), set(values)
+    for number, value in enumerate(mixed):
+        sender.send(value, uid_of(value).encode() if value in valid else b"%d" % number)
+    sent = sender.done()
+    settle(machine, sent)
+    check_letters(machine, [record for record in sent if record.value not in valid])
+    assert {uid_of(value): value for value in values}.items() <= stored(machine).items()
+    places: dict[str, tuple[int, int]] = {}
+    for record in sorted(record for record in sent if record.value in valid):
+        places.setdefault(uid_of(record.value or b""), (record.partition, record.offset))
+    assert places.items() <= origins(machine).items()
+
+
+def origins(machine: Machine) -> dict[str, tuple[int, int]]:
+    """Where the record lies that wrote each row."""
+    with psycopg.connect(machine.settings.postgres_dsn) as connection:
+        rows = connection.execute('select order_uid, partition, "offset" from orders').fetchall()
+    return {order_uid: (partition, offset) for order_uid, partition, offset in rows}
+
+
 def test_hostile_bodies_are_the_clients_fault_and_never_the_services(machine: Machine) -> None:
     with httpx.Client(base_url=machine.url, timeout=20) as http:
         for hostile in CORPUS:
             answer = http.post("/orders", content=hostile.value)
-            assert answer.status_code in {400, 413, 422}, f"{hostile.name}: {answer.text}"
+            assert refusal(answer) == expected(hostile.value, decode(hostile.value)), hostile.name
+    assert machine.is_ready()
+
+
+def refusal(answer: httpx.Response) -> tuple[int, set[str]]:
+    """Status, and the JSON Pointers of what is wrong."""
+    return answer.status_code, {each["pointer"] for each in answer.json().get("errors", [])}
+
+
+def expected(value: bytes, verdict: Content | Invalid) -> tuple[int, set[str]]:
+    """What a POST is told of a message of which ingest says `verdict`."""
+    assert isinstance(verdict, Invalid)
+    if verdict.fault == "too_large":
+        return 413, set()
+    return (422, {pointer(each.path) for each in faults(value, verdict)}) if verdict.is_json else (400, set())
+
+
+def test_any_bytes_have_the_same_verdict_by_post_and_through_kafka(machine: Machine) -> None:
+    changed = list[bytes]()
+
+    @settings(max_examples=100)
+    @given(value=mutations())
+    def collect(value: bytes) -> None:
+        changed.append(value)
+
+    collect()
+    verdicts = {value: decode(value) for value in changed}
+    bad = [value for value, verdict in verdicts.items() if isinstance(verdict, Invalid)]
+    with httpx.Client(base_url=machine.url, timeout=20) as http:
+        for value, verdict in verdicts.items():
+            answer = http.post("/orders", content=value)
+            if isinstance(verdict, Invalid):
+                assert refusal(answer) == expected(value, verdict)
+            else:
+                assert answer.status_code in {200, 201, 409}
+    sender = Sender(machine)
+    for number, value in enumerate(verdicts):
+        sender.send(value, b"%d" % number)
+    sent = sender.done()
+    settle(machine, sent)
+    check_letters(machine, [record for record in sent if record.value in bad])
+    good = {(record.partition, record.offset) for record in sent if record.value not in bad}
+    assert good.isdisjoint(letters(machine))
     assert machine.is_ready()
 
 
@@ -331,6 +403,27 @@ def test_times_that_are_none_or_impossible_are_taken(machine: Machine) -> None:
     settle(machine, sender.done())
     assert {uid_of(value): value for value in values}.items() <= stored(machine).items()
     assert times(machine, values) == [None, None, "1970-01-01 00:00:00.001", None, None]
+
+
+def test_a_topic_may_give_records_the_brokers_time(machine: Machine) -> None:
+    """Whatever the producer said, orders and dead letters have the time at which the broker took them."""
+    configure(machine, {"message.timestamp.type": "LogAppendTime"})
+    try:
+        (value,) = samples(1, seed=51)
+        sender = Sender(machine)
+        sender.send(value, uid_of(value).encode(), at=1)
+        sender.send(b"{", b"brokers-time", at=-1)
+        settle(machine, sender.done())
+    finally:
+        configure(machine, {"message.timestamp.type": "CreateTime"})  # the other tests' own times
+    query = """
+        select bool_and(record_time > now() - interval '2 minutes' and record_time < now() + interval '2 minutes'),
+               count(*)
+        from (select record_time from orders where order_uid = %s
+              union all select record_time from dead_letters where key = 'brokers-time') as found
+    """
+    with psycopg.connect(machine.settings.postgres_dsn) as connection:
+        assert connection.execute(query, (uid_of(value),)).fetchone() == (True, 2)
 
 
 def configure(machine: Machine, entries: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ They go through the decoder, Kafka and POST alike.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from orders.sample import samples
@@ -65,12 +65,27 @@ def nested(depth: int) -> bytes:
 
 
 _PRICE, _PHONE, _UID, _DATE = ("items", 0, "price"), ("delivery", "phone"), ("order_uid",), ("date_created",)
+_PLACES: list[tuple[str | int, ...]] = [
+    ("delivery", "extra"),
+    ("payment", "extra"),
+    ("items", 0, "extra"),
+    _PHONE,
+    ("items",),
+    ("id",),
+]
 _DELIVERY = json.dumps(json.loads(VALID)["delivery"] | {"gone": 1}).encode()
 _ITEM = json.dumps(json.loads(VALID)["items"][0]).encode()
 
 
 def _wrong(path: Sequence[str | int], *values: bytes) -> list[Hostile]:
     return [Hostile(f"{jsonpath(path)} {value[:40]!r}", put(path, value), jsonpath(path)) for value in values]
+
+
+def _twice(value: bytes, part: bytes) -> bytes:
+    """A part of an order whose first field is there before, with another value."""
+    first = value.partition(part)[2].partition(b",")[0]
+    name, _, was = first.partition(b":")
+    return value.replace(part, part + name + b":" + (b'"first"' if was.startswith(b'"') else b"0") + b",", 1)
 
 
 def _not_json(name: str, value: bytes) -> Hostile:
@@ -88,7 +103,8 @@ NOT_JSON = [
     _not_json("comment", VALID + b"// no"),
     _not_json("BOM", b"\xef\xbb\xbf" + VALID),
     _not_json("UTF-16", VALID.decode().encode("utf-16")),
-    _not_json("UTF-32", VALID.decode().encode("utf-32-le")),
+    *[_not_json(form, VALID.decode().encode(form)) for form in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")],
+    _not_json("UTF-32", VALID.decode().encode("utf-32")),
     _not_json("zeros", bytes(1000)),
     _not_json("Avro with Confluent's magic byte", b"\0\0\0\0\x07" + VALID),
     _not_json("NaN", put(_PRICE, b"NaN")),
@@ -107,6 +123,14 @@ NOT_JSON = [
     _not_json("invalid UTF-8, first of two", VALID[:-1] + b',"x":"\xff","x":1}'),
     _not_json("overlong UTF-8, unknown", put(["extra"], b'"\xc0\x80"')),
     _not_json("surrogate in UTF-8, unknown", put(["extra"], b'"\xed\xa0\x80"')),
+    _not_json("overlong UTF-8", put(_PHONE, b'"\xc0\xaf"')),
+    _not_json("surrogate in UTF-8", put(_PHONE, b'"\xed\xa0\xbd\xed\xb8\x80"')),
+    _not_json("beyond U+10FFFF", put(_PHONE, b'"\xf4\x90\x80\x80"')),
+    _not_json("half an escape", put(_PHONE, rb'"\u12"')),
+    _not_json("half an escape, unknown", put(["extra"], rb'"\ud83d\u"')),
+    _not_json("U+0000 unescaped, unknown name", member(b"a\0")),
+    _not_json("control character, unknown name", member(b"a\x1f")),
+    _not_json("NUL after the order", VALID + b"\0"),
     _not_json("wrong type first, then broken", b'{"order_uid":1,"track_number":'),
     _not_json("wrong type first, then invalid UTF-8", b'{"order_uid":1,"extra":"\xff"}'),
 ]
@@ -126,7 +150,20 @@ NOT_AN_ORDER = [
     *[Hostile(f"item without {n}", without(["items", 0, n]), "$.items[0]") for n in json.loads(VALID)["items"][0]],
 ]
 
+
+def _wrong_types() -> Iterator[Hostile]:
+    """At each field, known by the sample, a value of another type."""
+    order = json.loads(VALID)
+    parts: dict[tuple[str | int, ...], Any] = {(): order, ("items", 0): order["items"][0]}
+    parts |= {(name,): order[name] for name in ("delivery", "payment")}
+    for path, part in parts.items():
+        for name, value in part.items():
+            yield from _wrong([*path, name], b'"1"' if isinstance(value, int) else b"1")
+
+
 WRONG_VALUES = [
+    *_wrong_types(),
+    *_wrong(_PRICE, b"1" + b"0" * 4000, b"-1E+99999"),
     *_wrong(_PRICE, b'"453"', b"null", b"true", b"1.5", b"1.0", b"1e2", b"1e400", b"[]", b"{}"),
     *_wrong(_PRICE, b"9223372036854775808", b"-9223372036854775809", b"9" * 5000),
     *_wrong(["sm_id"], b"18446744073709551616", b"null"),
@@ -144,6 +181,19 @@ WRONG_VALUES = [
     *_wrong(_DATE, b'"0000-01-01T00:00:00Z"', b'"0001-01-01T00:00:00+00:01"', b'"9999-12-31T23:59:59-00:01"'),
     *_wrong(_DATE, b'"10000-01-01T00:00:00Z"', b'"2021-11-26T06:22:19Z\\n"', b'"infinity"', b"1637907727", b'""'),
     *_wrong(_DATE, '"\uff12\uff10\uff12\uff11-11-26T06:22:19Z"'.encode(), b'"2021-11-26T06:22:19.' + b"1" * 31 + b'Z"'),
+]
+
+DUPLICATES = [
+    Hostile("duplicate uid, the last is wrong", VALID[:-1] + b',"order_uid":"a b"}', "$.order_uid"),
+    Hostile("duplicate uid, the first is wrong", b'{"order_uid":1,' + VALID[1:], "$.order_uid"),
+    *[
+        Hostile(f"duplicate in {name.decode()}, the first is wrong", VALID.replace(name, name + wrong, 1), path)
+        for name, wrong, path in (
+            (b'"delivery":{', b'"zip":1,', "$.delivery.zip"),
+            (b'"payment":{', b'"amount":"1",', "$.payment.amount"),
+            (b'"items":[{', b'"price":"1",', "$.items[0].price"),
+        )
+    ],
 ]
 
 FORBIDDEN = [
@@ -166,6 +216,10 @@ FORBIDDEN = [
     Hostile("nested 900 deep", nested(900)),
     Hostile("nested 100,000 deep", nested(100_000)),
     Hostile("nested 100,000 deep, not closed", VALID[:-1] + b',"extra":' + b'{"a":' * 100_000),
+    *[
+        Hostile(f"nested 100,000 deep, {jsonpath(path)}", put(path, b"[" * 100_000 + b"]" * 100_000))
+        for path in _PLACES
+    ],
     Hostile("wrong type first, then deep", b'{"order_uid":1,"extra":' + b"[" * 100_000),
     Hostile("257 unknown fields", VALID[:-1] + b"".join(b',"x%d":1' % n for n in range(257)) + b"}", "$"),
     Hostile("2 MB", put(["extra"], b'"' + b"x" * 2_000_000 + b'"')),
@@ -173,7 +227,7 @@ FORBIDDEN = [
     Hostile("one byte too large", VALID + b" " * (1_000_001 - len(VALID))),
 ]
 
-REFUSED = [*NOT_JSON, *NOT_AN_ORDER, *WRONG_VALUES, *FORBIDDEN]
+REFUSED = [*NOT_JSON, *NOT_AN_ORDER, *WRONG_VALUES, *DUPLICATES, *FORBIDDEN]
 
 TAKEN = [
     Strange("as it is", VALID),
@@ -197,6 +251,7 @@ TAKEN = [
     Strange(
         "duplicate part, the last wins", VALID.replace(b'"delivery":', b'"delivery":' + _DELIVERY + b',"delivery":')
     ),
+    Strange("duplicates in payment and items, the last wins", _twice(_twice(VALID, b'"payment":{'), b'"items":[{')),
     Strange("duplicate unknown, the last wins", VALID[:-1] + b',"x":1,"x":2}'),
     Strange("1e400, unknown", put(["extra"], b"1e400")),
     Strange("5,000 digits, unknown", put(["extra"], b"9" * 5000)),

@@ -96,6 +96,13 @@ class Machine:
                 process.kill()
                 process.wait()
 
+    def begin_anew(self) -> None:
+        """Ends every process, and starts all again on an empty memory."""
+        self.end()
+        self._running.clear()
+        Path(self.settings.memory_path).unlink()
+        self._begin()
+
     def start(self, kind: str) -> None:
         variables = (
             inherited(os.environ) | environment(self.settings) | dict(self._logins.get(kind.split(maxsplit=1)[0], {}))

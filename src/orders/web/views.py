@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple
 
+from orders.errors import Rejected
 from orders.order import Integer, Moment, Order, Text, Uid, encode
 
 _INITIALISMS = {"id": "ID", "dt": "DT"}
@@ -104,8 +105,15 @@ _decode = msgspec.json.Decoder(ServedDocument).decode
 
 
 def original(document: bytes) -> bytes:
-    """The served bytes of an order, `{"order":{"id":…}}`, in the original's shape."""
-    return encode(OriginalDocument(_original(_decode(document).order)))
+    """The served bytes of an order, `{"order":{"id":…}}`, in the original's shape.
+
+    Raises `Rejected` where SQL by hand has made of it what is no order.
+    """
+    try:
+        served = _decode(document)
+    except msgspec.DecodeError as error:
+        raise Rejected("a row changed by hand has no original view") from error
+    return encode(OriginalDocument(_original(served.order)))
 
 
 def _original(order: ServedOrder) -> OriginalOrder:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from orders.decoder import decode
+from orders.errors import Rejected
 from orders.order import Content, Delivery, Item, Payment, document, encode
 from orders.sample import samples
 from orders.web.views import OriginalDelivery, OriginalItem, OriginalPayment, original
@@ -61,6 +62,15 @@ def test_every_order_that_is_taken_has_a_view(strange: Strange) -> None:
     kept = parse(served(strange.value))["order"]
     assert shown["order_uid"] == kept["order_uid"]
     assert [item["Price"] for item in shown["items"]] == [item["price"] for item in kept["items"]]
+
+
+@pytest.mark.parametrize(("field", "value"), [("items", None), ("items", [{}]), ("date_created", None)])
+def test_what_sql_by_hand_made_no_order_of_is_refused(field: str, value: object) -> None:
+    # HTTP answers that with 503, as it does for a row without a document.
+    changed = json.loads(served(POSTED))
+    changed["order"][field] = value
+    with pytest.raises(Rejected):
+        original(json.dumps(changed).encode())
 
 
 def test_every_value_is_the_true_one() -> None:
