@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from orders.memory import Memory
+from orders.pipeline import TRANSACTION_SECONDS
 from support.machine import Machine
 from support.services import MakeTopic, open_folder
 from support.supervised import Supervised
@@ -22,8 +23,10 @@ from support.watching import RECOVERY_SECONDS, recovery, under_load
 pytestmark = pytest.mark.system
 SESSION_SECONDS = 6.0
 """After which Kafka gives a silent member's partitions away."""
-TRANSACTION_SECONDS = 10.0
+IDLE_SECONDS = 10.0
 """After which PostgreSQL ends the transaction of a client that is silent inside of it."""
+POINTS = ["before copy", "after copy", "before commit", "after commit", "after fill", "before mirror"]
+"""Inside of a batch, without memory's writer lock: where that is held the supervisor kills."""
 
 
 @pytest.fixture
@@ -69,21 +72,41 @@ def test_partitions_of_an_ingest_that_does_not_come_back_go_to_the_other(machine
         machine.start("ingest 0")
 
 
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(2, id="two points"),
+        pytest.param(len(POINTS), id="every point", marks=[pytest.mark.faults, pytest.mark.timeout(600)]),
+    ],
+)
 @pytest.mark.timeout(240)
-def test_what_a_stopped_ingest_does_on_waking_changes_nothing(machine: Machine) -> None:
-    # Without a supervisor, so that it wakes. Its partitions are the other one's by then.
+def test_what_a_stopped_ingest_does_on_waking_changes_nothing(machine: Machine, count: int) -> None:
+    """At points inside a batch, drawn by the seed of the run. Without a supervisor, so that it wakes."""
     with under_load(machine, 63):
-        for point in ["before commit", "after commit"]:
-            machine.at("ingest 0", point, signal.SIGSTOP)
-            process = psutil.Process(machine.pids["ingest 0"])
-            wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"a batch to stop in {point}", 20)  # noqa: B023 - called at once
-            stopped = time.monotonic()
-            took = recovery(machine, stopped, 63, most=SESSION_SECONDS + TRANSACTION_SECONDS)
-            print(f"stopped {point}: the other ingest goes on after {took:.1f} s")  # noqa: T201 - a figure
-            process.resume()
-            wait_for(lambda: not machine.order("ingest 0").exists())
-            recovery(machine, time.monotonic(), 63)
+        for point in random.sample(POINTS, count):
+            stop_and_wake(machine, point, most=SESSION_SECONDS + IDLE_SECONDS)
         assert machine.status("ingest 0") is None
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(240)
+def test_what_holds_locks_without_idling_is_ended_with_its_whole_transaction(machine: Machine) -> None:
+    """PostgreSQL sees no idle transaction there; and the ingest wakes after its partitions moved."""
+    with under_load(machine, 63):
+        stop_and_wake(machine, "after many", most=SESSION_SECONDS + TRANSACTION_SECONDS)
+        assert machine.status("ingest 0") is None
+
+
+def stop_and_wake(machine: Machine, point: str, most: float) -> None:
+    """Stops an ingest at a point of a batch until the other one has its partitions and their locks; it wakes then."""
+    machine.at("ingest 0", point, signal.SIGSTOP)
+    process = psutil.Process(machine.pids["ingest 0"])
+    wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"a batch to stop in {point}", 20)
+    took = recovery(machine, time.monotonic(), 63, most=most)
+    print(f"stopped {point}: the other ingest goes on after {took:.1f} s")  # noqa: T201 - a figure
+    process.resume()
+    wait_for(lambda: not machine.order("ingest 0").exists())
+    recovery(machine, time.monotonic(), 63)
 
 
 @pytest.mark.parametrize(
