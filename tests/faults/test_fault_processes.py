@@ -171,6 +171,19 @@ def test_a_system_that_is_killed_or_stopped_under_load_leaves_nothing_and_starts
             supervised.begin()
 
 
+@pytest.mark.faults
+@pytest.mark.timeout(240)
+def test_each_http_worker_and_the_keeper_are_replaced_when_they_are_killed_under_load(supervised: Supervised) -> None:
+    with under_load(supervised, 67) as load:
+        victims = {name: pid for name, pid in supervised.pids.items() if name.split()[0] in {"serve", "keep"}}
+        assert len(victims) == 3
+        for name, pid in victims.items():
+            compared = load.getter.compared
+            psutil.Process(pid).kill()
+            wait_for(lambda: supervised.pids.get(name, pid) != pid, f"{name} runs again", RECOVERY_SECONDS)  # noqa: B023 - called at once
+            wait_for(lambda: load.getter.compared > compared + 20, "GETs go on", RECOVERY_SECONDS)  # noqa: B023 - called at once
+
+
 def test_each_process_that_is_asked_to_stop_under_load_is_gone_in_time(machine: Machine) -> None:
     with under_load(machine, 65):
         for kind in ["ingest 0", "serve", "keep"]:
