@@ -35,6 +35,9 @@ POLL_SECONDS = 0.5
 WATCH_SECONDS = 1.0
 CHECK_SECONDS = 5.0
 STATEMENT_SECONDS = 15.0
+TRANSACTION_SECONDS = 25.0
+"""The longest wait for a lock and the longest statement together. It bounds what a stopped process holds its locks
+where no idle transaction is seen: see `store.Transaction.advance`."""
 MARK_SECONDS = 10.0
 """How long a mark may be set before COMMIT is sent; with COMMIT's own time-out it stays below `marks.FRESH`."""
 UNLIMITED = Limit(1, 0)
@@ -341,9 +344,8 @@ def ingest(
     """Runs ingest process `number` until `stopping`; the composition root of the write path."""
     memory = Memory.open(Path(settings.memory_path))
     values = shared(Path(settings.memory_path))
-    store = Store(
-        lambda: connect(settings.postgres_dsn, "ingest", statement_seconds=STATEMENT_SECONDS), settings.kafka_topic
-    )
+    limits = {"statement_seconds": STATEMENT_SECONDS, "transaction_seconds": TRANSACTION_SECONDS}
+    store = Store(lambda: connect(settings.postgres_dsn, "ingest", **limits), settings.kafka_topic)
     batcher = Batcher(settings.batch_records, settings.batch_bytes, settings.batch_age)
     limit = Limit(settings.dead_letter_window, settings.dead_letter_percent)
     writer = Writer(store, memory, at=at, limit=limit, values=values)

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 OLDEST = 15
 """The oldest major version that the tests run on."""
+WITH_TRANSACTION_TIMEOUT = 17_00_00
+"""The `server_version_num` from which on there is `transaction_timeout`."""
 CONNECT_SECONDS = 5
 INTERVAL_SECONDS = 0.1
 """How often a wait looks whether it was interrupted; psycopg's own value."""
@@ -93,8 +95,10 @@ def conninfo(dsn: str, application: str) -> str:
     return make_conninfo(dsn, **wanted, client_encoding="UTF8")
 
 
-def connect(dsn: str, application: str, *, statement_seconds: float = 30) -> Connection:
+def connect(dsn: str, application: str, *, statement_seconds: float = 30, transaction_seconds: float = 0) -> Connection:
     """A connection in autocommit, READ COMMITTED, whose statements, locks and idle transactions time out.
+
+    Whole transactions do after `transaction_seconds` (0: never), where PostgreSQL is 17 or later.
 
     A process that was stopped, or a network that went silent, thus frees its locks within seconds; and an answer that
     does not come `SILENT_SECONDS` after the server's own limit is not waited for. Raises `Away` or `SetupWrong`.
@@ -110,6 +114,8 @@ def connect(dsn: str, application: str, *, statement_seconds: float = 30) -> Con
             "timezone": "UTC",  # the first and the last hours that a datetime holds exist in UTC only
             "plan_cache_mode": "force_custom_plan",  # a plan made on an empty table would scan it when it is full
         }
+        if connection.info.server_version >= WITH_TRANSACTION_TIMEOUT:
+            limits["transaction_timeout"] = f"{int(transaction_seconds * 1000)}ms"
         for name, limit in limits.items():
             connection.execute("select set_config(%s, %s, false)", (name, limit))
         return connection

@@ -242,7 +242,8 @@ class Transaction:
         """Moves the partitions to where the batch leaves them.
 
         One plain statement, after all that `executemany` did: psycopg's pipeline ends with a message after which
-        PostgreSQL does not watch for an idle transaction, and a process that is stopped then would hold its locks.
+        PostgreSQL does not watch for an idle transaction; a process that is stopped before this statement holds its
+        locks until the whole transaction times out (PostgreSQL 17 and later).
         """
         offsets, epochs, refused = (list(column) for column in zip(*moved.values(), strict=True))
         moves = {"partitions": list(moved), "offsets": offsets, "epochs": epochs, "refused": refused}

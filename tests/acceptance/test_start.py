@@ -6,8 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,14 +13,13 @@ import psycopg
 import pytest
 
 from orders.migrations import migrate
+from support.disk import AS_ROOT, disk, fill
 from support.services import open_folder
 from support.starting import refused, started
 from support.system import System, environment, left_of
 from support.waiting import wait_for
 
 RUN = (sys.executable, "-m", "orders", "run")
-AS_ROOT = pytest.mark.skipif("os.getuid() != 0 or sys.platform != 'linux'", reason="only root mounts a small disk")
-MB = 2**20
 
 
 def limited(limit: str) -> list[str]:
@@ -134,20 +131,6 @@ def test_memory_that_has_room_nowhere_names_the_setting(addresses: list[str], tm
     assert "or give a smaller --memory-bytes" in told
 
 
-@contextmanager
-def disk(folder: Path, options: str) -> Iterator[Path]:
-    """A small disk of its own."""
-    place = folder / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], check=False, capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting is forbidden here")
-    try:
-        yield place
-    finally:
-        wait_for(lambda: subprocess.run(["umount", place], check=False).returncode == 0, "the disk is let go")
-
-
 @pytest.mark.system
 @AS_ROOT
 def test_a_disk_that_is_nearly_full_is_refused_before_anything_is_written() -> None:
@@ -180,17 +163,6 @@ def test_a_disk_that_fills_during_a_start_is_one_sentence(step: str) -> None:
         assert errors.count("\n") == 1, errors
         assert "make room" in errors, errors
         assert left_of(place / "data") == []
-
-
-def fill(place: Path) -> None:
-    """Leaves no byte free."""
-    with (place / "filler").open("wb", buffering=0) as file:
-        for size in (MB, 4096, 1):
-            try:
-                while file.write(bytes(size)) == size:
-                    pass
-            except OSError:
-                continue
 
 
 @pytest.mark.system

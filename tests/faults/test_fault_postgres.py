@@ -10,10 +10,11 @@ from threading import Event
 import httpx
 import psycopg
 import pytest
-from confluent_kafka.admin import AdminClient
+from psycopg.conninfo import make_conninfo
 
 from orders.embedded.postgres import PostgresService
 from support.background import Background
+from support.group import Group
 from support.machine import Machine
 from support.services import MakeTopic, started_postgres
 from support.waiting import wait_for
@@ -107,21 +108,6 @@ def assignment(machine: Machine) -> str:
     return str(parts["assignment"]["reason"])
 
 
-class Group:
-    """The members of the machine's group with their partitions, as the broker tells them."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._name = machine.settings.kafka_group
-        self._admin = AdminClient({"bootstrap.servers": machine.settings.kafka_bootstrap})
-        self.seen: set[frozenset[tuple[str, int]]] = set()
-
-    def look(self) -> None:
-        """A member that left, came or was moved makes one more set: with a new name, or with other partitions."""
-        told = self._admin.describe_consumer_groups([self._name])[self._name].result(10)
-        held = [(m.member_id, p.partition) for m in told.members for p in m.assignment.topic_partitions]
-        self.seen.add(frozenset(held))
-
-
 @pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.faults)])
 @pytest.mark.timeout(300)
 def test_postgresql_that_stops_at_once_under_load_costs_no_assignment_and_no_order(
@@ -147,4 +133,40 @@ def test_postgresql_that_stops_at_once_under_load_costs_no_assignment_and_no_ord
         (members,) = group.seen
         assert members, "partitions stay where they are"
         with psycopg.connect(machine.settings.postgres_dsn) as connection:
+            assert letters(connection) == 0
+
+
+ROLE = """
+create role taken login password 'taken';
+alter default privileges grant select, insert, update, delete on tables to taken;
+alter default privileges grant usage on sequences to taken;
+"""
+RIGHTS = [
+    "insert on orders",
+    "select on orders",
+    "insert on dead_letters",
+    "select on positions",
+    "update on positions",
+]
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_each_right_that_is_taken_away_under_load_is_named_and_waited_for(
+    tmp_path: Path, postgres_of_its_own: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
+) -> None:
+    dsn = postgres_of_its_own.dsn
+    logins = {"ingest": {"ORDERS_POSTGRES_DSN": make_conninfo(dsn, user="taken", password="taken")}}
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(ROLE)
+        with (
+            Machine(tmp_path, dsn, kafka_bootstrap, make_topic(), logins=logins) as machine,
+            under_load(machine, 73),
+        ):
+            for right in RIGHTS:
+                table = right.split()[-1]
+                connection.execute(f"revoke {right} from taken".encode())
+                wait_for(lambda: f"permission denied for table {table}" in assignment(machine), right, 40)  # noqa: B023 - called at once
+                connection.execute(f"grant {right} to taken".encode())
+                wait_for(machine.is_ready, f"it heals without a person: {right}", 60)
             assert letters(connection) == 0

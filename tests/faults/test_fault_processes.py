@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from orders.memory import Memory
+from orders.pipeline import TRANSACTION_SECONDS
 from support.machine import Machine
 from support.services import MakeTopic, open_folder
 from support.supervised import Supervised
@@ -22,8 +23,10 @@ from support.watching import RECOVERY_SECONDS, recovery, under_load
 pytestmark = pytest.mark.system
 SESSION_SECONDS = 6.0
 """After which Kafka gives a silent member's partitions away."""
-TRANSACTION_SECONDS = 10.0
+IDLE_SECONDS = 10.0
 """After which PostgreSQL ends the transaction of a client that is silent inside of it."""
+POINTS = ["before copy", "after copy", "before commit", "after commit", "after fill", "before mirror"]
+"""Inside of a batch, without memory's writer lock: where that is held the supervisor kills."""
 
 
 @pytest.fixture
@@ -69,21 +72,41 @@ def test_partitions_of_an_ingest_that_does_not_come_back_go_to_the_other(machine
         machine.start("ingest 0")
 
 
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(2, id="two points"),
+        pytest.param(len(POINTS), id="every point", marks=[pytest.mark.faults, pytest.mark.timeout(600)]),
+    ],
+)
 @pytest.mark.timeout(240)
-def test_what_a_stopped_ingest_does_on_waking_changes_nothing(machine: Machine) -> None:
-    # Without a supervisor, so that it wakes. Its partitions are the other one's by then.
+def test_what_a_stopped_ingest_does_on_waking_changes_nothing(machine: Machine, count: int) -> None:
+    """At points inside a batch, drawn by the seed of the run. Without a supervisor, so that it wakes."""
     with under_load(machine, 63):
-        for point in ["before commit", "after commit"]:
-            machine.at("ingest 0", point, signal.SIGSTOP)
-            process = psutil.Process(machine.pids["ingest 0"])
-            wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"a batch to stop in {point}", 20)  # noqa: B023 - called at once
-            stopped = time.monotonic()
-            took = recovery(machine, stopped, 63, most=SESSION_SECONDS + TRANSACTION_SECONDS)
-            print(f"stopped {point}: the other ingest goes on after {took:.1f} s")  # noqa: T201 - a figure
-            process.resume()
-            wait_for(lambda: not machine.order("ingest 0").exists())
-            recovery(machine, time.monotonic(), 63)
+        for point in random.sample(POINTS, count):
+            stop_and_wake(machine, point, most=SESSION_SECONDS + IDLE_SECONDS)
         assert machine.status("ingest 0") is None
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(240)
+def test_what_holds_locks_without_idling_is_ended_with_its_whole_transaction(machine: Machine) -> None:
+    """PostgreSQL sees no idle transaction there; and the ingest wakes after its partitions moved."""
+    with under_load(machine, 63):
+        stop_and_wake(machine, "after many", most=SESSION_SECONDS + TRANSACTION_SECONDS)
+        assert machine.status("ingest 0") is None
+
+
+def stop_and_wake(machine: Machine, point: str, most: float) -> None:
+    """Stops an ingest at a point of a batch until the other one has its partitions and their locks; it wakes then."""
+    machine.at("ingest 0", point, signal.SIGSTOP)
+    process = psutil.Process(machine.pids["ingest 0"])
+    wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"a batch to stop in {point}", 20)
+    took = recovery(machine, time.monotonic(), 63, most=most)
+    print(f"stopped {point}: the other ingest goes on after {took:.1f} s")  # noqa: T201 - a figure
+    process.resume()
+    wait_for(lambda: not machine.order("ingest 0").exists())
+    recovery(machine, time.monotonic(), 63)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +169,19 @@ def test_a_system_that_is_killed_or_stopped_under_load_leaves_nothing_and_starts
             print(f"seed {seed}: all is gone {took:.1f} s after {number.name}")  # noqa: T201 - a figure
             assert took < RECOVERY_SECONDS
             supervised.begin()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(240)
+def test_each_http_worker_and_the_keeper_are_replaced_when_they_are_killed_under_load(supervised: Supervised) -> None:
+    with under_load(supervised, 67) as load:
+        victims = {name: pid for name, pid in supervised.pids.items() if name.split()[0] in {"serve", "keep"}}
+        assert len(victims) == 3
+        for name, pid in victims.items():
+            compared = load.getter.compared
+            psutil.Process(pid).kill()
+            wait_for(lambda: supervised.pids.get(name, pid) != pid, f"{name} runs again", RECOVERY_SECONDS)  # noqa: B023 - called at once
+            wait_for(lambda: load.getter.compared > compared + 20, "GETs go on", RECOVERY_SECONDS)  # noqa: B023 - called at once
 
 
 def test_each_process_that_is_asked_to_stop_under_load_is_gone_in_time(machine: Machine) -> None:

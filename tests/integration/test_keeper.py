@@ -194,6 +194,23 @@ def test_a_change_whose_notice_was_not_heard_yet_does_not_count_as_known(
         assert keeper._identity != keeper._read_identity(anew)
 
 
+def test_positions_that_went_back_and_came_again_do_not_count_as_known(
+    machine: Callable[..., Machine], dsn: str
+) -> None:
+    """As where an older copy of the data directory was put back, and the topic read again while the keeper was away."""
+    here, there = machine(), machine()
+    here.write(upsert("a", 1, offset=0))
+    with connect(dsn, "keep") as lost:
+        here._keeper._restore(lost)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("delete from orders")
+        connection.execute("update positions set next_offset = 0")
+        connection.execute("select setval('order_versions', 1, false)")
+    there.write(upsert("a", 1, offset=0))
+    with connect(dsn, "keep") as anew:
+        assert here._keeper._identity != here._keeper._read_identity(anew)
+
+
 def test_what_comes_with_the_answer_of_another_query_is_heard(machine: Callable[..., Machine], dsn: str) -> None:
     here, there = machine(), machine()
     here.write(upsert("a", 1, offset=0))

@@ -1,6 +1,6 @@
 """A batch on a real PostgreSQL and a real memory: whole or absent, and the record to blame found by trial."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +15,9 @@ from orders.memory import Memory
 from orders.migrations import migrate
 from orders.order import Content, document, text
 from orders.pipeline import Writer
-from orders.postgres import Connection, connect
-from orders.record import Batch, Condition, Entry, Record, Span
-from orders.store import Store
+from orders.postgres import WITH_TRANSACTION_TIMEOUT, Connection, connect
+from orders.record import Batch, Condition, Entry, Moved, Record, Span
+from orders.store import Store, Transaction
 from support.entries import TOPIC_ID, delete, invalid, upsert
 from support.proxy import LosingProxy
 from support.waiting import wait_for
@@ -210,6 +210,29 @@ def test_a_writer_that_was_stopped_in_its_transaction_blames_nobody(dsn: str, me
         made.write(upsert("a", offset=0))
     store.close()
     assert made.rows("select * from dead_letters") == []
+
+
+def test_a_writer_that_was_stopped_after_its_dead_letters_holds_its_partition_for_a_bounded_time(
+    dsn: str, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What psycopg sends last of them has PostgreSQL look for no idle transaction; the whole transaction times out."""
+    store = Store(lambda: connect(dsn, "test", transaction_seconds=0.3), "orders")
+    bench = Bench(Writer(store, memory), memory, dsn)
+    if int(bench.rows("show server_version_num")[0][0]) < WITH_TRANSACTION_TIMEOUT:
+        pytest.skip("transaction_timeout came with PostgreSQL 17")
+    advance = Transaction.advance
+
+    def after_a_stop(transaction: Transaction, moved: Mapping[int, Moved]) -> None:
+        wait_for(lambda: bench.rows(WAITING) == [])
+        advance(transaction, moved)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Transaction, "advance", after_a_stop)
+        with pytest.raises(Away):
+            bench.write(upsert("a", offset=0), invalid(offset=1))
+    bench.write(upsert("a", offset=0), invalid(offset=1))
+    store.close()
+    assert bench.rows('select "offset" from dead_letters') == [(1,)]
 
 
 def test_a_server_that_only_reads_is_left_for_the_one_that_took_over(bench: Bench) -> None:

@@ -1,7 +1,8 @@
 """An ingest that sends itself a signal at a named point of a batch, as soon as a file says which.
 
 Run as: python killable.py NUMBER FILE, with the settings in the environment. The file holds POINT, for SIGKILL, or
-POINT:SIGNAL. The point `in memory` is inside of memory's write transaction, its writer lock held.
+POINT:SIGNAL. The point `in memory` is inside of memory's write transaction, its writer lock held; `after many` comes
+where the last that PostgreSQL was sent is `executemany`: dead letters or outcomes.
 """
 
 import os
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orders.memory
+import orders.store
 from orders.pipeline import ingest
 from orders.settings import load
+from orders.store import Plan, Transaction
 from orders.system.stopping import Stop
 from orders.trees import Trees, Work
 
@@ -34,6 +37,13 @@ def main() -> None:
             super().__init__(txn, trees, now)
             at("in memory")
 
+    class WatchedTransaction(Transaction):
+        def write(self, plan: Plan) -> None:
+            super().write(plan)
+            if (plan.refused or plan.replies) and not plan.replays:
+                at("after many")
+
+    orders.store.Transaction = WatchedTransaction  # type: ignore[misc] # as below
     orders.memory.Work = WatchedWork  # type: ignore[attr-defined] # a point inside of what has none
     stop = Stop()
     stop.listen()

@@ -160,10 +160,11 @@ delete from outcomes where (topic_id, partition, "offset") in (
 select pg_notification_queue_usage()
 
 -- name: identity
--- Which database this is and what it holds: the system, its timeline, the positions.
+-- Which database this is and what it holds: the system, its timeline, the positions and when they were reached: those of
+-- an older copy of the data may have gone back and come to the same offsets by other commits.
 select (select system_identifier from pg_control_system())::text || ' '
     || (select timeline_id from pg_control_checkpoint())::text || ' '
-    || coalesce((select string_agg(concat_ws(':', topic_id, partition, next_offset), ' ' order by topic_id, partition)
+    || coalesce((select string_agg(concat_ws(':', topic_id, partition, next_offset, at), ' ' order by topic_id, partition)
                  from positions), '')
 
 ---- serve ----

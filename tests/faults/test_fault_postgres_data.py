@@ -1,0 +1,115 @@
+"""What happens to PostgreSQL's data directory under load: an older copy is put back, its disk is full."""
+
+import secrets
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from orders.embedded.postgres import PostgresService
+from orders.memory import Memory
+from support.load import Load
+from support.machine import Machine
+from support.services import MakeTopic, started_postgres
+from support.waiting import wait_for
+
+pytestmark = pytest.mark.system
+END_KEEPERS = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'orders keep'"
+
+
+@pytest.fixture
+def postgres_of_its_own() -> Iterator[PostgresService]:
+    with started_postgres() as service:
+        yield service
+
+
+@pytest.fixture
+def machine(
+    tmp_path: Path, postgres_of_its_own: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
+) -> Iterator[Machine]:
+    with Machine(tmp_path, postgres_of_its_own.dsn, kafka_bootstrap, make_topic()) as made:
+        yield made
+
+
+@pytest.fixture
+def load(machine: Machine) -> Iterator[Load]:
+    made = Load(machine, 81)
+    yield made
+    made.close()
+
+
+class Backup:
+    """A copy of a data directory, taken while its PostgreSQL is stopped: putting it back makes no new timeline."""
+
+    def __init__(self, service: PostgresService) -> None:
+        self._service = service
+        self._data = service._directory / "data"
+        self._copy = service._directory / secrets.token_hex(4)
+        service.stop()
+        subprocess.run(["cp", "-a", self._data, self._copy], check=True, timeout=60)  # its owner is PostgreSQL's user
+        service.start()
+
+    def put_back(self) -> None:
+        self._service.stop()
+        self._data.rename(self._data.with_name(f"{self._copy.name}-newer"))
+        self._copy.rename(self._data)
+        self._service.start()
+
+
+class Restores:
+    """Whether a machine's memory was emptied and filled again since a moment."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._memory = Memory.open(Path(machine.settings.memory_path))
+        self._before = 0.0
+
+    def begin(self) -> None:
+        self._before = self._memory._state().emptied_at
+
+    def done(self) -> bool:
+        return self._memory._state().emptied_at > self._before and not self._memory.restore_wanted()
+
+    def close(self) -> None:
+        self._memory.close()
+
+
+@pytest.fixture
+def restores(machine: Machine) -> Iterator[Restores]:
+    made = Restores(machine)
+    yield made
+    made.close()
+
+
+@pytest.mark.faults
+def test_an_older_copy_of_the_data_that_is_put_back_is_brought_up_to_the_topic(
+    machine: Machine, load: Load, restores: Restores, postgres_of_its_own: PostgresService
+) -> None:
+    """Also where all was read again, up to the same offsets, before the keeper could look."""
+    with load.going_on():
+        first, second = Backup(postgres_of_its_own), Backup(postgres_of_its_own)
+        load.catch_up(30)
+        restores.begin()
+        first.put_back()
+        wait_for(restores.done, "memory is filled again", 30)
+        load.catch_up(30)
+    load.check()
+    know_all(machine, restores)
+
+    machine.tell("keep", signal.SIGSTOP)
+    restores.begin()
+    second.put_back()
+    load.catch_up(30)
+    machine.tell("keep", signal.SIGCONT)
+    wait_for(restores.done, "memory is filled again", 30)
+    load.check()
+
+
+def know_all(machine: Machine, restores: Restores) -> None:
+    """The keeper loses its connection, finds positions that it does not know, and knows them from then on."""
+    restores.begin()
+    with psycopg.connect(machine.settings.postgres_dsn, autocommit=True) as connection:
+        connection.execute(END_KEEPERS)
+    wait_for(restores.done, "memory is filled again", 30)

@@ -1,0 +1,26 @@
+"""The consumer group of a machine, as the broker tells it."""
+
+from confluent_kafka.admin import AdminClient
+
+from support.machine import Machine
+
+
+class Group:
+    """The members of the machine's group with their partitions."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._name = machine.settings.kafka_group
+        self._admin = AdminClient({"bootstrap.servers": machine.settings.kafka_bootstrap})
+        self.seen: set[frozenset[tuple[str, int]]] = set()
+
+    def look(self) -> None:
+        """A member that left, came or was moved makes one more set: with a new name, or with other partitions."""
+        self.seen.add(self._held())
+
+    def is_shared(self, members: int) -> bool:
+        """Whether so many members have partitions."""
+        return len({member for member, _ in self._held()}) == members
+
+    def _held(self) -> frozenset[tuple[str, int]]:
+        told = self._admin.describe_consumer_groups([self._name])[self._name].result(10)
+        return frozenset((m.member_id, p.partition) for m in told.members for p in m.assignment.topic_partitions)
