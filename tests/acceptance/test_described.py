@@ -32,7 +32,7 @@ def machine(tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic:
         pytest.param(500, 4, 1, marks=pytest.mark.system),
         pytest.param(
             10_000,
-            1_500,
+            2_000,
             random.randrange(2**32),
             id="10000",
             marks=[pytest.mark.faults, pytest.mark.timeout(3600)],
