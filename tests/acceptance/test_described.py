@@ -17,7 +17,7 @@ from support.system import ROOT
 
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 OPTIONS = ("--checks", "all", "--phases", ",".join(PHASES), "--mode", "all", "--report", "json")
-HOOKS = {"SCHEMATHESIS_HOOKS": "support.whole_numbers", "PYTHONPATH": str(ROOT / "tests"), "NO_PROXY": "127.0.0.1"}
+HOOKS = {"SCHEMATHESIS_HOOKS": "support.schemathesis_hooks", "PYTHONPATH": str(ROOT / "tests"), "NO_PROXY": "127.0.0.1"}
 
 
 @pytest.fixture
