@@ -116,11 +116,15 @@ def test_the_schema_takes_what_the_decoder_takes() -> None:
     strange = [json.loads(each.value) for each in TAKEN if not is_another_matter(each.value)]
     for order in [example(), *map(json.loads, sample.samples(50, 3)), *strange]:
         validator.validate(order)
-    wrong = [each for each in (*NOT_AN_ORDER, *WRONG_VALUES) if each.path != "$.date_created"]
+    wrong = [each for each in (*NOT_AN_ORDER, *WRONG_VALUES) if not any(day in each.value for day in UNREAL)]
     forbidden = [each for each in FORBIDDEN if each.name.startswith(("U+0000", "257"))]
     refused = [each for each in (*wrong, *forbidden) if not is_another_matter(each.value)]
     taken = [each.name for each in refused if validator.is_valid(json.loads(each.value))]
     assert taken == []
+
+
+UNREAL = (b'"2021-02-29', b'"0001-01-01T00:00:00+', b'"9999-12-31T23:59:59-')
+"""What looks like an instant and is none is for `format`, which validators may pass over."""
 
 
 def is_another_matter(value: bytes) -> bool:
