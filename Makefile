@@ -63,10 +63,11 @@ docker:
 	@docker info >/dev/null 2>&1 || { echo "the Docker engine does not answer: start it, or let your user use it" \
 		"(docker info says why)" >&2; exit 1; }
 
-docs: ## Write what is made from the code: the pages of settings, commands and metrics, the dashboard
+docs: ## Write what is made from the code: pages of docs/, the dashboard, the Postman collection
 	@tools/environment run dev
 	$(PYTHON) tools/docs.py
 	$(PYTHON) -m tools.dashboard
+	$(PYTHON) -m tools.postman
 
 lock: ## Resolve the requirements anew (needs uv)
 	$(PROJECT) --output-file requirements/run.txt --extra embedded

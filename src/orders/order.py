@@ -25,14 +25,16 @@ LONGEST_UID = 128
 """Characters of the longest `order_uid`."""
 UID_PATTERN = rf"^(?!\.{{1,2}}$)[A-Za-z0-9._~-]{{1,{LONGEST_UID}}}$(?!\n)"
 """Means the same to Python and to the ECMAScript of JSON Schema; HTTP clients resolve `.` and `..` in paths."""
+NO_NUL = r"^[^\x00]*$"
+"""PostgreSQL's texts cannot hold U+0000. The schemas say so; the decoder looks for it in the whole message."""
 MOMENT_PATTERN = (
-    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"^(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
     r"[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,30})?"
     r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$(?!\n)"
 )
 
 Uid = Annotated[str, Meta(pattern=UID_PATTERN, description="Names the order in URLs; RFC 3986, 2.3; not `.` or `..`")]
-Text = Annotated[str, Meta(max_length=1_000)]
+Text = Annotated[str, Meta(max_length=1_000, extra_json_schema={"pattern": NO_NUL})]
 Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """What a `bigint` column holds. Zero is a legal amount."""
 Moment = Annotated[

@@ -1,4 +1,4 @@
-"""The Postman collection against the whole system, and what somebody who imports it relies on."""
+"""The Postman collection against the whole system."""
 
 import json
 import os
@@ -15,8 +15,6 @@ from support.system import ROOT, running
 FOLDER = ROOT / "tests" / "postman"
 COLLECTION = FOLDER / "orders.postman_collection.json"
 NEWMAN = FOLDER / "node_modules" / ".bin" / "newman"
-ORIGINAL = ROOT / "src" / "orders" / "original.json"
-UID = "b563feg7bdg3286ttjr67siej"
 
 
 @pytest.mark.system
@@ -46,30 +44,8 @@ def newman(url: str, report: Path) -> list[str]:
     return [each["item"]["name"] for each in executions if each["assertions"]]
 
 
-def test_it_starts_with_the_original_example_on_the_default_address() -> None:
-    variables = {variable["key"]: variable["value"] for variable in collection()["variable"]}
-    assert variables["baseUrl"] == "http://127.0.0.1:8080"
-    assert variables["orderUid"] == UID
-    assert json.loads(variables["postedOrder"]) == original()
-
-
-def test_its_first_call_posts_the_original_order_under_a_uid_of_its_own() -> None:
-    first = next(calls(collection()))
-    assert json.loads(first["request"]["body"]["raw"]) == original() | {"order_uid": "{{orderUid}}"}
-
-
-def test_every_call_is_described_and_goes_to_the_base_url() -> None:
-    for call in calls(collection()):
-        assert call["request"]["description"], call["name"]
-        assert call["request"]["url"]["raw"].startswith("{{baseUrl}}/"), call["name"]
-
-
 def collection() -> Any:
     return json.loads(COLLECTION.read_bytes())
-
-
-def original() -> Any:
-    return json.loads(ORIGINAL.read_bytes())
 
 
 def calls(folder: Any) -> Iterator[Any]:

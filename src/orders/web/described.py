@@ -16,10 +16,10 @@ from orders.order import MAX_DOCUMENT_BYTES, UID_PATTERN, Order
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.web.health import Report
 from orders.web.problems import AWAY, KINDS, MEDIA_TYPE, Problem
+from orders.web.schemas import PLACE, Json, schemas_of
 from orders.web.startup import Start
 from orders.web.views import OriginalDocument, ServedDocument
 
-Json = dict[str, Any]
 JSON, HTML, TEXT = "application/json", "text/html", "text/plain"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 EXAMPLE_UID = "b563feg7bdg3286ttjr67siej"
@@ -47,6 +47,7 @@ class Answered(NamedTuple):
     shapes: Sequence[type] = ()
     media: str = JSON
     fields: Sequence[str] = ()
+    links: Mapping[str, Json] = {}
 
 
 class Operation(NamedTuple):
@@ -78,13 +79,21 @@ FIELDS: Mapping[str, str] = {
 }
 CACHED = ("ETag", "Cache-Control", "Vary")
 PLACED = ("Location", "Preference-Applied")
+STORED: Mapping[str, Json] = {
+    "order": {
+        "operationId": "get_orders_order_uid",
+        "parameters": {"order_uid": "$request.body#/order_uid"},
+        "description": "the order that was posted",
+    }
+}
+"""What a client may ask once an order is saved."""
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("/orders", "post"): Operation(
         "Take an order",
         {
-            201: Answered("PostgreSQL holds it now, and did not before", [Saved], fields=PLACED),
-            200: Answered("PostgreSQL holds it already, with the same content", [Saved], fields=PLACED),
+            201: Answered("PostgreSQL holds it now, and did not before", [Saved], fields=PLACED, links=STORED),
+            200: Answered("PostgreSQL holds it already, with the same content", [Saved], fields=PLACED, links=STORED),
             202: Answered("Kafka has it; no outcome within the time that is waited", [Saved], fields=PLACED),
         },
         ("invalid-json", "cross-site", "order-exists", "too-large", "not-json", "invalid-order", "unavailable"),
@@ -142,7 +151,7 @@ def openapi() -> bytes:
         told[method] = _operation(method, path, operation)
         if method == "get":
             told["head"] = _operation("head", path, operation)
-    _, schemas = msgspec.json.schema_components(SHAPES, ref_template="#/components/schemas/{name}")
+    schemas = schemas_of(SHAPES)
     schemas["Order"]["examples"] = [example()]
     return msgspec.json.encode(
         {
@@ -179,6 +188,8 @@ def _responses(operation: Operation, *, bodies: bool) -> Json:
         told[str(status)] = {"description": answered.about} | _fields(answered.fields)
         if bodies and status != 304:  # noqa: PLR2004 - RFC 9110, 15.4.5: never has a body
             told[str(status)]["content"] = {answered.media: _content(answered)}
+        if answered.links:
+            told[str(status)]["links"] = answered.links
     names = (*operation.problems, *ANYWHERE)
     for status in sorted({KINDS[name].status for name in names}):
         about = "; ".join(KINDS[name].title for name in names if KINDS[name].status == status)
@@ -207,20 +218,18 @@ def _content(answered: Answered) -> Json:
 
 
 def _reference(shape: type) -> Json:
-    return {"$ref": f"#/components/schemas/{shape.__name__}"}
+    return {"$ref": f"{PLACE}{shape.__name__}"}
 
 
 @cache
 def order_schema() -> bytes:
     """The JSON Schema of an order as it is taken."""
-    return msgspec.json.encode(
-        {"$schema": DIALECT, "$id": "/schemas/order.json", **msgspec.json.schema(Order), "examples": [example()]}
-    )
+    schema = {"$ref": "#/$defs/Order", "$defs": schemas_of([Order], "#/$defs/")}
+    return msgspec.json.encode({"$schema": DIALECT, "$id": "/schemas/order.json", **schema, "examples": [example()]})
 
 
 def asyncapi(topic: str) -> bytes:
     """The AsyncAPI document of the topic that orders come in through."""
-    _, schemas = msgspec.json.schema_components([Order], ref_template="#/components/schemas/{name}")
     headers = {
         CONDITION_HEADER: {
             "type": "string",
@@ -242,6 +251,6 @@ def asyncapi(topic: str) -> bytes:
             "info": {"title": "Orders", "version": __version__},
             "channels": {"orders": {"address": topic, "messages": {"order": {"$ref": "#/components/messages/order"}}}},
             "operations": {"takeOrder": {"action": "receive", "channel": {"$ref": "#/channels/orders"}}},
-            "components": {"messages": {"order": message}, "schemas": schemas},
+            "components": {"messages": {"order": message}, "schemas": schemas_of([Order])},
         }
     )
