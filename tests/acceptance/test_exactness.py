@@ -34,11 +34,10 @@ def machine(tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic:
 @pytest.mark.parametrize(
     "seeds",
     [
-        pytest.param(range(20), id="20 kills"),
+        pytest.param(range(20), id="20 kills", marks=pytest.mark.timeout(280)),
         pytest.param(range(20, 220), id="200 kills", marks=[pytest.mark.faults, pytest.mark.timeout(1800)]),
     ],
 )
-@pytest.mark.timeout(280)
 def test_after_kills_at_seeded_moments_all_is_as_the_topic_says(machine: Machine, seeds: range) -> None:
     with under_load(machine, seeds.start) as load:
         for seed in seeds:

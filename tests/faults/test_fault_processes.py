@@ -75,11 +75,10 @@ def test_partitions_of_an_ingest_that_does_not_come_back_go_to_the_other(machine
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(2, id="two points"),
+        pytest.param(2, id="two points", marks=pytest.mark.timeout(240)),
         pytest.param(len(POINTS), id="every point", marks=[pytest.mark.faults, pytest.mark.timeout(600)]),
     ],
 )
-@pytest.mark.timeout(240)
 def test_what_a_stopped_ingest_does_on_waking_changes_nothing(machine: Machine, count: int) -> None:
     """At points inside a batch, drawn by the seed of the run. Without a supervisor, so that it wakes."""
     with under_load(machine, 63):
@@ -148,11 +147,10 @@ def writing(path: Path, written: threading.Event) -> Callable[[], None]:
 @pytest.mark.parametrize(
     "seeds",
     [
-        pytest.param(range(3), id="3 ends"),
+        pytest.param(range(3), id="3 ends", marks=pytest.mark.timeout(240)),
         pytest.param(range(3, 23), id="20 ends", marks=[pytest.mark.faults, pytest.mark.timeout(1200)]),
     ],
 )
-@pytest.mark.timeout(240)
 def test_a_system_that_is_killed_or_stopped_under_load_leaves_nothing_and_starts_again(
     supervised: Supervised, seeds: range
 ) -> None:
