@@ -19,12 +19,13 @@ EVERY = 1.0
 
 
 class Drips:
-    """How many sockets are open now, how many were cut, and how many seconds the longest of those lived."""
+    """How many sockets are open now, how many of them were cut once, and how many seconds the longest lived."""
 
     def __init__(self, port: int, sockets: int) -> None:
         self._port = port
         self._sockets = sockets
         self.open = self.cut = 0
+        """A socket that comes back counts once."""
         self.longest = 0.0
 
     async def run(self) -> None:
@@ -40,9 +41,17 @@ class Drips:
             await asyncio.sleep(EVERY)
 
     async def _come_back(self) -> None:
+        await self._live()
+        self.cut += 1
         while True:
-            with suppress(OSError):
-                await self._drip()
+            await self._live()
+
+    async def _live(self) -> None:
+        """Until the server has cut it. Raises `OSError` where it cannot be opened at all."""
+        with suppress(ConnectionError):
+            return await self._drip()
+        await asyncio.sleep(EVERY)  # refused, for now
+        return None
 
     async def _drip(self) -> None:
         now = asyncio.get_running_loop().time
@@ -57,7 +66,6 @@ class Drips:
                     return
         finally:
             self.open -= 1
-            self.cut += 1
             self.longest = max(self.longest, now() - began)
             writer.close()
 

@@ -96,8 +96,8 @@ class House:
 
 
 def longest_life(events: Events, drips: int) -> Values:
-    """Seconds after which the last of the sockets that dripped was cut. Raises `StartError` where one is not."""
-    return {"longest": awaited(events, lambda said: said["cut"] >= drips, CUT_SECONDS).said["longest"]}
+    """Seconds that the longest of the sockets lived, once each was cut. Raises `StartError` where one is not."""
+    return {"longest": awaited(events, lambda said: said["cut"] == drips, CUT_SECONDS).said["longest"]}
 
 
 @contextmanager

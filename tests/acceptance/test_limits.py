@@ -1,21 +1,25 @@
 """Clients that would tip a service over, at a running system: what is too large or too slow ends, others go on."""
 
 import http.client
+import json
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import repeat
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from bench.drips import request
+from orders import sample
 from support.services import open_folder
-from support.system import System, running
+from support.system import System, orders, running
 from support.waiting import wait_for
 
+ORDER = next(iter(sample.samples(1, 0)))
 MB = 2**20
 HUGE = 200 * MB
 GROWTH = 16 * MB
@@ -106,6 +110,22 @@ def test_sockets_that_drip_are_cut_and_others_are_answered(addresses: list[str])
             return not dripping
 
         wait_for(drip, "the end of all that drips", 30)
+
+
+@pytest.mark.system  # it takes long
+def test_an_order_that_nests_too_deep_is_refused_alike_by_post_and_through_kafka(addresses: list[str]) -> None:
+    nested = ORDER[:-1] + b',"x":[[[]]]}'
+    with open_folder() as folder, running(folder / "data", ["--order-nesting", "3", *addresses]) as system:
+        status, problem = system.request("POST", "/orders", nested)
+        assert (status, problem["errors"]) == (422, [{"detail": "Nested deeper than 3 levels", "pointer": "#"}])
+        named = addresses[addresses.index("--kafka-bootstrap") :][:4]
+        assert orders(system.data, "send", "-", *named, given=nested + b"\n").returncode == 0
+
+        def letters() -> list[Any]:
+            return list(json.loads(orders(system.data, "dead-letters", "list", "--json").stdout))
+
+        (letter,) = wait_for(letters, "the dead letter")
+        assert letter["reason"] == "Nested deeper than 3 levels"
 
 
 def test_a_connection_too_many_is_told_and_the_place_is_free_again_when_one_ends(addresses: list[str]) -> None:

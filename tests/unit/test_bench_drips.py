@@ -1,7 +1,9 @@
 """The bench's dripping sockets, on a small server that the test controls."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
+from itertools import count
 
 import pytest
 
@@ -19,34 +21,73 @@ def test_each_byte_is_of_a_request_that_never_ends() -> None:
     assert b"".join(byte for byte, _ in zip(request(), range(16), strict=False)) == b"GET /orders/xxxx"
 
 
-def test_sockets_drip_and_come_back_when_they_are_cut() -> None:
-    """They are counted while they are open and when they are cut, and each byte comes by itself."""
+def dripped(cuts: Callable[[int], bool], until: Callable[[Drips], bool], sockets: int = 3) -> Drips:
+    """What was counted on a server that cuts the connections of these numbers after their fourth byte."""
 
-    async def scenario() -> None:
-        came = asyncio.Event()
-        go = asyncio.Event()
+    async def scenario() -> Drips:
+        numbers = count()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            assert await reader.readexactly(1) == b"G"
-            assert await reader.readexactly(3) == b"ET "
-            came.set()
-            await go.wait()
-            writer.close()
+            with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
+                for byte in b"GET ":
+                    assert await reader.readexactly(1) == bytes([byte])
+                if not cuts(next(numbers)):
+                    await reader.read()
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        dripping = Drips(server.sockets[0].getsockname()[1], 3)
+        dripping = Drips(server.sockets[0].getsockname()[1], sockets)
         running = asyncio.create_task(dripping.run())
-        async with asyncio.timeout(10):
-            await came.wait()
-            assert (dripping.open, dripping.cut) == (3, 0)
-            go.set()
-            await asyncio.to_thread(wait_for, lambda: dripping.cut >= 6)
-        assert dripping.longest > 0
+        await asyncio.to_thread(wait_for, lambda: until(dripping))
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
-        assert dripping.open == 0
         server.close()
         await server.wait_closed()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            await task
+        return dripping
 
+    return asyncio.run(scenario())
+
+
+def test_sockets_that_are_cut_come_back_and_count_once() -> None:
+    """They are open until they are cut, and the longest life is told."""
+    lives: list[int] = []
+
+    def cuts(number: int) -> bool:
+        lives.append(number)
+        return True
+
+    told = dripped(cuts, lambda _: len(lives) >= 9)
+    assert (told.open, told.cut) == (0, 3)
+    assert told.longest > 0
+
+
+def test_a_socket_that_is_never_cut_is_missing_in_the_count() -> None:
+    lives: list[int] = []
+
+    def cuts(number: int) -> bool:
+        lives.append(number)
+        return number > 0
+
+    assert dripped(cuts, lambda _: len(lives) >= 9).cut == 2
+
+
+def test_a_server_that_refuses_is_not_asked_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    async def refuse(*_: object) -> None:
+        asked.append(0.0)
+        raise ConnectionRefusedError
+
+    async def scenario() -> None:
+        running = asyncio.create_task(Drips(1, 1).run())
+        await asyncio.to_thread(wait_for, lambda: len(asked) >= 2)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    monkeypatch.setattr(drips, "EVERY", 0.2)
+    monkeypatch.setattr(asyncio, "open_connection", refuse)
     asyncio.run(scenario())
+    assert len(asked) < 10

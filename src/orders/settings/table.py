@@ -47,13 +47,16 @@ class Settings(Struct, frozen=True, kw_only=True):
         about("names, with commas between, that HTTP answers to beside addresses and localhost; `*`: to any"),
     ] = ""
     http_head_bytes: Annotated[Head, about("most bytes of a request's line and fields; more: 431")] = 32_768
-    http_body_bytes: Annotated[Body, about("most bytes of a request's body, decoded chunks counted; more: 413")] = (
-        MAX_DOCUMENT_BYTES
-    )
+    http_body_bytes: Annotated[
+        Body,
+        about("most bytes of a request's body, chunks decoded; more: 413; a record of Kafka has room for the default"),
+    ] = MAX_DOCUMENT_BYTES
     http_head_deadline: Annotated[
         Seconds, about("seconds for a new connection to begin, and for a request's head to arrive; then 408")
     ] = 10.0
-    http_body_deadline: Annotated[Seconds, about("seconds for a whole request to arrive; then 408")] = 60.0
+    http_body_deadline: Annotated[Seconds, about("seconds for a body to arrive once its head is there; then 408")] = (
+        60.0
+    )
     http_keep_alive: Annotated[Seconds, about("seconds after which an idle connection is closed")] = 75.0
     http_connections: Annotated[
         Count, about("most connections of one serve process; the next are told 503 and closed")

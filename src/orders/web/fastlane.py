@@ -40,7 +40,7 @@ SPARE = 100
 ALWAYS = frozenset({b"/livez", b"/readyz", b"/startupz", b"/metrics"})
 """What is answered on a connection too many as well: whoever looks after the service must see it."""
 CROWDED_SECONDS = 1.0
-"""How long a connection too many may take to send its one request."""
+"""How long a connection too many may take to begin its one request, and then to send its head."""
 
 VERSIONS = ("1.1", "1.0")
 MATCH, ENCODING = b"if-none-match", b"accept-encoding"
@@ -140,8 +140,10 @@ class FastLane(HttpToolsProtocol):
         if len(self.connections) > self.limits.connections + SPARE:
             self.transport.close()
             return
-        seconds = min(CROWDED_SECONDS, self.limits.head_deadline) if self._crowded else self.limits.head_deadline
-        self._deadline = self.loop.call_later(seconds, self._too_late)
+        self._deadline = self.loop.call_later(self._head_seconds(), self._too_late)
+
+    def _head_seconds(self) -> float:
+        return min(CROWDED_SECONDS, self.limits.head_deadline) if self._crowded else self.limits.head_deadline
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
@@ -215,7 +217,7 @@ class FastLane(HttpToolsProtocol):
     def _arm(self) -> None:
         if self._in_request:
             if self._deadline is None:
-                seconds = self.limits.head_deadline if self._in_head else self.limits.body_deadline
+                seconds = self._head_seconds() if self._in_head else self.limits.body_deadline
                 self._deadline = self.loop.call_later(seconds, self._too_late)
         elif self.timeout_keep_alive_task is None and self._deadline is None and not self._busy() and not self._last:
             self._wait_idle(self.timeout_keep_alive)

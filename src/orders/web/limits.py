@@ -13,7 +13,7 @@ class Limits(NamedTuple):
     head_deadline: float
     """For a new connection to send its first request, and for any request to send its head."""
     body_deadline: float
-    """For a whole request, from its first byte to its last."""
+    """For a body, once its head is there."""
     keep_alive: float
     """For an idle connection."""
     connections: int

@@ -422,6 +422,29 @@ def test_a_body_has_its_own_time_where_its_head_came_in_pieces() -> None:
         loop.close()
 
 
+@pytest.mark.parametrize("sent", [b"", b"G"])
+def test_a_connection_too_many_has_little_time(sent: bytes) -> None:
+    """To begin, and once it has begun: whoever drips there would keep others from being heard."""
+    loop = Clocked()
+    lane = fast_lane(MEMORY.get, limits=USUAL._replace(connections=1))
+
+    async def scenario() -> None:
+        first = Line(lane, APP)
+        line = Line(lane, APP, state=first.state)
+        if sent:
+            line.protocol.data_received(sent)
+        await _turn(loop, fastlane.CROWDED_SECONDS + 0.1)
+        assert line.wire.is_closing()
+        assert not first.wire.is_closing()
+        first.wire.close()
+        await asyncio.sleep(0)
+
+    try:
+        loop.run_until_complete(scenario())
+    finally:
+        loop.close()
+
+
 def test_deadline_is_each_requests_own() -> None:
     """A connection that is always in the middle of a request lives as long as each of them comes in time."""
     loop = Clocked()
