@@ -331,6 +331,7 @@ class OrderConsumer:
         if stored and not any(topic_id == self.topic_id for topic_id, _ in stored):
             stop = Stop("anew", f"{anew(self._topic)}; {DECIDE}")
             self.stops = dict.fromkeys(self._assigned, stop)
+            self._met.clear()  # nothing is read of the new topic: what the client says late is of the old one
             raise SetupWrong(stop.reason)
         places = {n: self._position(n, stored.get((self.topic_id, n))) for n in partitions}
         for partition, position in places.items():

@@ -367,6 +367,21 @@ def make_anew(bench: Bench, consumer: OrderConsumer) -> None:
     wait_for(stopped, "trouble", 20)
 
 
+def test_what_was_met_in_the_old_topic_stops_nothing_in_the_new_one(bench: Bench) -> None:
+    """The client's word of it may come after the new topic was seen."""
+    bench.produce(3)
+    consumer = bench.consumer()
+    records(consumer, 3)
+    make_anew(bench, consumer)
+    consumer._met[0] = None  # as of an offset that only the old topic had
+    consumer.check()
+    bench.stored.kept |= {(consumer.topic_id, partition): 0 for partition in (0, 1)}
+    consumer.check()
+    assert consumer.stops == {}
+    bench.produce(1)
+    assert [r.offset for r in records(consumer, 1)] == [0]
+
+
 def made_again(admin: AdminClient, topic: str) -> bool:
     (future,) = admin.create_topics([NewTopic(topic, 2, 1)]).values()
     return future.exception(10) is None

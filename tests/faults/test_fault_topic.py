@@ -1,0 +1,129 @@
+"""The topic changes under a running machine that takes POSTs: it is made anew, or retention passes where it stands."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from orders.topic import create_topic
+from support.background import Background
+from support.load import KNOWN, Load
+from support.machine import Machine
+from support.services import MakeTopic
+from support.waiting import wait_for
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic) -> Iterator[Machine]:
+    with Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic()) as made:
+        yield made
+
+
+@pytest.fixture
+def load(machine: Machine) -> Iterator[Load]:
+    made = Load(machine, 71)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def admin(machine: Machine) -> AdminClient:
+    return AdminClient({**machine.settings.kafka})
+
+
+@contextmanager
+def posting(load: Load) -> Iterator[None]:
+    """POSTs all the time, and GETs of an order that is in memory, which must be answered."""
+    assert load.poster.post(KNOWN) == 201
+    wait_for(lambda: is_readable(load, KNOWN), "the known order")
+    with Background(load.poster.step, every=0.05), Background(load.get, every=0.02):
+        wait_for(lambda: load.poster.answers[201] > 30, "POSTs are saved")
+        yield
+
+
+def is_readable(load: Load, order_uid: str) -> bool:
+    return httpx.get(f"{load.machine.url}/orders/{order_uid}", timeout=10).status_code == 200
+
+
+def unwell(machine: Machine) -> dict[str, str]:
+    """Which parts of /readyz are not well, and why."""
+    parts = httpx.get(f"{machine.url}/readyz", timeout=10).json()["parts"]
+    return {name: part["reason"] for name, part in parts.items() if not part["ok"]}
+
+
+def is_accepted(load: Load, order_uid: str) -> bool:
+    """Whether a POST is told 202, and no more."""
+    status = httpx.post(
+        f"{load.machine.url}/orders", content=load.traffic.order(order_uid, 1).text, timeout=30
+    ).status_code
+    assert status in {202, 503}
+    return status == 202
+
+
+def check_promises(load: Load) -> None:
+    """Whatever was said to be saved is there."""
+    assert [uid for uid in load.poster.promised if not is_readable(load, uid)] == []
+
+
+def check_nothing_is_claimed(load: Load) -> None:
+    """Of POSTs whose records nobody reads nothing is said but that they were accepted, or that they were not."""
+    load.poster.begin_anew()
+    wait_for(lambda: load.poster.answers.total() >= 3, "more POSTs", 40)
+    assert not load.poster.answers.keys() & {200, 201}
+
+
+def test_a_topic_made_anew_under_load_stops_consumption_until_it_is_resumed(
+    machine: Machine, load: Load, admin: AdminClient
+) -> None:
+    """GETs go on, what was saved stays, and what was accepted by the new topic is stored afterwards."""
+    topic = machine.settings.kafka_topic
+    with posting(load):
+        admin.delete_topics([topic])[topic].result(10)
+        wait_for(lambda: create_topic(machine.settings.kafka, topic, 4), "the new topic", 30)
+        wait_for(lambda: "was made anew" in load.reason("assignment"), "/readyz says so", 60)
+        check_nothing_is_claimed(load)
+        wait_for(lambda: is_accepted(load, "late"), "serve has seen the new topic", 40)
+        check_promises(load)
+        resumed = machine.command("resume", "--all", "--from", "beginning")
+        assert resumed.returncode == 0, resumed
+        wait_for(lambda: is_readable(load, "late"), "what the new topic has is stored", 60)
+        load.poster.begin_anew()
+        wait_for(lambda: load.poster.answers[201], "POSTs are saved again", 40)
+    with suppress(AssertionError):
+        wait_for(lambda: not unwell(machine), "all is well", 40)
+    assert unwell(machine) == {}
+    check_promises(load)
+
+
+def test_retention_that_passes_the_position_under_load_stops_consumption_until_it_is_resumed(
+    machine: Machine, load: Load, admin: AdminClient
+) -> None:
+    """It happens while no ingest runs. What is lost is named; what came after it is stored when somebody says so."""
+    topic = machine.settings.kafka_topic
+    with posting(load):
+        for kind in ("ingest 0", "ingest 1"):
+            machine.kill(kind)
+            assert machine.await_end(kind, 20)
+        check_nothing_is_claimed(load)
+        for removed in admin.delete_records([TopicPartition(topic, n, -1) for n in range(4)]).values():
+            removed.result(20)
+        wait_for(lambda: is_accepted(load, "late"), "a POST is accepted", 40)
+        for kind in ("ingest 0", "ingest 1"):
+            machine.start(kind)
+        wait_for(lambda: "retention has passed" in load.reason("assignment"), "/readyz says so", 60)
+        check_promises(load)  # POSTs into a partition that lost nothing are saved
+        resumed = machine.command("resume", "--all", "--from", "beginning", "--skip")
+        assert resumed.returncode == 0, resumed
+        wait_for(lambda: is_readable(load, "late"), "what Kafka still has is stored", 60)
+        load.poster.begin_anew()
+        wait_for(lambda: load.poster.answers[201], "POSTs are saved again", 40)
+    with suppress(AssertionError):
+        wait_for(lambda: not unwell(machine), "all is well", 40)
+    assert unwell(machine) == {}
+    check_promises(load)
