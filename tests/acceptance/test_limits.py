@@ -31,6 +31,8 @@ BODIES = {
     "chunked": (f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode(), CHUNK),
 }
 
+pytestmark = pytest.mark.system  # it takes long
+
 
 def connected(system: System) -> socket.socket:
     address = urlsplit(system.url)
@@ -82,7 +84,6 @@ def test_413_is_told_while_the_body_is_still_to_come(system: System) -> None:
         assert http.client.HTTPResponse(connection).fp.readline().startswith(b"HTTP/1.1 413 ")
 
 
-@pytest.mark.system  # it takes long
 def test_sockets_that_drip_are_cut_and_others_are_answered(addresses: list[str]) -> None:
     """Those in a head by its deadline, those in a body by theirs; a place that is free again is taken."""
     options = ["--http-head-deadline", "2", "--http-body-deadline", "3", "--http-connections", "200", *addresses]
@@ -112,7 +113,6 @@ def test_sockets_that_drip_are_cut_and_others_are_answered(addresses: list[str])
         wait_for(drip, "the end of all that drips", 30)
 
 
-@pytest.mark.system  # it takes long
 def test_an_order_that_nests_too_deep_is_refused_alike_by_post_and_through_kafka(addresses: list[str]) -> None:
     nested = ORDER[:-1] + b',"x":[[[]]]}'
     with open_folder() as folder, running(folder / "data", ["--order-nesting", "3", *addresses]) as system:

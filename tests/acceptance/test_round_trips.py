@@ -101,6 +101,7 @@ def client(machine: Machine) -> Iterator[Client]:
     made.close()
 
 
+@pytest.mark.system  # it takes long
 @pytest.mark.parametrize("examples", [10, pytest.param(500, marks=[pytest.mark.faults, pytest.mark.timeout(1200)])])
 def test_any_valid_order_comes_back_equal_in_every_way_before_and_after_a_restart(
     machine: Machine, client: Client, examples: int
