@@ -104,18 +104,6 @@ def test_a_post_that_breaks_off_is_not_done(name: str, reset: bool) -> None:
         assert len(done) == 1
 
 
-@pytest.mark.parametrize("sent", [HIT, get(b"/orders/stored"), post(b"{}")], ids=["hit", "miss", "post"])
-def test_a_client_that_sends_and_never_reads_is_read_no_further(sent: bytes) -> None:
-    """What it may send without reading is bounded by buffers, on both lanes; others are answered meanwhile."""
-    block = sent * (64 * 2**20 // len(sent))
-    for lookup in (MEMORY.get, None):
-        with serving(plain_app(), lookup) as address, socket.create_connection(address) as connection:
-            connection.settimeout(1.0)
-            with pytest.raises(TimeoutError):
-                connection.sendall(block)
-            assert [each.status for each in answers(exchange(address, PROBE))] == [200]
-
-
 def test_an_upgrade_is_not_made_and_its_bytes_are_no_requests(lanes: tuple[Address, Address]) -> None:
     """What a client sends in the other protocol's framing is not answered."""
     frames = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HIT

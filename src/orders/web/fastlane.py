@@ -331,7 +331,7 @@ class FastLane(HttpToolsProtocol):
 
     def _check_host(self, version: str) -> None:
         if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
-            self._head_refusal = self._head_refusal or "invalid-host"
+            self._head_refusal = "invalid-host"
         if self._head_refusal == "unknown-host" and TARGET_URI.match(self.url):
             return  # the host that counts is the target's (RFC 9112, 3.2.2)
         if self._head_refusal:

@@ -141,6 +141,14 @@ def test_the_host_of_an_absolute_target_is_the_one_that_counts(target: bytes, ho
     assert written.startswith(b"HTTP/1.1 " + status)
 
 
+@pytest.mark.parametrize("target", [b"", b"http://orders.example"])
+def test_two_hosts_are_refused_whatever_they_name(target: bytes) -> None:
+    """RFC 9112, 3.2: though neither be known, and though the target names another."""
+    lane = fast_lane(MEMORY.get, hosts=["127.0.0.1", "orders.example"])
+    written, closed, _ = talk(lane, get(target + b"/orders/" + UID, b"Host: other.example", host=b"evil.example"))
+    assert (written.startswith(b"HTTP/1.1 400 "), closed) == (True, True)
+
+
 def test_a_line_has_no_names_of_the_request_before() -> None:
     """A pipelined request is begun where the one before it ends."""
     sent = get(b"/orders/nobody", b"X-Request-ID: a", TRACED) + get(b"/orders/nobody")
