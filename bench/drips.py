@@ -48,10 +48,10 @@ class Drips:
 
     async def _live(self) -> None:
         """Until the server has cut it. Raises `OSError` where it cannot be opened at all."""
-        with suppress(ConnectionError):
-            return await self._drip()
-        await asyncio.sleep(EVERY)  # refused, for now
-        return None
+        try:
+            await self._drip()
+        except ConnectionError:  # refused for now, or cut while a byte was on its way
+            await asyncio.sleep(EVERY)
 
     async def _drip(self) -> None:
         now = asyncio.get_running_loop().time

@@ -51,6 +51,13 @@ def kafka() -> Iterator[KafkaService]:
 
 
 @pytest.fixture
+def own_postgres() -> Iterator[PostgresService]:
+    """A PostgreSQL that the test may stop and break."""
+    with started_postgres() as service:
+        yield service
+
+
+@pytest.fixture
 def postgres_dsn(postgres: PostgresService) -> Iterator[str]:
     """The URL of an empty database of this test's own."""
     with fresh_database(postgres) as dsn:

@@ -22,7 +22,7 @@ Status = Literal[Success, Failure, "_OTHER"]
 Request = tuple[Method, Route, Status]
 Lookup = Literal["hit", "miss"]
 Posted = Literal["created", "replaced", "unchanged", "conflict", "refused", "accepted", "unavailable"]
-Busy = Literal["connections", "posts", "misses"]
+Full = Literal["connections", "posts", "misses"]
 Committed = Literal["committed", "rejected", "away", "setup_wrong", "moved"]
 Restored = Literal["start", "database", "emptied"]
 ProcessKind = Literal["serve", "ingest", "keep", "kafka", "postgres"]
@@ -63,10 +63,10 @@ POSTS = Counter[Posted](
     "POSTs of an order by what they were told; `accepted` is 202, `unavailable` 503",
     labelled("outcome", Posted),
 )
-BUSY = Counter[Busy](
+BUSY = Counter[Full](
     "orders_http_busy_total",
     "Requests and connections that were told 503, or closed, because there were as many as may be; by what of",
-    labelled("limit", Busy),
+    labelled("limit", Full),
 )
 SENT = Counter[None](
     "messaging_client_sent_messages_total",

@@ -10,15 +10,9 @@ from orders.embedded.postgres import PostgresService
 from support.background import Background
 from support.checker import caught_up, check
 from support.machine import Machine
-from support.services import MakeTopic, started_postgres
+from support.services import MakeTopic
 from support.traffic import Traffic
 from support.waiting import wait_for
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[PostgresService]:
-    with started_postgres() as service:
-        yield service
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture
-def postgres_of_its_own(place: Path) -> Iterator[PostgresService]:
+def own_postgres(place: Path) -> Iterator[PostgresService]:
     service = PostgresService(place / "postgres", FAST | {"min_wal_size": "192MB"})
     service.start()
     yield service
@@ -48,10 +48,10 @@ def use_wal(dsn: str, files: int) -> None:
 
 @pytest.mark.timeout(240)
 def test_a_full_disk_of_postgresql_is_waited_out(
-    tmp_path: Path, place: Path, postgres_of_its_own: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
+    tmp_path: Path, place: Path, own_postgres: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> None:
     """First statements fail; then the write-ahead log cannot be written, and PostgreSQL ends itself."""
-    dsn = postgres_of_its_own.dsn
+    dsn = own_postgres.dsn
     with Machine(tmp_path, dsn, kafka_bootstrap, make_topic()) as machine:
         load, group = Load(machine, 82), Group(machine)
         wait_for(lambda: group.is_shared(2), "each ingest has partitions", 30)
@@ -69,10 +69,10 @@ def test_a_full_disk_of_postgresql_is_waited_out(
             fill(place)
             with pytest.raises(psycopg.OperationalError):
                 use_wal(dsn, 10 * SPARE)
-            wait_for(lambda: not postgres_of_its_own.running(), "it ends itself: it cannot even recover", 30)
+            wait_for(lambda: not own_postgres.running(), "it ends itself: it cannot even recover", 30)
             wait_for(lambda: "cannot be reached" in load.reason("assignment"), "/readyz says why", 30)
             make_room(place)
-            postgres_of_its_own.start()
+            own_postgres.start()
             wait_for(machine.is_ready, "it heals with PostgreSQL", 60)
         load.check()
         load.close()

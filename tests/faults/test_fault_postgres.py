@@ -16,7 +16,7 @@ from orders.embedded.postgres import PostgresService
 from support.background import Background
 from support.group import Group
 from support.machine import Machine
-from support.services import MakeTopic, started_postgres
+from support.services import MakeTopic
 from support.waiting import wait_for
 from support.watching import under_load
 
@@ -27,16 +27,10 @@ RELOAD = "select pg_reload_conf()"
 
 
 @pytest.fixture
-def postgres_of_its_own() -> Iterator[PostgresService]:
-    with started_postgres() as service:
-        yield service
-
-
-@pytest.fixture
 def machine(
-    tmp_path: Path, postgres_of_its_own: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
+    tmp_path: Path, own_postgres: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> Iterator[Machine]:
-    with Machine(tmp_path, postgres_of_its_own.dsn, kafka_bootstrap, make_topic()) as made:
+    with Machine(tmp_path, own_postgres.dsn, kafka_bootstrap, make_topic()) as made:
         yield made
 
 
@@ -111,7 +105,7 @@ def assignment(machine: Machine) -> str:
 @pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.faults)])
 @pytest.mark.timeout(300)
 def test_postgresql_that_stops_at_once_under_load_costs_no_assignment_and_no_order(
-    machine: Machine, postgres_of_its_own: PostgresService, seconds: int
+    machine: Machine, own_postgres: PostgresService, seconds: int
 ) -> None:
     """Memory serves on, a POST is accepted or told to come again, /readyz says why, no partition changes hands."""
     known, group = "known-before", Group(machine)
@@ -121,13 +115,13 @@ def test_postgresql_that_stops_at_once_under_load_costs_no_assignment_and_no_ord
         load.poster.promised[known] = made.text
         with Background(group.look, every=0.3):
             wait_for(lambda: group.seen, "the group was seen", 20)
-            os.kill(postgres_of_its_own.pid or 0, signal.SIGQUIT)
-            wait_for(lambda: not postgres_of_its_own.running(), "PostgreSQL is gone", 20)
+            os.kill(own_postgres.pid or 0, signal.SIGQUIT)
+            wait_for(lambda: not own_postgres.running(), "PostgreSQL is gone", 20)
             wait_for(lambda: "an ingest is" in assignment(machine), "/readyz says why", 20)
             statuses: set[int] = set()
             with Background(lambda: statuses.add(http.get(f"/orders/{known}").status_code), every=0.1):
                 Event().wait(seconds)
-            postgres_of_its_own.start()
+            own_postgres.start()
             wait_for(machine.is_ready, "it heals without a person", 60)
         assert statuses == {200}, "memory serves on"
         (members,) = group.seen
@@ -153,9 +147,9 @@ RIGHTS = [
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 def test_each_right_that_is_taken_away_under_load_is_named_and_waited_for(
-    tmp_path: Path, postgres_of_its_own: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
+    tmp_path: Path, own_postgres: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> None:
-    dsn = postgres_of_its_own.dsn
+    dsn = own_postgres.dsn
     logins = {"ingest": {"ORDERS_POSTGRES_DSN": make_conninfo(dsn, user="taken", password="taken")}}
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(ROLE)

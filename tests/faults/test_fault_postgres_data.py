@@ -13,7 +13,7 @@ from orders.embedded.postgres import PostgresService
 from orders.memory import Memory
 from support.load import Load
 from support.machine import Machine
-from support.services import MakeTopic, started_postgres
+from support.services import MakeTopic
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.system
@@ -21,16 +21,10 @@ END_KEEPERS = "select pg_terminate_backend(pid) from pg_stat_activity where appl
 
 
 @pytest.fixture
-def postgres_of_its_own() -> Iterator[PostgresService]:
-    with started_postgres() as service:
-        yield service
-
-
-@pytest.fixture
 def machine(
-    tmp_path: Path, postgres_of_its_own: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
+    tmp_path: Path, own_postgres: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> Iterator[Machine]:
-    with Machine(tmp_path, postgres_of_its_own.dsn, kafka_bootstrap, make_topic()) as made:
+    with Machine(tmp_path, own_postgres.dsn, kafka_bootstrap, make_topic()) as made:
         yield made
 
 
@@ -85,11 +79,11 @@ def restores(machine: Machine) -> Iterator[Restores]:
 
 @pytest.mark.faults
 def test_an_older_copy_of_the_data_that_is_put_back_is_brought_up_to_the_topic(
-    machine: Machine, load: Load, restores: Restores, postgres_of_its_own: PostgresService
+    machine: Machine, load: Load, restores: Restores, own_postgres: PostgresService
 ) -> None:
     """Also where all was read again, up to the same offsets, before the keeper could look."""
     with load.going_on():
-        first, second = Backup(postgres_of_its_own), Backup(postgres_of_its_own)
+        first, second = Backup(own_postgres), Backup(own_postgres)
         load.catch_up(30)
         restores.begin()
         first.put_back()

@@ -71,6 +71,22 @@ def check_promises(load: Load) -> None:
     assert [uid for uid in load.poster.promised if not is_readable(load, uid)] == []
 
 
+def resume(load: Load, *options: str) -> None:
+    """Lets consumption go on: what the topic has is stored, and POSTs are saved again."""
+    resumed = load.machine.command("resume", *options)
+    assert resumed.returncode == 0, resumed
+    wait_for(lambda: is_readable(load, "late"), "what Kafka has is stored", 60)
+    load.poster.begin_anew()
+    wait_for(lambda: load.poster.answers[201], "POSTs are saved again", 40)
+
+
+def check_is_well(load: Load) -> None:
+    with suppress(AssertionError):  # what is not well is told below
+        wait_for(lambda: not unwell(load.machine), "all is well", 40)
+    assert unwell(load.machine) == {}
+    check_promises(load)
+
+
 def check_nothing_is_claimed(load: Load) -> None:
     """Of POSTs whose records nobody reads nothing is said but that they were accepted, or that they were not."""
     load.poster.begin_anew()
@@ -90,15 +106,8 @@ def test_a_topic_made_anew_under_load_stops_consumption_until_it_is_resumed(
         check_nothing_is_claimed(load)
         wait_for(lambda: is_accepted(load, "late"), "serve has seen the new topic", 40)
         check_promises(load)
-        resumed = machine.command("resume", "--all", "--from", "beginning")
-        assert resumed.returncode == 0, resumed
-        wait_for(lambda: is_readable(load, "late"), "what the new topic has is stored", 60)
-        load.poster.begin_anew()
-        wait_for(lambda: load.poster.answers[201], "POSTs are saved again", 40)
-    with suppress(AssertionError):
-        wait_for(lambda: not unwell(machine), "all is well", 40)
-    assert unwell(machine) == {}
-    check_promises(load)
+        resume(load, "--all", "--from", "beginning")
+    check_is_well(load)
 
 
 def test_retention_that_passes_the_position_under_load_stops_consumption_until_it_is_resumed(
@@ -118,12 +127,5 @@ def test_retention_that_passes_the_position_under_load_stops_consumption_until_i
             machine.start(kind)
         wait_for(lambda: "retention has passed" in load.reason("assignment"), "/readyz says so", 60)
         check_promises(load)  # POSTs into a partition that lost nothing are saved
-        resumed = machine.command("resume", "--all", "--from", "beginning", "--skip")
-        assert resumed.returncode == 0, resumed
-        wait_for(lambda: is_readable(load, "late"), "what Kafka still has is stored", 60)
-        load.poster.begin_anew()
-        wait_for(lambda: load.poster.answers[201], "POSTs are saved again", 40)
-    with suppress(AssertionError):
-        wait_for(lambda: not unwell(machine), "all is well", 40)
-    assert unwell(machine) == {}
-    check_promises(load)
+        resume(load, "--all", "--from", "beginning", "--skip")
+    check_is_well(load)

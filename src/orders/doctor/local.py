@@ -20,7 +20,6 @@ from orders.system.room import allow_files, files_of, require_disk, require_file
 
 DISK_SCARCE = 2 * GB
 """Bytes under which embedded services still start, and may soon have no room."""
-"""Files that a serve process needs besides its connections."""
 
 
 def look(case: Case) -> Iterator[Check]:

@@ -21,9 +21,9 @@ DISK_LEAST = 300 * 2**20
 MEMORY_LEAST = 450 * 2**20
 """Bytes of memory that embedded services and our own processes need at least."""
 FILES_LEAST = 512
-FILES_OWN = 64
-"""Of a serve process beside its connections."""
 """Files that each embedded service must be able to hold open."""
+FILES_OWN = 64
+"""Files that a serve process needs besides its connections."""
 
 
 def free_bytes(path: Path) -> int:

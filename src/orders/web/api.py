@@ -18,9 +18,8 @@ from orders.decoder import decode
 from orders.errors import Busy, OrdersError
 from orders.faults import faults
 from orders.meter import Values
-from orders.metrics import BUSY, LOOKUPS, POSTS, Posted, private
-from orders.metrics import Busy as Full
-from orders.order import MAX_DOCUMENT_BYTES, MAX_NESTING, Content
+from orders.metrics import BUSY, LOOKUPS, POSTS, Full, Posted, private
+from orders.order import Content
 from orders.record import Invalid
 from orders.web.asked import is_foreign, is_json, patience
 from orders.web.described import asyncapi, openapi, order_schema
@@ -28,6 +27,7 @@ from orders.web.docs import docs_page
 from orders.web.exposition import Page
 from orders.web.fastlane import Lookup
 from orders.web.health import Report
+from orders.web.limits import USUAL, Limits
 from orders.web.page import PAGE_FIELDS, page_at, problem_page
 from orders.web.problems import KINDS, MEDIA_TYPE, PATH, RETRY, extra_fields, problem
 from orders.web.reader import Found
@@ -61,15 +61,6 @@ async def begun() -> Start:
     return THROUGH
 
 
-class Bounds(NamedTuple):
-    """What is taken from clients at most: bytes of a body, depth of an order, POSTs and GETs that wait."""
-
-    body_bytes: int = MAX_DOCUMENT_BYTES
-    nesting: int = MAX_NESTING
-    posts: int = 1000
-    misses: int = 1000
-
-
 class Parts(NamedTuple):
     """What the application stands on. `find` looks into memory and `order` into PostgreSQL.
 
@@ -87,7 +78,7 @@ class Parts(NamedTuple):
     startup: Callable[[], Awaitable[Start]] = begun
     deadline: float = 10.0
     topic: str = "orders"
-    bounds: Bounds = Bounds()
+    limits: Limits = USUAL
 
 
 class Answer(Response[bytes]):
@@ -181,8 +172,8 @@ async def post_order(request: AnyRequest) -> Answer:
     parts = _parts(request)
     _check_sender(request)
     wait, applied = patience(_field(request, "prefer"), parts.deadline)
-    body = await _body(request, parts.bounds.body_bytes)
-    content = decode(body, parts.bounds.nesting)
+    body = await _body(request, parts.limits.body_bytes)
+    content = decode(body, parts.limits.nesting)
     if isinstance(content, Invalid):
         _values(request).add(POSTS, "refused")
         return failure("invalid-order", faults(body, content)) if content.is_json else failure("invalid-json")
@@ -364,8 +355,8 @@ def create_app(parts: Parts) -> Litestar:
             {
                 "parts": parts,
                 "counts": parts.values or private(),
-                "posts": Gate(parts.bounds.posts),
-                "misses": Gate(parts.bounds.misses),
+                "posts": Gate(parts.limits.waiting_posts),
+                "misses": Gate(parts.limits.waiting_misses),
             }
         ),
         lifespan=[lifespan],

@@ -11,7 +11,7 @@ import re
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import httptools
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
@@ -124,7 +124,7 @@ class FastLane(HttpToolsProtocol):
         self._chunk_bytes = 0
         self._last = self._leaving = False
         self._deaf = False
-        self._refusal = ""
+        self._refusal = "invalid-http"
         self._deadline: asyncio.TimerHandle | None = None
         self._began = 0.0
         self._cells = self.values.cells
@@ -166,7 +166,7 @@ class FastLane(HttpToolsProtocol):
             self._ignore_upgrade()
         except httptools.HttpParserError:
             if not self._deaf:
-                self._refuse(self._refusal or "invalid-http")
+                self._refuse(self._refusal)
         if self._in_head:
             if not self._head_bytes:
                 self._line = bytearray(data[data.rfind(b"\n") + 1 :])
@@ -310,24 +310,20 @@ class FastLane(HttpToolsProtocol):
             self._check_size()
         version = self.parser.get_http_version()
         if version not in VERSIONS:
-            self._refusal = "http-version"
-            raise Refused
+            self._end("http-version")
         if self._hosts != 1 or self._head_refusal:
             self._check_host(version)
         if self._crowded:
             self._check_crowd()
-        if version == "1.0":
-            self.expect_100_continue = False  # RFC 9110, 10.1.1
         if not (self._plain and version == "1.1" and self.url.startswith(PREFIX) and self._find()):
             self._check_target()
-            self._hand_over()
+            self._hand_over(version)
         self._in_head = False
 
     def _check_size(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.limits.head_bytes or len(self.headers) > MAX_FIELDS:
-            self._refusal = "head-too-large"
-            raise Refused
+            self._end("head-too-large")
 
     def _check_host(self, version: str) -> None:
         if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
@@ -335,27 +331,28 @@ class FastLane(HttpToolsProtocol):
         if self._head_refusal == "unknown-host" and TARGET_URI.match(self.url):
             return  # the host that counts is the target's (RFC 9112, 3.2.2)
         if self._head_refusal:
-            self._refusal = self._head_refusal
-            raise Refused
+            self._end(self._head_refusal)
 
     def _check_target(self) -> None:
         """Origin form is a path, absolute form names this server, and the asterisk is for OPTIONS (RFC 9112, 3.2)."""
         uri = TARGET_URI.match(self.url)
-        if uri and (uri[1].lower() == b"https" or not self.knows(uri[2])):
-            self._refusal = "unknown-host"
         is_path = self.url.startswith(b"/")
         is_host = uri is not None and not uri[2].startswith(b":") and HOST.fullmatch(uri[2])
         is_asterisk = self.url == b"*" and self.parser.get_method() == b"OPTIONS"
         if b"#" in self.url or not (is_path or is_host or is_asterisk):
-            self._refusal = "invalid-http"
-        if self._refusal:
-            raise Refused
+            self._end("invalid-http")
+        if uri and (uri[1].lower() == b"https" or not self.knows(uri[2])):
+            self._end("unknown-host")
 
     def _check_crowd(self) -> None:
         """On a connection too many one request is answered, if it is of those that always are."""
         if self.url.partition(b"?")[0] not in ALWAYS:
-            self._refusal = "busy"
-            raise Refused
+            self._end("busy")
+
+    def _end(self, refusal: str) -> NoReturn:
+        """Ends the parsing of the connection with this error of `problems`."""
+        self._refusal = refusal
+        raise Refused
 
     def _find(self) -> bool:
         if self.lookup is None or not len(PREFIX) < len(self.url) <= LONGEST_URL or self.parser.get_method() != b"GET":
@@ -370,8 +367,9 @@ class FastLane(HttpToolsProtocol):
         self._keep = self.parser.should_keep_alive()
         return True
 
-    def _hand_over(self) -> None:
-        url, headers, expect = self.url, self.headers, self.expect_100_continue
+    def _hand_over(self, version: str) -> None:
+        url, headers = self.url, self.headers
+        expect = self.expect_100_continue and version == "1.1"  # RFC 9110, 10.1.1
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
         self.headers.extend(headers)

@@ -17,6 +17,11 @@ class Limits(NamedTuple):
     keep_alive: float
     """For an idle connection."""
     connections: int
+    body_bytes: int
+    nesting: int
+    """Of objects and arrays in an order, itself being 1."""
+    waiting_posts: int
+    waiting_misses: int
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -26,6 +31,10 @@ def limits_of(settings: Settings) -> Limits:
         settings.http_body_deadline,
         settings.http_keep_alive,
         settings.http_connections,
+        settings.http_body_bytes,
+        settings.order_nesting,
+        settings.http_waiting_posts,
+        settings.http_waiting_misses,
     )
 
 

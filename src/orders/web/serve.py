@@ -16,7 +16,7 @@ from orders.settings import Settings
 from orders.slots import totals
 from orders.timing import monotonic
 from orders.topic import TopicView, TopicWatch
-from orders.web.api import Bounds, Parts, create_app
+from orders.web.api import Parts, create_app
 from orders.web.health import Health, never
 from orders.web.limits import limits_of
 from orders.web.posts import Posts
@@ -52,13 +52,6 @@ def parts(
         partial(times_of, kafka, topic, settings.kafka_group),
     )
 
-    bounds = Bounds(
-        settings.http_body_bytes,
-        settings.order_nesting,
-        settings.http_waiting_posts,
-        settings.http_waiting_misses,
-    )
-
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         await reader.open()
@@ -82,7 +75,7 @@ def parts(
         startup.report,
         deadline,
         topic,
-        bounds,
+        limits_of(settings),
     )
 
 

@@ -11,14 +11,13 @@ from orders.decoder import decode
 from orders.metrics import private
 from orders.order import Content
 from orders.settings import Settings
-from orders.web.api import Bounds
 from orders.web.fastlane import ALWAYS, SPARE, FastLane, fast_lane
 from orders.web.limits import USUAL, Limits, limits_of
 from orders.web.reader import Found
 from orders.web.waiting import Told
 from support.metrics import counted
 from support.problem import is_problem
-from support.wire import HIT, MEMORY, Line, chunked, get, plain_app, post
+from support.wire import HIT, MEMORY, Line, chunked, converse, get, plain_app, post
 
 ORDER = next(iter(sample.samples(1, 0)))
 BUSY = b"HTTP/1.1 503 Service Unavailable"
@@ -29,22 +28,19 @@ def lane(limits: Limits) -> type[FastLane]:
     return fast_lane(MEMORY.get, limits=limits)
 
 
-async def answer(made: type[FastLane], *chunks: bytes) -> tuple[bytes, bool]:
-    """What one connection was answered, and whether it is closed."""
-    line = Line(made, APP)
-    for chunk in chunks:
-        await line.feed(chunk)
-    written = await line.settle()
-    closed = line.wire.is_closing()
-    line.wire.close()
-    return written, closed
-
-
-def test_every_limit_of_a_connection_is_a_setting() -> None:
+def test_every_limit_is_a_setting() -> None:
     given = Settings(
-        http_head_bytes=2000, http_head_deadline=1, http_body_deadline=2, http_keep_alive=3, http_connections=4
+        http_head_bytes=2000,
+        http_head_deadline=1,
+        http_body_deadline=2,
+        http_keep_alive=3,
+        http_connections=4,
+        http_body_bytes=5,
+        order_nesting=6,
+        http_waiting_posts=7,
+        http_waiting_misses=8,
     )
-    assert limits_of(given) == Limits(2000, 1, 2, 3, 4)
+    assert limits_of(given) == Limits(2000, 1, 2, 3, 4, 5, 6, 7, 8)
 
 
 @pytest.mark.parametrize(("length", "status"), [(1500, b"200 OK"), (1501, b"431 ")])
@@ -52,14 +48,14 @@ def test_a_head_is_taken_up_to_its_bound(length: int, status: bytes) -> None:
     """The size is that of the target and of the fields with their separators."""
     sent = get(b"/livez", b"X: ")
     sent = get(b"/livez", b"X: " + b"x" * (length - len(sent) + len("GET  HTTP/1.1\r\n\r\n")))
-    written, closed = asyncio.run(answer(lane(USUAL._replace(head_bytes=1500)), sent))
+    written, closed, _ = asyncio.run(converse(lane(USUAL._replace(head_bytes=1500)), APP, [sent]))
     assert written.startswith(b"HTTP/1.1 " + status)
     assert closed is (status == b"431 ")
 
 
 def test_a_head_that_arrives_in_pieces_is_refused_before_its_end() -> None:
     pieces = [get(b"/livez", b"X: " + b"x" * 3000)[:2000][at : at + 10] for at in range(0, 2000, 10)]
-    written, closed = asyncio.run(answer(lane(USUAL._replace(head_bytes=1500)), *pieces))
+    written, closed, _ = asyncio.run(converse(lane(USUAL._replace(head_bytes=1500)), APP, pieces))
     assert (written.startswith(b"HTTP/1.1 431 "), closed) == (True, True)
 
 
@@ -144,7 +140,7 @@ def test_far_too_many_connections_are_closed_unheard() -> None:
 @pytest.mark.parametrize("frame", [post, chunked])
 def test_a_body_is_taken_up_to_its_bound(frame: Any) -> None:
     """By its length, and while its chunks arrive."""
-    app = plain_app(bounds=Bounds(body_bytes=len(ORDER)))
+    app = plain_app(limits=USUAL._replace(body_bytes=len(ORDER)))
 
     async def scenario(body: bytes) -> bytes:
         line = Line(lane(USUAL), app)
@@ -160,9 +156,9 @@ def test_a_body_is_taken_up_to_its_bound(frame: Any) -> None:
 def test_a_posts_nesting_is_bounded_by_the_setting() -> None:
     """The same verdict as the decoder's, which says how deep it may be."""
     nested = ORDER[:-1] + b',"x":[[[]]]}'
-    with TestClient(plain_app(bounds=Bounds(nesting=4))) as http:
+    with TestClient(plain_app(limits=USUAL._replace(nesting=4))) as http:
         assert http.post("/orders", content=nested).status_code == 201
-    with TestClient(plain_app(bounds=Bounds(nesting=3))) as http:
+    with TestClient(plain_app(limits=USUAL._replace(nesting=3))) as http:
         got = http.post("/orders", content=nested)
     assert got.status_code == 422
     assert got.json()["errors"] == [{"detail": "Nested deeper than 3 levels", "pointer": "#"}]
@@ -201,7 +197,12 @@ def test_more_than_may_wait_are_told_503_and_those_who_wait_get_their_answer(
 ) -> None:
     async def scenario() -> None:
         held, values = Held(2), private()
-        app = plain_app(submit=held.submit, order=held.order, values=values, bounds=Bounds(posts=2, misses=2))
+        app = plain_app(
+            submit=held.submit,
+            order=held.order,
+            values=values,
+            limits=USUAL._replace(waiting_posts=2, waiting_misses=2),
+        )
         made = fast_lane(MEMORY.get, values)
         lines = [Line(made, app) for _ in range(2)]
         for line in lines:
@@ -227,7 +228,7 @@ def test_more_than_may_wait_are_told_503_and_those_who_wait_get_their_answer(
 
 def test_a_post_that_is_turned_away_is_counted_as_unavailable() -> None:
     values = private()
-    with TestClient(plain_app(values=values, bounds=Bounds(posts=0))) as http:
+    with TestClient(plain_app(values=values, limits=USUAL._replace(waiting_posts=0))) as http:
         assert is_problem(http.post("/orders", content=ORDER), "busy")
     assert counted(values) == {
         'orders_posts_total{outcome="unavailable"}': 1,
