@@ -214,11 +214,16 @@ REQUESTS: dict[str, bytes] = {
 
 
 class Wire(asyncio.Transport):
-    """A transport that keeps what is written to it."""
+    """A transport that keeps what is written to it. Where the client is not `taking` it closes when it is aborted."""
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
         super().__init__()
         self.written = bytearray()
+        self.late = 0
+        """How many writes came after the end."""
+        self.taking = True
+        self.aborted = False
+        self._lost = False
         self._reading = True
         self._closing = False
         self._protocol = protocol
@@ -226,10 +231,21 @@ class Wire(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not self._closing:
             self.written += data
+        else:
+            self.late += 1
 
     def close(self) -> None:
-        if not self._closing:
-            self._closing = True
+        self._closing = True
+        if self.taking:
+            self._lose()
+
+    def abort(self) -> None:
+        self._closing = self.aborted = True
+        self._lose()
+
+    def _lose(self) -> None:
+        if not self._lost:
+            self._lost = True
             asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
 
     def is_closing(self) -> bool:
@@ -276,15 +292,21 @@ class Line:
     async def feed(self, data: bytes) -> None:
         """As the event loop does: nothing is read from a connection that closes."""
         while not self.wire.is_reading() and not self.wire.is_closing():
-            await asyncio.wait(self.state.tasks)
+            await self._turn()
         if not self.wire.is_closing():
             self.protocol.data_received(data)
 
     async def settle(self) -> bytes:
         """All that was answered, once nothing is at work any more."""
-        while self.state.tasks:
-            await asyncio.wait(self.state.tasks)
+        while self.state.tasks or (self.protocol.flow.held and not self.wire.is_closing()):
+            await self._turn()
         return bytes(self.wire.written)
+
+    async def _turn(self) -> None:
+        """Until what is at work now has ended, and what waited for that has begun."""
+        if self.state.tasks:
+            await asyncio.wait(self.state.tasks)
+        await asyncio.sleep(0)
 
 
 async def converse(

@@ -57,6 +57,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     http_body_deadline: Annotated[Seconds, about("seconds for a body to arrive once its head is there; then 408")] = (
         60.0
     )
+    http_answer_deadline: Annotated[
+        Seconds, about("seconds for a client to take what waits to be sent to it; then the connection is cut")
+    ] = 60.0
     http_keep_alive: Annotated[Seconds, about("seconds after which an idle connection is closed")] = 75.0
     http_connections: Annotated[
         Count, about("most connections of one serve process; the next are told 503 and closed")
@@ -162,8 +165,8 @@ _ADDRESSES = ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn")
 _LOGS = ("log_level", "log_format")
 _SERVE = (
     *("http_host", "http_port", "http_hosts", "postgres_dsn_serve", "postgres_connections", "memory_path"),
-    *("http_head_bytes", "http_body_bytes", "http_head_deadline", "http_body_deadline", "http_keep_alive"),
-    *("http_connections", "http_waiting_posts", "http_waiting_misses", "order_nesting"),
+    *("http_head_bytes", "http_body_bytes", "http_head_deadline", "http_body_deadline", "http_answer_deadline"),
+    *("http_keep_alive", "http_connections", "http_waiting_posts", "http_waiting_misses", "order_nesting"),
     *("post_deadline", "default_view", "ready_lag", "drain_seconds"),
 )
 _INGEST = (

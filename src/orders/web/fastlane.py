@@ -9,15 +9,13 @@ of either lane is counted when it is written (`counted`).
 import asyncio
 import re
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import httptools
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 from xxhash import xxh3_64_intdigest as digest
 
@@ -26,6 +24,7 @@ from orders.metrics import BUSY, HTTP_SECONDS, LAYOUT, LOOKUPS, QUICK, private
 from orders.order import LONGEST_UID
 from orders.timing import monotonic
 from orders.web.counted import Counted
+from orders.web.flow import PIECE, Flow
 from orders.web.hosts import ANY, knows
 from orders.web.limits import USUAL, Limits
 from orders.web.named import FIELD, REQUEST_ID
@@ -35,6 +34,7 @@ from orders.web.representation import CACHE, WORTH_BYTES, tag_of, takes_gzip
 PREFIX = b"/orders/"
 LONGEST_URL = len(PREFIX) + LONGEST_UID
 MAX_FIELDS = 100
+BLANK = b" \t"
 SPARE = 100
 """Most connections above the bound that are told so; any more are closed unheard."""
 ALWAYS = frozenset({b"/livez", b"/readyz", b"/startupz", b"/metrics"})
@@ -81,18 +81,6 @@ class Refused(Exception):
     """Ends the parsing of a connection; the parser reports it as its own error."""
 
 
-class Flow(FlowControl):
-    """Reading stays paused while pipelined requests wait: each of them would else let more of them in."""
-
-    def __init__(self, transport: asyncio.Transport, pipeline: deque[Any]) -> None:
-        super().__init__(transport)
-        self._pipeline = pipeline
-
-    def resume_reading(self) -> None:
-        if not self._pipeline:
-            super().resume_reading()
-
-
 class FastLane(HttpToolsProtocol):
     """One connection. `fast_lane` makes the class that a server is given."""
 
@@ -100,6 +88,7 @@ class FastLane(HttpToolsProtocol):
     values: Values
     knows: Knows
     limits: Limits
+    flow: Flow
 
     def __init__(
         self,
@@ -120,8 +109,8 @@ class FastLane(HttpToolsProtocol):
         self._in_head = False
         self._in_request = False
         self._head_bytes = 0
+        self._piece_bytes = 0
         self._line, self._tail = bytearray(), b""
-        self._chunk_bytes = 0
         self._last = self._leaving = False
         self._deaf = False
         self._refusal = "invalid-http"
@@ -130,10 +119,11 @@ class FastLane(HttpToolsProtocol):
         self._cells = self.values.cells
         self._fields: list[tuple[bytes, bytes]] | None = None
         self._head = self._head_304 = b""
+        self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow = Flow(transport, self.pipeline)
+        self.flow = Flow(transport, self.loop, self.pipeline, self._go_on, self.limits.answer_deadline)
         self._crowded = len(self.connections) > self.limits.connections
         if self._crowded:
             self.values.add(BUSY, "connections")
@@ -147,12 +137,19 @@ class FastLane(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
+        self.flow.end()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True  # uvicorn tells only the last of those that wait
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        self._chunk_bytes = len(data)
+        if len(data) > PIECE:
+            self._take_pieces(data)
+            return
+        self._piece_bytes = len(data)
         had_begun = self._in_head
         if had_begun and (refusal := self._wrong_with_head(data)):
             self._refuse(refusal)
@@ -168,12 +165,34 @@ class FastLane(HttpToolsProtocol):
             if not self._deaf:
                 self._refuse(self._refusal)
         if self._in_head:
-            if not self._head_bytes:
-                self._line = bytearray(data[data.rfind(b"\n") + 1 :])
-            self._tail = (self._tail + data)[-3:]
+            self._keep_of_head(data)
         elif had_begun:
             self._clear_deadline()  # the body has another
         self._arm()
+
+    def _keep_of_head(self, data: bytes) -> None:
+        """What the next piece of a head is to be judged by."""
+        if not self._head_bytes:
+            self._line = bytearray(data[data.rfind(b"\n") + 1 :])
+        self._tail = (self._tail + data)[-3:]
+
+    def _take_pieces(self, data: bytes) -> None:
+        """Takes data until requests wait: what is behind those is held back, for each of them takes room."""
+        at = 0
+        while at < len(data) and not self.pipeline and not self._deaf:
+            self.data_received(data[at : at + PIECE])
+            at += PIECE
+        self.flow.held = b"" if self._deaf else data[at:]
+
+    def _go_on(self) -> None:
+        """Takes what was held back, once nothing waits before it. Its time to arrive begins now."""
+        if self.transport.is_closing():
+            return
+        held, self.flow.held = self.flow.held, b""
+        self._clear_deadline()
+        self._take_pieces(held)
+        self._arm()
+        self.flow.resume_reading()
 
     def _feed_apart(self, data: bytes) -> None:
         """Feeds up to what looks like a request's line that is too wide: it is one where a request may begin."""
@@ -209,6 +228,7 @@ class FastLane(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio reads what uvicorn leaves None
         """Whoever sends no more may still read: what it asked for completely is answered before the end."""
         if self._in_request or not self._busy():
+            self.flow.close()
             return False
         self._deaf = self._last = True
         self.cycle.keep_alive = False
@@ -234,7 +254,7 @@ class FastLane(HttpToolsProtocol):
         if left > 0:
             self._wait_idle(left)
         else:
-            super().timeout_keep_alive_handler()
+            self.flow.close()
 
     def _busy(self) -> bool:
         # None until the first request, which uvicorn's annotation leaves out
@@ -247,10 +267,12 @@ class FastLane(HttpToolsProtocol):
 
     def _too_late(self) -> None:
         self._deadline = None
-        if self._in_request and not self._deaf:
+        if self.flow.read_paused:
+            self._arm()  # it is we who are slow
+        elif self._in_request and not self._deaf:
             self._refuse("too-slow")
         elif not self._busy():
-            self.transport.close()
+            self.flow.close()
 
     # What the parser calls, in this order.
 
@@ -280,6 +302,7 @@ class FastLane(HttpToolsProtocol):
             self._note(name, value)
 
     def _note(self, name: bytes, value: bytes) -> None:
+        value = value.rstrip(BLANK)  # the parser leaves it, though it is not part of the value (RFC 9112, 5.1)
         if name == b"host":
             self._note_host(value)
         elif name == FIELD:
@@ -306,7 +329,7 @@ class FastLane(HttpToolsProtocol):
             self._host = value
 
     def on_headers_complete(self) -> None:
-        if self._chunk_bytes > self.limits.head_bytes or len(self.headers) > MAX_FIELDS:
+        if self._head_bytes or self._piece_bytes > self.limits.head_bytes or len(self.headers) > MAX_FIELDS:
             self._check_size()
         version = self.parser.get_http_version()
         if version not in VERSIONS:
@@ -354,6 +377,15 @@ class FastLane(HttpToolsProtocol):
         self._refusal = refusal
         raise Refused
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self.flow.close()
+
     def _find(self) -> bool:
         if self.lookup is None or not len(PREFIX) < len(self.url) <= LONGEST_URL or self.parser.get_method() != b"GET":
             return False
@@ -372,7 +404,7 @@ class FastLane(HttpToolsProtocol):
         expect = self.expect_100_continue and version == "1.1"  # RFC 9110, 10.1.1
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
-        self.headers.extend(headers)
+        self.headers.extend([(name, value.rstrip(BLANK)) for name, value in headers])
         self._start(Counted(self.app, self.values, self._began, request_id=self._request_id))
         if self._crowded:
             self.cycle.keep_alive = False
@@ -419,7 +451,7 @@ class FastLane(HttpToolsProtocol):
         cells[HITS] += 1.0
         if not self._keep:
             self._last = True
-            self.transport.close()
+            self.flow.close()
 
     def _set_fields(self, fields: list[tuple[bytes, bytes]]) -> None:
         self._fields = fields
@@ -439,7 +471,7 @@ class FastLane(HttpToolsProtocol):
 
     def _end_idle(self) -> None:
         if not self._in_request and not self._busy():
-            self.transport.close()
+            self.flow.close()
 
     def _ignore_upgrade(self) -> None:
         # What follows the head may be a body or another request; the parser cannot tell, so the connection ends here.
@@ -463,7 +495,7 @@ class FastLane(HttpToolsProtocol):
         if self.pipeline:
             self.pipeline.popleft()
         elif cycle.response_started:
-            self.transport.close()
+            self.flow.close()
             return False
         else:
             cycle.disconnected = True

@@ -14,6 +14,8 @@ class Limits(NamedTuple):
     """For a new connection to send its first request, and for any request to send its head."""
     body_deadline: float
     """For a body, once its head is there."""
+    answer_deadline: float
+    """For a client to take what waits to be sent."""
     keep_alive: float
     """For an idle connection."""
     connections: int
@@ -29,6 +31,7 @@ def limits_of(settings: Settings) -> Limits:
         settings.http_head_bytes,
         settings.http_head_deadline,
         settings.http_body_deadline,
+        settings.http_answer_deadline,
         settings.http_keep_alive,
         settings.http_connections,
         settings.http_body_bytes,

@@ -21,6 +21,7 @@ from orders.web import fastlane
 from orders.web.fastlane import ROW, fast_lane
 from orders.web.limits import USUAL
 from orders.web.problems import problem
+from support.clocked import Clocked, turn
 from support.metrics import counted, times
 from support.wire import CLOSE, FAST, HIT, MEMORY, REQUESTS, SLOW, UID, Line, chunked, converse, get, plain_app, post
 
@@ -365,21 +366,6 @@ def test_reading_stops_while_posts_wait() -> None:
     asyncio.run(scenario())
 
 
-class Clocked(asyncio.SelectorEventLoop):
-    """A loop whose time is turned by hand."""
-
-    now = 0.0
-
-    def time(self) -> float:
-        return self.now
-
-
-async def _turn(loop: Clocked, seconds: float) -> None:
-    loop.now += seconds
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
 @pytest.mark.parametrize(
     ("sent", "seconds", "status"),
     [
@@ -399,9 +385,9 @@ def test_deadlines(monkeypatch: pytest.MonkeyPatch, sent: bytes, seconds: float,
         line = Line(FAST, APP)
         if sent:
             line.protocol.data_received(sent)
-        await _turn(loop, seconds - 0.1)
+        await turn(loop, seconds - 0.1)
         assert not line.wire.is_closing()
-        await _turn(loop, 0.2)
+        await turn(loop, 0.2)
         assert bytes(line.wire.written).partition(b"\r\n")[0] == status
         assert line.wire.is_closing()
 
@@ -419,9 +405,9 @@ def test_a_body_has_its_own_time_where_its_head_came_in_pieces() -> None:
         sent = post(b"{}")
         line.protocol.data_received(sent[:10])
         line.protocol.data_received(sent[10:-1])
-        await _turn(loop, USUAL.body_deadline - 0.1)
+        await turn(loop, USUAL.body_deadline - 0.1)
         assert not line.wire.is_closing()
-        await _turn(loop, 0.2)
+        await turn(loop, 0.2)
         assert bytes(line.wire.written).startswith(b"HTTP/1.1 408 ")
 
     try:
@@ -441,7 +427,7 @@ def test_a_connection_too_many_has_little_time(sent: bytes) -> None:
         line = Line(lane, APP, state=first.state)
         if sent:
             line.protocol.data_received(sent)
-        await _turn(loop, fastlane.CROWDED_SECONDS + 0.1)
+        await turn(loop, fastlane.CROWDED_SECONDS + 0.1)
         assert line.wire.is_closing()
         assert not first.wire.is_closing()
         first.wire.close()
@@ -461,7 +447,7 @@ def test_deadline_is_each_requests_own() -> None:
         line = Line(FAST, APP)
         line.protocol.data_received(HIT[:10])
         for _ in range(20):
-            await _turn(loop, USUAL.head_deadline * 0.8)
+            await turn(loop, USUAL.head_deadline * 0.8)
             line.protocol.data_received(HIT[10:] + HIT[:10])
         assert bytes(line.wire.written).count(b"HTTP/1.1 200 OK") == 20
         assert not line.wire.is_closing()
@@ -483,12 +469,12 @@ def test_each_request_makes_a_connection_live_longer(monkeypatch: pytest.MonkeyP
     async def scenario() -> None:
         line = Line(FAST, APP)
         for sent in (HIT, HIT, last):
-            await _turn(loop, 4.0)
+            await turn(loop, 4.0)
             await line.feed(sent)
             await line.settle()
-        await _turn(loop, 4.9)
+        await turn(loop, 4.9)
         assert not line.wire.is_closing()
-        await _turn(loop, 0.2)
+        await turn(loop, 0.2)
         assert line.wire.is_closing()
 
     try:
@@ -528,7 +514,7 @@ def test_a_server_that_stops_closes_idle_connections_a_moment_later(sent: bytes)
         late.protocol.data_received(HIT)
         assert late.wire.written.count(b"HTTP/1.1 200 OK") == 1 + bool(sent)
         assert not line.wire.is_closing()
-        await _turn(loop, fastlane.LINGER_SECONDS + 0.01)
+        await turn(loop, fastlane.LINGER_SECONDS + 0.01)
         assert line.wire.is_closing()
         assert late.wire.is_closing()
 
@@ -549,7 +535,7 @@ def test_a_server_that_stops_reads_a_request_that_has_begun_to_its_end(whole: by
         line.protocol.data_received(whole[:cut])
         line.state.default_headers = [*line.state.default_headers, fastlane.LEAVE]
         line.protocol.shutdown()
-        await _turn(loop, fastlane.LINGER_SECONDS + 0.01)
+        await turn(loop, fastlane.LINGER_SECONDS + 0.01)
         assert not line.wire.is_closing()
         line.protocol.data_received(whole[cut:])
         written = await line.settle()

@@ -33,6 +33,7 @@ def test_every_limit_is_a_setting() -> None:
         http_head_bytes=2000,
         http_head_deadline=1,
         http_body_deadline=2,
+        http_answer_deadline=9,
         http_keep_alive=3,
         http_connections=4,
         http_body_bytes=5,
@@ -40,7 +41,7 @@ def test_every_limit_is_a_setting() -> None:
         http_waiting_posts=7,
         http_waiting_misses=8,
     )
-    assert limits_of(given) == Limits(2000, 1, 2, 3, 4, 5, 6, 7, 8)
+    assert limits_of(given) == Limits(2000, 1, 2, 9, 3, 4, 5, 6, 7, 8)
 
 
 @pytest.mark.parametrize(("length", "status"), [(1500, b"200 OK"), (1501, b"431 ")])
