@@ -65,7 +65,7 @@ def _parameter(name: str, place: str, about: str, **schema: Any) -> Json:
 
 
 ORDER_UID = _parameter("order_uid", "path", "the order's name", type="string", pattern=UID_PATTERN)
-VIEW = _parameter("view", "query", "shape of the order", type="string", enum=["standard", "original"])
+VIEW = _parameter("view", "query", "`standard` or `original` shape", type="string", enum=["standard", "original"])
 KNOWN = _parameter("If-None-Match", "header", "tags that the client has (RFC 9110, 13.1.2)", type="string")
 PREFER = _parameter("Prefer", "header", "`respond-async`, `wait=N` (RFC 7240)", type="string")
 NAME = _parameter("name", "path", "the kind of error", type="string", enum=list(KINDS))

@@ -1,12 +1,17 @@
 """The page at `/docs`: the OpenAPI document for people, made once, with nothing from elsewhere."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from html import escape
 
-from orders.web.described import OPERATIONS, Operation
+import msgspec
+
+from orders.decoder import decode
+from orders.faults import faults
+from orders.record import Invalid
+from orders.web.described import ANYWHERE, OPERATIONS, Operation, example
 from orders.web.page import marked, page_of
-from orders.web.problems import KINDS, PATH
+from orders.web.problems import KINDS, MEDIA_TYPE, PATH, problem
 
 
 @cache
@@ -17,18 +22,53 @@ def docs_page() -> bytes:
         "<h1>Paths and answers</h1>\n"
         '<p>For programs: <a href="/openapi.json">OpenAPI 3.1</a>, <a href="/asyncapi.json">AsyncAPI 3.0</a> of the '
         'topic, <a href="/schemas/order.json">JSON Schema</a> of an order. HEAD answers wherever GET does.</p>\n'
-        f'{told}\n<p><a href="/">Orders</a></p>'
+        f'{told}\n{_errors()}\n<p><a href="/">Orders</a></p>'
     )
 
 
 def _operation(path: str, method: str, operation: Operation) -> Iterator[str]:
-    yield f"<h2><code>{method.upper()} {escape(path)}</code></h2>\n<p>{escape(operation.about)}.</p>\n<dl>"
+    yield f"<h2><code>{method.upper()} {escape(path)}</code></h2>\n<p>{escape(operation.about)}.</p>"
+    if operation.takes:
+        yield '<p>The body is JSON, <a href="/schemas/order.json">an order</a>.</p>'
+        yield f"<details><summary>Such as this one</summary>\n{_shown(msgspec.json.encode(example()))}</details>"
+    yield "<dl>"
     for parameter in operation.parameters:
         place = f"{parameter['in']} <code>{escape(parameter['name'])}</code>"
         yield f"<dt>{place}</dt>\n<dd>{marked(parameter['description'])}</dd>"
     for status, answered in operation.answers.items():
         yield f"<dt>{status}</dt>\n<dd>{marked(answered.about)}</dd>"
-    for name in operation.problems:
+    yield from _problems(operation.problems)
+    yield "</dl>"
+
+
+def _problems(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
         kind = KINDS[name]
         yield f'<dt>{kind.status} <a href="{PATH}{name}"><code>{name}</code></a></dt>\n<dd>{escape(kind.title)}</dd>'
-    yield "</dl>"
+
+
+def _errors() -> str:
+    """How errors look, and those that no operation has for itself."""
+    return "\n".join(
+        [
+            "<h2>Errors</h2>",
+            f"<p>Each is <code>{MEDIA_TYPE}</code> (RFC 9457); <code>type</code> leads to its page. This is a 422:</p>",
+            _shown(_invalid()),
+            "<p>Any request may meet these:</p>\n<dl>",
+            *_problems(ANYWHERE),
+            "</dl>",
+        ]
+    )
+
+
+def _invalid() -> bytes:
+    """What a POST of the example is told where two things are wrong with it."""
+    order = {name: value for name, value in example().items() if name != "delivery"}
+    body = msgspec.json.encode(order | {"items": [item | {"price": "453"} for item in order["items"]]})
+    verdict = decode(body)
+    return problem("invalid-order", faults(body, verdict) if isinstance(verdict, Invalid) else ())
+
+
+def _shown(document: bytes) -> str:
+    """JSON for people."""
+    return f"<pre><code>{escape(msgspec.json.format(document, indent=2).decode(), quote=False)}</code></pre>"

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from html import unescape
 from typing import Any, get_args
 
 import pytest
@@ -13,8 +14,10 @@ from litestar.testing import TestClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from orders import sample
+from orders.decoder import decode
 from orders.metrics import Route
-from orders.web.described import OPERATIONS, asyncapi, example, openapi, order_schema
+from orders.record import Invalid
+from orders.web.described import ANYWHERE, OPERATIONS, asyncapi, example, openapi, order_schema
 from orders.web.docs import docs_page
 from orders.web.page import PAGE
 from orders.web.problems import KINDS
@@ -151,5 +154,17 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     for path, operation in ((path, each) for (path, _), each in OPERATIONS.items()):
         assert f"{path}</code>" in page
         assert all(f'href="/problems/{name}"' in page for name in operation.problems)
+    assert all(f'href="/problems/{name}"' in page for name in ANYWHERE)
     assert not re.search(r"(?:src|href)=[\"'](?:https?:)?//", page)
     assert b"/docs" in PAGE
+
+
+def test_the_page_shows_an_order_as_it_is_taken_and_an_error_with_all_that_is_wrong() -> None:
+    """The order is the example of the OpenAPI document, and can be posted as it stands there."""
+    order, error = (
+        unescape(found) for found in re.findall(r"<pre><code>(.*?)</code></pre>", docs_page().decode(), re.DOTALL)
+    )
+    assert json.loads(order) == example()
+    assert not isinstance(decode(order.encode()), Invalid)
+    assert json.loads(error)["type"] == "/problems/invalid-order"
+    assert {each["pointer"] for each in json.loads(error)["errors"]} == {"#", "#/items/0/price"}
