@@ -1,12 +1,15 @@
 """A whole system under `orders run`, on services that outlive it, as the checker and the watchers want it."""
 
 import json
+import random
 import signal
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
 
+from orders.memory import Memory
 from orders.settings import Settings
 from support.machine import free_port
 from support.system import ROOT, System, left_of
@@ -66,17 +69,24 @@ class Supervised:
         running = json.loads((self.data / "state.json").read_bytes())["processes"]
         return {f"{each['kind']} {number}": each["pid"] for number, each in enumerate(running) if each["kind"] != "run"}
 
-    def stop_in_memory(self, kind: str) -> int:
-        """Has a process of a kind stop inside of a write to memory, and waits for that; its process id."""
-        return wait_for(lambda: self._stopped(kind), f"{kind} stops while it writes to memory", 20)
+    def stop_in_memory(self, kind: str, emptied: Memory | None = None) -> int:
+        """Has a process of a kind stop inside of a write to memory, and waits for that; its process id.
 
-    def _stopped(self, kind: str) -> int:
+        Memory is `emptied` before where it must miss: HTTP writes to it after misses alone.
+        """
+        return wait_for(partial(self._stopped, kind, emptied), f"{kind} stops while it writes to memory", 60)
+
+    def _stopped(self, kind: str, emptied: Memory | None) -> int:
         """The process of a kind that was told to stop, once it has; 0 before, and when it ended meanwhile."""
-        with suppress(psutil.NoSuchProcess):
-            pid = next(pid for name, pid in self.pids.items() if name.split()[0] == kind)
-            if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
-                return pid
+        with suppress(psutil.NoSuchProcess, IndexError, AssertionError):
+            # One of them may have none of the load: a client's connection is one worker's.
+            pid = random.choice([pid for name, pid in self.pids.items() if name.split()[0] == kind])
+            process = psutil.Process(pid)
+            if emptied is not None:
+                emptied.empty()
             self._pause.write_text(str(pid))
+            wait_for(lambda: process.status() == psutil.STATUS_STOPPED, "its stop", 1)
+            return pid
         return 0
 
     def tell(self, number: signal.Signals) -> None:
