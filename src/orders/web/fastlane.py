@@ -25,6 +25,7 @@ from orders.order import LONGEST_UID
 from orders.timing import monotonic
 from orders.web.counted import Counted
 from orders.web.flow import PIECE, Flow
+from orders.web.heads import HOST, TARGET_URI, WIDE, Pieces, wrong_with_target
 from orders.web.hosts import ANY, knows
 from orders.web.limits import USUAL, Limits
 from orders.web.named import FIELD, REQUEST_ID
@@ -48,16 +49,7 @@ BODY = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"
 NOTED = frozenset({b"host", MATCH, ENCODING, FIELD, *BODY})
 ONE_TAG = re.compile(rb'"[0-9a-f]{1,16}"')
 """What If-None-Match has in most cases: one tag as we make them."""
-HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[^\]@/]+\])(?::[0-9]*)?")
-"""Host of RFC 9110, 7.2: a name, an IPv4 address or an IPv6 one in brackets, and a port; no userinfo, no path."""
-
-WIDE = re.compile(rb"(?m)^[^\s:]+(?: {2,}[^ \r\n]+ +| [^ \r\n]+ {2,})HTTP/")
-"""A request's line with more than one space between its parts (RFC 9112, 3), which the parser takes."""
-TARGET_URI = re.compile(rb"(https?)://([^/?#]+)", re.IGNORECASE)
-"""Scheme and authority of a target in absolute form (RFC 9112, 3.2.2)."""
-
 Lookup = Callable[[bytes], bytes | None]
-Knows = Callable[[bytes], bool]
 
 CACHE_FIELDS = b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in CACHE.items())
 HIT = b'%b%x"\r\ncontent-type: application/json\r\ncontent-length: %d%b%b'
@@ -86,14 +78,14 @@ class FastLane(HttpToolsProtocol):
 
     __slots__ = (
         *("_began", "_cells", "_crowded", "_deadline", "_deaf", "_fields", "_gzip", "_head", "_head_304"),
-        *("_head_bytes", "_head_refusal", "_hit", "_host", "_hosts", "_in_head", "_in_request", "_keep", "_last"),
-        *("_leaving", "_line", "_match", "_noted", "_plain", "_refusal", "_request_id", "_running", "_tail"),
+        *("_head_refusal", "_hit", "_host", "_hosts", "_in_head", "_in_request", "_keep", "_last"),
+        *("_leaving", "_match", "_noted", "_pieces", "_plain", "_refusal", "_request_id", "_running"),
     )
     """Beside the attributes that uvicorn has: with more than thirty in a dictionary each access takes longer."""
 
     lookup: Lookup | None = None
     values: Values
-    knows: Knows
+    knows: Callable[[bytes], bool]
     limits: Limits
     piece: int
     flow: Flow
@@ -114,8 +106,7 @@ class FastLane(HttpToolsProtocol):
         self._crowded = False
         self._in_head = False
         self._in_request = False
-        self._head_bytes = 0
-        self._line, self._tail = bytearray(), b""
+        self._pieces: Pieces | None = None
         self._last = self._leaving = False
         self._deaf = False
         self._refusal = "invalid-http"
@@ -155,7 +146,7 @@ class FastLane(HttpToolsProtocol):
             self._take_pieces(data)
             return
         had_begun = self._in_head
-        if had_begun and (refusal := self._wrong_with_head(data)):
+        if had_begun and self._pieces is not None and (refusal := self._pieces.wrong_with(data)):
             self._refuse(refusal)
             return
         try:
@@ -174,16 +165,11 @@ class FastLane(HttpToolsProtocol):
     def _expect_more(self, data: bytes, had_begun: bool) -> None:
         """After a piece that was not just whole requests."""
         if self._in_head:
-            self._keep_of_head(data)
+            self._pieces = self._pieces or Pieces(self.limits.head_bytes)
+            self._pieces.take(data)
         elif had_begun:
             self._clear_deadline()  # the body has another
         self._arm()
-
-    def _keep_of_head(self, data: bytes) -> None:
-        """What the next piece of a head is to be judged by."""
-        if not self._head_bytes:
-            self._line = bytearray(data[data.rfind(b"\n") + 1 :])
-        self._tail = (self._tail + data)[-3:]
 
     def _take_pieces(self, data: bytes) -> None:
         """Takes data until requests wait: what is behind those is held back, for each of them takes room."""
@@ -213,26 +199,6 @@ class FastLane(HttpToolsProtocol):
                 self._refuse("invalid-http")
                 return
         self.parser.feed_data(data[at:])
-
-    def _wrong_with_head(self, data: bytes) -> str:
-        """What is wrong with a head that came in pieces, of which this is the next."""
-        self._head_bytes += self._part_of_head(data)
-        if self._head_bytes > self.limits.head_bytes:
-            return "head-too-large"
-        return "invalid-http" if self._line and self._goes_on_wide(data) else ""
-
-    def _part_of_head(self, data: bytes) -> int:
-        """How many of these bytes, which follow the beginning of a head, are part of it."""
-        end = (self._tail + data).find(END)
-        return len(data) if end < 0 else max(end + len(END) - len(self._tail), 0)
-
-    def _goes_on_wide(self, data: bytes) -> bool:
-        """Whether a request's line that came in pieces, of which this is the next, is too wide."""
-        self._line += data
-        line, end, _ = self._line.partition(b"\n")
-        if end:
-            self._line.clear()
-        return b"  " in line and WIDE.match(line) is not None
 
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio reads what uvicorn leaves None
         """Whoever sends no more may still read: what it asked for completely is answered before the end."""
@@ -294,7 +260,8 @@ class FastLane(HttpToolsProtocol):
         self._began = monotonic()
         self.url = b""
         self.headers = []
-        self._hosts = self._head_bytes = 0
+        self._hosts = 0
+        self._pieces = None
         self._in_head = self._in_request = True
         if self._noted:
             self._forget()
@@ -345,7 +312,7 @@ class FastLane(HttpToolsProtocol):
             self._host = value
 
     def on_headers_complete(self) -> None:
-        if self._head_bytes or len(self.headers) > MAX_FIELDS:  # no piece is larger than a head may be
+        if self._pieces is not None or len(self.headers) > MAX_FIELDS:  # no piece is larger than a head may be
             self._check_size()
         version = self.parser.get_http_version()
         if version not in VERSIONS:
@@ -373,15 +340,8 @@ class FastLane(HttpToolsProtocol):
             self._end(self._head_refusal)
 
     def _check_target(self) -> None:
-        """Origin form is a path, absolute form names this server, and the asterisk is for OPTIONS (RFC 9112, 3.2)."""
-        uri = TARGET_URI.match(self.url)
-        is_path = self.url.startswith(b"/")
-        is_host = uri is not None and not uri[2].startswith(b":") and HOST.fullmatch(uri[2])
-        is_asterisk = self.url == b"*" and self.parser.get_method() == b"OPTIONS"
-        if b"#" in self.url or not (is_path or is_host or is_asterisk):
-            self._end("invalid-http")
-        if uri and (uri[1].lower() == b"https" or not self.knows(uri[2])):
-            self._end("unknown-host")
+        if refusal := wrong_with_target(self.url, self.parser.get_method(), self.knows):
+            self._end(refusal)
 
     def _check_crowd(self) -> None:
         """On a connection too many one request is answered, if it is of those that always are."""

@@ -1,0 +1,63 @@
+"""What RFC 9112 demands of a request's line, its target and its size, where the parser lets more through."""
+
+import re
+from collections.abc import Callable
+
+HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[^\]@/]+\])(?::[0-9]*)?")
+"""Host of RFC 9110, 7.2: a name, an IPv4 address or an IPv6 one in brackets, and a port; no userinfo, no path."""
+WIDE = re.compile(rb"(?m)^[^\s:]+(?: {2,}[^ \r\n]+ +| [^ \r\n]+ {2,})HTTP/")
+"""A request's line with more than one space between its parts (RFC 9112, 3), which the parser takes."""
+TARGET_URI = re.compile(rb"(https?)://([^/?#]+)", re.IGNORECASE)
+"""Scheme and authority of a target in absolute form (RFC 9112, 3.2.2)."""
+END = b"\r\n\r\n"
+
+
+def wrong_with_target(url: bytes, method: bytes, knows: Callable[[bytes], bool]) -> str:
+    """The error of `problems`, or "". Origin form is a path, absolute form names this server, and the asterisk is
+    for OPTIONS (RFC 9112, 3.2).
+    """
+    uri = TARGET_URI.match(url)
+    is_path = url.startswith(b"/")
+    is_host = uri is not None and not uri[2].startswith(b":") and HOST.fullmatch(uri[2])
+    is_asterisk = url == b"*" and method == b"OPTIONS"
+    if b"#" in url or not (is_path or is_host or is_asterisk):
+        return "invalid-http"
+    return "unknown-host" if uri and (uri[1].lower() == b"https" or not knows(uri[2])) else ""
+
+
+class Pieces:
+    """A head that comes in pieces, and may have `most` bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bytes = 0
+        """Of the pieces after the first, in which the head may begin anywhere."""
+        self._line = bytearray()
+        """Of the request, until its end has come."""
+        self._tail = b""
+
+    def take(self, data: bytes) -> None:
+        """A piece after which the head goes on."""
+        if not self._bytes:
+            self._line = bytearray(data[data.rfind(b"\n") + 1 :])
+        self._tail = (self._tail + data)[-3:]
+
+    def wrong_with(self, data: bytes) -> str:
+        """The error of `problems` that this next piece shows, or ""."""
+        self._bytes += self._part_of_head(data)
+        if self._bytes > self._most:
+            return "head-too-large"
+        return "invalid-http" if self._line and self._goes_on_wide(data) else ""
+
+    def _part_of_head(self, data: bytes) -> int:
+        """How many of these bytes are part of the head."""
+        end = (self._tail + data).find(END)
+        return len(data) if end < 0 else max(end + len(END) - len(self._tail), 0)
+
+    def _goes_on_wide(self, data: bytes) -> bool:
+        """Whether the request's line, which came in pieces, is too wide."""
+        self._line += data
+        line, end, _ = self._line.partition(b"\n")
+        if end:
+            self._line.clear()
+        return b"  " in line and WIDE.match(line) is not None
