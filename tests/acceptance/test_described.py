@@ -46,12 +46,13 @@ def test_what_is_described_is_what_happens(
 
     `examples` is how many cases of each operation are made at most, so that there are `cases` in all.
     """
-    report = tmp_path / "report.json"
+    report, posted = tmp_path / "report.json", tmp_path / "posted.json"
+    sys.stdout.write(f"--seed {seed}\n")
     options = ["--max-examples", str(examples), "--seed", str(seed), "--report-json-path", str(report)]
     done = subprocess.run(
         [Path(sys.executable).with_name("st"), "run", f"{machine.url}/openapi.json", *OPTIONS, *options],
         cwd=tmp_path,
-        env=os.environ | HOOKS,
+        env=os.environ | HOOKS | {"POSTED": str(posted)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -63,6 +64,9 @@ def test_what_is_described_is_what_happens(
     found = json.loads(report.read_bytes())
     assert {name: found["phases"][name]["status"] for name in PHASES} == dict.fromkeys(PHASES, "success")
     assert found["test_cases"]["generated"] >= cases
+    statuses = json.loads(posted.read_bytes())
+    sys.stdout.write(f"{found['test_cases']['generated']} cases; POSTs by phase: {statuses}\n")
+    assert statuses["coverage"]["201"] > statuses["coverage"].get("409", 0), "orders of the coverage phase are new"
     links = re.search(r"API Links: +(\d+) covered", told)
     assert links, told
     assert int(links[1]) > 0

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -11,19 +11,25 @@ from hypothesis import strategies as st
 
 from orders import sample
 from orders.order import Content
+from orders.web.fastlane import FastLane, Lookup, fast_lane
+from orders.web.limits import USUAL
 from orders.web.waiting import Told
-from support.rfc import PROBE, ROWS, Answer, Row, answers
+from support.rfc import PROBE, ROWS, SMUGGLED, UNFINISHED, Answer, Row, answers
 from support.wire import (
     FAST,
     HIT,
     MEMORY,
     SLOW,
+    TAG,
     UID,
     Address,
+    Line,
     chunked,
     converse,
     exchange,
     get,
+    in_pieces,
+    known,
     plain_app,
     post,
     serving,
@@ -50,14 +56,18 @@ def check(row: Row, told: list[Answer], before: int = 0) -> None:
     assert all(each.fields["content-type"] == "application/problem+json" for each in told if each.status == 400)
 
 
+def bodiless(row: Row, at: int = 0) -> Container[int]:
+    """The place of its answer if that has no body."""
+    return {at} if row.bodiless else ()
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_each_request_is_answered_as_demanded(lanes: tuple[Address, Address], name: str) -> None:
     """By itself and after another, by both lanes; where one is refused nothing that follows is taken for a request."""
     row = ROWS[name]
     for address in lanes:
-        check(row, answers(exchange(address, row.sent + PROBE), bodiless=int(row.bodiless)))
-        if not row.bodiless:
-            check(row, answers(exchange(address, HIT + row.sent + PROBE)), before=1)
+        check(row, answers(exchange(address, row.sent + PROBE), bodiless(row)))
+        check(row, answers(exchange(address, HIT + row.sent + PROBE), bodiless(row, 1)), before=1)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -69,7 +79,53 @@ def test_a_request_that_comes_in_bytes_is_answered_alike(name: str) -> None:
     pieces = [whole[at : at + step] for at in range(0, len(whole), step)]
     for lane in (FAST, SLOW):
         written, _, _ = asyncio.run(converse(lane, APP, pieces))
-        check(row, answers(written, bodiless=int(row.bodiless)))
+        check(row, answers(written, bodiless(row)))
+
+
+@pytest.mark.parametrize("name", UNFINISHED)
+def test_a_request_without_its_end_is_not_answered_but_as_too_slow(name: str) -> None:
+    """By neither lane, once its time is over; what came before it is answered as always."""
+    limits = USUAL._replace(head_deadline=0.05, body_deadline=0.05)
+    for lookup in (MEMORY.get, None):
+        lane = fast_lane(lookup, limits=limits)
+        told = answers(asyncio.run(_until_closed(lane, HIT + UNFINISHED[name])))
+        assert [each.status for each in told] == [200, 408]
+        assert told[1].fields["connection"] == "close"
+
+
+async def _until_closed(lane: type[FastLane], sent: bytes) -> bytes:
+    line = Line(lane, APP)
+    await line.feed(sent)
+    async with asyncio.timeout(10):
+        await line.wire.lost.wait()
+    return await line.settle()
+
+
+@pytest.mark.parametrize("hosts", [(b"h", b"x"), (b"x", b"h"), (b"h", b"h"), (b"x", b"x"), (b"x", b"y")])
+def test_two_hosts_are_refused_whichever_are_named(hosts: tuple[bytes, bytes]) -> None:
+    """As malformed, 400, even where both are ours or neither is; one of another name is 421."""
+    first, second = hosts
+    sent = HIT + get(b"/orders/" + UID, b"Host: " + second, host=first) + PROBE
+    for lookup in (MEMORY.get, None):
+        lane = fast_lane(lookup, hosts=("h",))
+        written, closed, _ = asyncio.run(converse(lane, APP, [sent]))
+        assert [each.status for each in answers(written)] == [200, 400]
+        assert closed
+        written, _, _ = asyncio.run(converse(lane, APP, [get(host=b"x")]))
+        assert [each.status for each in answers(written)] == [421]
+
+
+STEP = 7
+"""Every how manyth row is sent byte by byte on sockets too, where the system splits and joins what is sent."""
+
+
+@pytest.mark.parametrize("name", list(ROWS)[::STEP])
+def test_a_request_that_comes_in_bytes_on_a_socket_is_answered_alike(lanes: tuple[Address, Address], name: str) -> None:
+    """As test_a_request_that_comes_in_bytes_is_answered_alike has it for every row."""
+    row = ROWS[name]
+    whole = row.sent + PROBE
+    for address in lanes:
+        check(row, answers(in_pieces(address, whole, 1 if len(whole) < 2000 else 997), bodiless(row)))
 
 
 CUTS = {
@@ -83,17 +139,18 @@ CUTS = {
 }
 
 
+@pytest.mark.parametrize("lookup", [MEMORY.get, None], ids=["fast", "slow"])
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("name", CUTS)
-def test_a_post_that_breaks_off_is_not_done(name: str, reset: bool) -> None:
-    """Wherever the client goes, by FIN or RST; the same POST whole is done, and the server lives."""
+def test_a_post_that_breaks_off_is_not_done(name: str, reset: bool, lookup: Lookup | None) -> None:
+    """On either lane, wherever the client goes, by FIN or RST; the same POST whole is done, and the server lives."""
     done: list[str] = []
 
     async def submit(content: Content, _wait: float) -> Told | None:
         done.append(content.row.order_uid)
         return None
 
-    with serving(plain_app(submit=submit), MEMORY.get) as address:
+    with serving(plain_app(submit=submit), lookup) as address:
         with socket.create_connection(address, timeout=10) as connection:
             connection.sendall(HIT + CUTS[name])
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
@@ -104,6 +161,18 @@ def test_a_post_that_breaks_off_is_not_done(name: str, reset: bool) -> None:
         assert len(done) == 1
 
 
+@pytest.mark.parametrize("name", ["line: TLS", "line: two spaces before the target", "line: unknown method"])
+def test_a_refusal_after_a_head_has_its_body(name: str) -> None:
+    """What cannot be read is no HEAD because the request before it was one; and a HEAD that is refused has none."""
+    head = get(method=b"HEAD")
+    for lane in (FAST, SLOW):
+        for pieces in ([head + ROWS[name].sent], [head, ROWS[name].sent]):
+            written, _, _ = asyncio.run(converse(lane, APP, pieces))
+            assert [each.status for each in answers(written, {0})] == [200, 400]
+        written, _, _ = asyncio.run(converse(lane, APP, [head + ROWS["head: two Hosts"].sent]))
+        assert [each.status for each in answers(written, {0, 1})] == [200, 400]
+
+
 def test_an_upgrade_is_not_made_and_its_bytes_are_no_requests(lanes: tuple[Address, Address]) -> None:
     """What a client sends in the other protocol's framing is not answered."""
     frames = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HIT
@@ -112,36 +181,47 @@ def test_an_upgrade_is_not_made_and_its_bytes_are_no_requests(lanes: tuple[Addre
         assert [each.status for each in answers(exchange(address, sent))] == [200]
 
 
-def _requests() -> st.SearchStrategy[tuple[bytes, int]]:
-    """A request and the status that it has by itself; every one keeps the connection."""
-    return st.sampled_from(
-        [
-            (HIT, 200),
-            (get(b"/orders/stored"), 200),
-            (get(b"/orders/nobody"), 404),
-            (get(b"/orders/" + UID, b"If-None-Match: *"), 304),
-            (get(b"/readyz"), 200),
-            (post(ORDER), 201),
-            (post(b"{"), 400),
-            (chunked(ORDER), 201),
-            (post(b"{ }", b"Expect: tea"), 422),
-            (get(b"/orders", method=b"DELETE"), 405),
-        ]
-    )
+KINDS: list[tuple[bytes, int]] = [
+    (HIT, 200),
+    (get(method=b"HEAD"), 200),
+    (get(b"/orders/nobody", method=b"HEAD"), 404),
+    (get(b"/orders/stored"), 200),
+    (get(b"/orders/nobody"), 404),
+    (get(b"/orders/" + UID, b"If-None-Match: *"), 304),
+    (known(TAG), 304),
+    (get(b"/orders/" + UID, b"If-None-Match: *", method=b"HEAD"), 304),
+    (get(b"/readyz"), 200),
+    (post(ORDER), 201),
+    (post(b"{"), 400),
+    (chunked(ORDER), 201),
+    (post(b"{ }", b"Expect: tea"), 422),
+    (get(b"/orders", method=b"DELETE"), 405),
+]
+"""Requests and the status that each has by itself; every one keeps the connection."""
+ENDS: list[tuple[bytes, int]] = [
+    (PROBE, 200),
+    *((row.sent, row.statuses[0]) for row in ROWS.values() if not row.goes_on and row.statuses in {(400,), (505,)}),
+]
+"""The last on its connection: one that asks for that, or one that is refused."""
 
 
 @settings(max_examples=60)
-@given(mix=st.lists(_requests(), min_size=1, max_size=30), cut=st.integers(1, 5000))
+@given(
+    mix=st.lists(st.sampled_from(KINDS), min_size=1, max_size=30),
+    end=st.one_of(st.just(ENDS[0]), st.sampled_from(ENDS)),
+    cut=st.integers(1, 5000),
+)
 def test_pipelined_requests_of_any_kind_are_answered_in_their_order(
-    lanes: tuple[Address, Address], mix: list[tuple[bytes, int]], cut: int
+    lanes: tuple[Address, Address], mix: list[tuple[bytes, int]], end: tuple[bytes, int], cut: int
 ) -> None:
-    """As one by one, on one connection of a real server, however the bytes are cut."""
-    sent = b"".join(request for request, _ in mix) + PROBE
+    """As one by one, on one connection of a real server, however the bytes are cut.
+
+    One that is refused ends the connection: what came before it is answered, nothing after it.
+    """
+    whole = [*mix, end]
+    sent = b"".join(request for request, _ in whole) + SMUGGLED
+    heads = {at for at, (request, _) in enumerate(whole) if request.startswith(b"HEAD ")}
     for address in lanes:
-        with socket.create_connection(address, timeout=10) as connection:
-            for at in range(0, len(sent), cut):
-                connection.sendall(sent[at : at + cut])
-            came = bytearray()
-            while chunk := connection.recv(65536):
-                came += chunk
-        assert [each.status for each in answers(bytes(came))] == [*(status for _, status in mix), 200]
+        told = answers(in_pieces(address, sent, cut), heads)
+        assert [each.status for each in told] == [status for _, status in whole]
+        assert "smuggled" not in [each.fields.get("x-request-id") for each in told]

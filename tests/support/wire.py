@@ -5,7 +5,7 @@ import re
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, cast
 
 import uvicorn
@@ -223,7 +223,7 @@ class Wire(asyncio.Transport):
         """How many writes came after the end."""
         self.taking = True
         self.aborted = False
-        self._lost = False
+        self.lost = asyncio.Event()
         self._reading = True
         self._closing = False
         self._protocol = protocol
@@ -244,8 +244,8 @@ class Wire(asyncio.Transport):
         self._lose()
 
     def _lose(self) -> None:
-        if not self._lost:
-            self._lost = True
+        if not self.lost.is_set():
+            self.lost.set()
             asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
 
     def is_closing(self) -> bool:
@@ -357,3 +357,17 @@ def exchange(address: Address, data: bytes) -> bytes:
         while chunk := connection.recv(65536):
             answer += chunk
     return re.sub(rb"(?m)^date: .*?\r\n", b"date: -\r\n", bytes(answer))
+
+
+def in_pieces(address: Address, data: bytes, size: int) -> bytes:
+    """The same, sent by so many bytes, each as a segment of its own; what the server no longer takes stays unsent."""
+    answer = bytearray()
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(ConnectionError):
+            for at in range(0, len(data), size):
+                connection.sendall(data[at : at + size])
+        with suppress(ConnectionResetError):
+            while chunk := connection.recv(65536):
+                answer += chunk
+    return bytes(answer)

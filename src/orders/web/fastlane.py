@@ -460,10 +460,13 @@ class FastLane(HttpToolsProtocol):
         if self._in_request and not self._in_head and not self._abandon():
             return
         request_id = self._request_id if self._in_request else b""
+        has_method = self._in_request and self.url
         self._in_request = False
         super().on_message_begin()
         self.url = b"/"
         self._start(Counted(refusal(name), self.values, self._began, readable=False, request_id=request_id))
+        if not has_method:
+            self.scope["method"] = "GET"  # the parser has that of the request before: an answer to HEAD has no body
 
     def _abandon(self) -> bool:
         """Takes back a request whose body broke off; False if it had its answer, and the connection is closed."""
