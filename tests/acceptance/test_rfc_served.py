@@ -98,12 +98,11 @@ def mutated(chosen: random.Random) -> bytes:
 def _told(address: Address, sent: bytes) -> list[Answer]:
     """The answers until the server closes; the client sends no more."""
     came = bytearray()
-    with socket.create_connection(address, timeout=20) as connection:
-        # It may be closed, and with bytes on their way reset, before all is sent.
-        with suppress(ConnectionError):
-            connection.sendall(sent)
-            connection.shutdown(socket.SHUT_WR)
-            while chunk := connection.recv(65536):
-                came += chunk
-            return answers(bytes(came))
+    # It may be closed, and with bytes on their way reset, before all is sent.
+    with suppress(ConnectionError), socket.create_connection(address, timeout=20) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        while chunk := connection.recv(65536):
+            came += chunk
+        return answers(bytes(came))
     return []
