@@ -25,3 +25,8 @@ class Group:
         """Members with their partitions."""
         told = self._admin.describe_consumer_groups([self._name])[self._name].result(10)
         return frozenset((m.member_id, p.partition) for m in told.members for p in m.assignment.topic_partitions)
+
+    def is_of(self, protocol: str, members: int) -> bool:
+        """Whether the broker takes the group for one of this protocol, classic or consumer, and so many share."""
+        told = self._admin.describe_consumer_groups([self._name])[self._name].result(10)
+        return str(told.type.name).lower() == protocol and self.is_shared(members)
