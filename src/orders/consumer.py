@@ -284,21 +284,24 @@ class OrderConsumer:
         """Whether this is still the topic that was assigned, and its positions ours; to be called every few seconds.
 
         Positions go back where a standby takes over that lacks the last commits. A batch would meet that, but there is
-        none as long as nothing comes.
+        none as long as nothing comes. The log goes back where brokers get older data, their own epochs with it: such
+        ones answer no fetch that names a later epoch, and the client asks for ever.
         """
         if self._unplaced:
             return self.place()
         try:
-            same = self.read_topic_id() == self.topic_id and (self._held or self._is_in_place())
+            topic = self._view.look("Read")
+            same = topic.topic_id == self.topic_id and (self._held or self._is_in_place(topic.ends))
         except OrdersError as error:
             self.trouble = error
             return None
         self.trouble = self._barred
         return None if same or not self._assigned else self.replace()
 
-    def _is_in_place(self) -> bool:
+    def _is_in_place(self, ends: Mapping[int, int]) -> bool:
         stored = {place: position.offset for place, position in self._positions.positions().items()}
-        return all(stored.get((self.topic_id, partition)) == begin for partition, begin in self._owner.begins.items())
+        begins = self._owner.begins
+        return all(stored.get((self.topic_id, n)) == begin <= ends.get(n, begin) for n, begin in begins.items())
 
     def replace(self) -> None:
         """Goes back to the stored positions, in all partitions."""

@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined] # public, not exported
 
 from orders.embedded.kafka import KafkaService
+from support.group import Group
 from support.load import Load
 from support.machine import Machine
 from support.restarting import RestartingMachine
@@ -136,3 +137,27 @@ def test_partitions_that_are_added_are_consumed_within_seconds(place: Place, pro
 def places(dsn: str) -> set[int]:
     with psycopg.connect(dsn) as connection:
         return {row[0] for row in connection.execute("select partition from positions").fetchall()}
+
+
+@pytest.mark.faults
+def test_a_group_that_changes_its_protocol_one_ingest_after_the_other_loses_and_doubles_nothing(place: Place) -> None:
+    """From the classic protocol to KIP-848 and back, under load.
+
+    The broker refuses a member of KIP-848 as long as the group has classic ones: such an ingest ends, and is started
+    again until the last of the others has changed too.
+    """
+    logins = {"ingest": {"ORDERS_KAFKA_PROTOCOL": "classic"}}
+    machine = RestartingMachine(place.folder, place.dsn, place.bootstrap, place.make_topic(), logins=logins)
+    load = begun(machine, place.stack)
+    group = Group(machine)
+    with load.going_on():
+        for protocol in ("consumer", "classic"):
+            logins["ingest"]["ORDERS_KAFKA_PROTOCOL"] = protocol
+            for ingest in ("ingest 0", "ingest 1"):
+                machine.tell(ingest, signal.SIGTERM)
+                assert machine.await_end(ingest, 10)
+                machine.start(ingest)
+                still(2)
+            wait_for(lambda: machine.is_ready() and group.is_of(protocol, 2), f"all is well by {protocol}", HEALED_MOST)  # noqa: B023 - called at once
+            load.catch_up(HEALED_MOST)
+    load.check()

@@ -2,8 +2,9 @@
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
@@ -18,11 +19,19 @@ from support.group import Group
 from support.machine import Machine
 from support.services import MakeTopic
 from support.waiting import wait_for
-from support.watching import under_load
+from support.watching import recovery, under_load
 
 pytestmark = pytest.mark.system
 Connection = psycopg.Connection[tuple[object, ...]]
 OURS = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'orders %'"
+CANCEL = """
+do $$ begin
+    for n in 1..200 loop
+        perform pg_stat_clear_snapshot(), pg_sleep(0.0005);
+        perform pg_cancel_backend(pid) from pg_stat_activity where application_name = 'orders ingest';
+    end loop;
+end $$
+"""
 RELOAD = "select pg_reload_conf()"
 
 
@@ -164,3 +173,44 @@ def test_each_right_that_is_taken_away_under_load_is_named_and_waited_for(
                 connection.execute(f"grant {right} to taken".encode())
                 wait_for(machine.is_ready, f"it heals without a person: {right}", 60)
             assert letters(connection) == 0
+
+
+@contextmanager
+def statements_cancelled(dsn: str) -> Iterator[None]:
+    """Whatever an ingest asks is cut short."""
+    with psycopg.connect(dsn, autocommit=True) as connection, Background(lambda: cancel_ours(connection), every=0.01):
+        yield
+
+
+def cancel_ours(connection: Connection) -> None:
+    connection.execute(CANCEL)
+
+
+@contextmanager
+def positions_locked(dsn: str) -> Iterator[None]:
+    """Somebody else's transaction holds the rows of `positions`, and does not end."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("select from positions for update")
+        yield
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        pytest.param(statements_cancelled, "57014", id="cancelled"),
+        pytest.param(positions_locked, "55P03", id="positions locked", marks=pytest.mark.faults),
+    ],
+)
+def test_statements_that_run_out_of_time_are_made_again(
+    machine: Machine, fault: Callable[[str], AbstractContextManager[None]], code: str
+) -> None:
+    """What runs too long, or waits too long for a lock, blames no message: the ingest waits and /readyz says why."""
+    dsn = machine.settings.postgres_dsn
+    with under_load(machine, 74) as load, psycopg.connect(dsn, autocommit=True) as connection:
+        wait_for(lambda: load.poster.promised, "POSTs are saved")
+        with fault(dsn):
+            wait_for(lambda: f"SQLSTATE {code}" in assignment(machine), "/readyz says why", 40)
+            assert httpx.get(f"{machine.url}/livez", timeout=10).status_code == 200
+        wait_for(machine.is_ready, "it heals without a person", 60)
+        recovery(machine, time.monotonic(), 74)
+        assert letters(connection) == 0

@@ -88,6 +88,17 @@ def test_what_a_stopped_ingest_does_on_waking_changes_nothing(machine: Machine, 
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("machine", ["consumer"], indirect=True)
+def test_what_an_ingest_of_kip_848_does_on_waking_changes_nothing(machine: Machine) -> None:
+    """As above, where the broker moves partitions to a member that is new to it."""
+    with under_load(machine, 68):
+        for point in POINTS:
+            stop_and_wake(machine, point, most=SESSION_SECONDS + IDLE_SECONDS)
+        assert machine.status("ingest 0") is None
+
+
+@pytest.mark.faults
 @pytest.mark.timeout(240)
 def test_what_holds_locks_without_idling_is_ended_with_its_whole_transaction(machine: Machine) -> None:
     """PostgreSQL sees no idle transaction there; and the ingest wakes after its partitions moved."""

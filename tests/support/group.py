@@ -15,12 +15,18 @@ class Group:
 
     def look(self) -> None:
         """A member that left, came or was moved makes one more set: with a new name, or with other partitions."""
-        self.seen.add(self._held())
+        self.seen.add(self.held())
 
     def is_shared(self, members: int) -> bool:
         """Whether so many members have partitions."""
-        return len({member for member, _ in self._held()}) == members
+        return len({member for member, _ in self.held()}) == members
 
-    def _held(self) -> frozenset[tuple[str, int]]:
+    def held(self) -> frozenset[tuple[str, int]]:
+        """Members with their partitions."""
         told = self._admin.describe_consumer_groups([self._name])[self._name].result(10)
         return frozenset((m.member_id, p.partition) for m in told.members for p in m.assignment.topic_partitions)
+
+    def is_of(self, protocol: str, members: int) -> bool:
+        """Whether the broker takes the group for one of this protocol, classic or consumer, and so many share."""
+        told = self._admin.describe_consumer_groups([self._name])[self._name].result(10)
+        return str(told.type.name).lower() == protocol and self.is_shared(members)
