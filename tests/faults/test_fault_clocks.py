@@ -14,7 +14,7 @@ import pytest
 from support.background import Background
 from support.group import Group
 from support.machine import Machine
-from support.services import MakeTopic
+from support.services import MakeTopic, open_folder, started_postgres
 from support.traffic import Traffic
 from support.waiting import wait_for
 from support.watching import Load, recovery, under_load
@@ -153,3 +153,29 @@ def test_record_times_that_kafka_does_not_take_cost_a_post_and_nothing_more(
         clock.set("+0")
         assert http.post("/orders", content=order).status_code == 201
         assert http.get("/orders/early").content.endswith(order[1:] + b"}")
+
+
+@pytest.mark.parametrize("step", ["+3600s", "-3600s"])
+def test_postgresqls_clock_that_is_set_loses_and_doubles_nothing(
+    step: str, tmp_path: Path, kafka_bootstrap: str, make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ahead it makes outcomes old that are waited for: such a POST is told 202 at worst, and its order is stored."""
+    with open_folder() as folder:
+        clock = WallClock(folder)
+        for name, value in clock.variables.items():
+            monkeypatch.setenv(name, value)
+        with started_postgres() as postgres, psycopg.connect(postgres.dsn, autocommit=True) as connection:
+            for name in clock.variables:
+                monkeypatch.delenv(name)
+            with (
+                Machine(tmp_path, postgres.dsn, kafka_bootstrap, make_topic()) as machine,
+                under_load(machine, SEED) as load,
+            ):
+                wait_for(lambda: len(load.poster.promised) > 20, "POSTs are saved", 20)
+                clock.set(step)
+                told = connection.execute("select clock_timestamp()").fetchone()
+                assert told
+                assert abs(told[0].timestamp() - time.time()) > 3000, "its clock is another"
+                all_goes_on(machine, load)
+                clock.set("+0")
+                all_goes_on(machine, load)
