@@ -12,7 +12,7 @@ from orders.pipeline import Ingest, Writer
 from orders.store import Store
 from orders.timing import Clock
 from orders.trees import Work
-from support.simulation.kafka import TOPIC, Broker, made
+from support.simulation.kafka import MOST_AT_ONCE, TOPIC, Broker, made
 from support.simulation.postgres import Server
 
 T = TypeVar("T")
@@ -94,6 +94,9 @@ class IngestProcess:
 
     def turn(self) -> None:
         self.loop.step()
+        batch = self.loop._batcher.batch()
+        held = len(batch.entries) if batch else 0
+        assert held < self._records + MOST_AT_ONCE, f"7 {self.name} holds {held} records of {self._records}"
 
     @property
     def ailment(self) -> str:

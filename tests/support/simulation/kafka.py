@@ -121,6 +121,10 @@ class Broker:
         self.share_out(others)
 
 
+MOST_AT_ONCE = 6
+"""Records that one poll brings at most."""
+
+
 class Fetching:
     """A partition that is assigned to a client: where it goes on, and how many records it fetched beyond that."""
 
@@ -169,7 +173,7 @@ class Client:
         self._broker.at(self.member, "consume")
         if self._broker.chance.one_in(4):
             self._follow_group()
-        wanted = min(self._broker.chance.below(6), most)
+        wanted = min(self._broker.chance.below(MOST_AT_ONCE), most)
         found = (self._next() for _ in range(wanted))
         return [message for message in found if message is not None]
 

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from orders import fold, marks
+from orders import decoder, fold, marks
 from orders.batcher import Batcher
 from orders.consumer import OrderConsumer
 from orders.errors import Away, OrdersError, PositionsMoved
 from orders.fold import Folded
 from orders.memory import Memory
+from orders.order import Content
 from orders.pipeline import Ingest, Writer
-from orders.record import Batch, Entry, Invalid, Moved, Position, Span, Standing
+from orders.record import Batch, Entry, Invalid, Moved, Position, Record, Span, Standing, Tombstone
 from orders.store import Plan, Transaction
 from support.simulation.actors import Door
 
@@ -269,6 +270,19 @@ def letters_apart(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Transaction, "write", write_apart)
 
 
+def ended_by_what_is_no_order(patch: pytest.MonkeyPatch) -> None:
+    """An invalid message is an error that nobody catches."""
+    content_of = decoder._content_of
+
+    def read(record: Record, nesting: int) -> Content | Tombstone | Invalid:
+        content = content_of(record, nesting)
+        if isinstance(content, Invalid):
+            raise TypeError(content.reason)
+        return content
+
+    patch.setattr(decoder, "_content_of", read)
+
+
 STORED, HEALED, SERVED = "123458", "6", "9"
 """Numbers of invariants: a row that is missing, or too much, breaks several of what is stored at the same time."""
 
@@ -281,13 +295,15 @@ PLANTED: Mapping[str, tuple[Plant, str]] = {
     "dead letters are committed before their batch": (letters_apart, "3"),
     "a replaced order keeps its version": (versions_moved(0), "2"),
     "a replaced order has an older version": (versions_moved(-1), "2"),
+    "an outage stops writing and not reading": (leave_out(OrderConsumer, "hold"), "7"),
+    "an invalid message ends the process": (ended_by_what_is_no_order, "10"),
     "invalid messages are skipped": (without_letters, STORED),
     "a refused batch becomes dead letters": (whole_batch_refused, STORED),
     "the first record of a refused batch is blamed": (first_blamed, STORED),
     "an outage becomes dead letters": (outage_refused, STORED),
     "a record is blamed without a probe": (blamed_without_probe, STORED),
     "an ingest that idles does not look at its positions": (always(OrderConsumer, "_is_in_place", answer=True), HEALED),
-    "after moved positions nobody seeks": (leave_out(OrderConsumer, "replace"), HEALED),
+    "after moved positions nobody seeks": (leave_out(OrderConsumer, "replace"), HEALED + "7"),
     "a partition goes on from the group's offset": (placed_by_the_group, HEALED),
     "what failed is never tried again": (never_tried_again, HEALED),
     "positions are locked unchecked": (locked_unchecked, STORED),
@@ -300,7 +316,7 @@ PLANTED: Mapping[str, tuple[Plant, str]] = {
     "what was read long ago is put": (always(marks, "is_fresh", answer=True), SERVED),
     "what was read before an emptying is put": (always(marks, "is_since_emptying", answer=True), SERVED),
     "other machines are not told": (notices_lost, SERVED),
-    "lost partitions are written on": (leave_out(Ingest, "lost"), STORED + HEALED),
+    "lost partitions are written on": (leave_out(Ingest, "lost"), STORED + HEALED + "7"),
     "what comes twice is taken twice": (taken_twice, STORED),
 }
 """What is planted, and the invariants that show it: which of several is met first is up to the schedule."""

@@ -175,6 +175,10 @@ class World:
             process.turn()
         except Killed:
             self.bury(process)
+        except AssertionError:
+            raise
+        except Exception as error:
+            raise AssertionError(f"10 {process.name} ended: {error!r}") from error
         finally:
             self.busy.remove(process.name)
 
