@@ -62,8 +62,9 @@ class Drips:
             for byte in request():
                 writer.write(byte)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(reader.read(), EVERY)
-                    return
+                    async with asyncio.timeout(EVERY):  # `wait_for` of Python 3.11 may swallow a cancellation
+                        await reader.read()
+                        return
         finally:
             self.open -= 1
             self.longest = max(self.longest, now() - began)

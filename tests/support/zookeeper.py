@@ -36,6 +36,7 @@ PROPERTIES = {
     "log.dirs": "data",
     # A killed broker may come back when ZooKeeper has ended its old session.
     "zookeeper.session.timeout.ms": "2000",
+    "zookeeper.connection.timeout.ms": "20000",  # by default as short as the session
 }
 
 
