@@ -303,9 +303,7 @@ class Line:
         return bytes(self.wire.written)
 
     async def _turn(self) -> None:
-        """Until what is at work now has ended, and what waited for that has begun."""
-        if self.state.tasks:
-            await asyncio.wait(self.state.tasks)
+        """One turn of the loop: to wait for a task's end would be for ever where it waits for what is fed next."""
         await asyncio.sleep(0)
 
 
