@@ -51,6 +51,13 @@ def kafka() -> Iterator[KafkaService]:
 
 
 @pytest.fixture
+def own_kafka() -> Iterator[KafkaService]:
+    """A Kafka that the test may stop and break."""
+    with started_kafka() as service:
+        yield service
+
+
+@pytest.fixture
 def own_postgres() -> Iterator[PostgresService]:
     """A PostgreSQL that the test may stop and break."""
     with started_postgres() as service:

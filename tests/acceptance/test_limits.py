@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import repeat
 from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -35,8 +34,7 @@ pytestmark = pytest.mark.system  # it takes long
 
 
 def connected(system: System) -> socket.socket:
-    address = urlsplit(system.url)
-    return socket.create_connection((str(address.hostname), address.port or 0), timeout=10)
+    return socket.create_connection(system.address, timeout=10)
 
 
 def status_of(connection: socket.socket, path: str) -> int:

@@ -5,6 +5,7 @@ Their monotonic clock goes on, as it does on Linux when the time of day is set.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -53,9 +54,10 @@ class WallClock:
 
 
 @pytest.fixture
-def clock(tmp_path: Path) -> Iterator[WallClock]:
+def clock() -> Iterator[WallClock]:
     before = left()
-    yield WallClock(tmp_path)
+    with open_folder() as folder:
+        yield WallClock(folder)
     for path in left() - before:
         path.unlink()
 
@@ -157,25 +159,22 @@ def test_record_times_that_kafka_does_not_take_cost_a_post_and_nothing_more(
 
 @pytest.mark.parametrize("step", ["+3600s", "-3600s"])
 def test_postgresqls_clock_that_is_set_loses_and_doubles_nothing(
-    step: str, tmp_path: Path, kafka_bootstrap: str, make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+    step: str, tmp_path: Path, clock: WallClock, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> None:
     """Ahead it makes outcomes old that are waited for: such a POST is told 202 at worst, and its order is stored."""
-    with open_folder() as folder:
-        clock = WallClock(folder)
-        for name, value in clock.variables.items():
-            monkeypatch.setenv(name, value)
-        with started_postgres() as postgres, psycopg.connect(postgres.dsn, autocommit=True) as connection:
-            for name in clock.variables:
-                monkeypatch.delenv(name)
-            with (
-                Machine(tmp_path, postgres.dsn, kafka_bootstrap, make_topic()) as machine,
-                under_load(machine, SEED) as load,
-            ):
-                wait_for(lambda: len(load.poster.promised) > 20, "POSTs are saved", 20)
-                clock.set(step)
-                told = connection.execute("select clock_timestamp()").fetchone()
-                assert told
-                assert abs(told[0].timestamp() - time.time()) > 3000, "its clock is another"
-                all_goes_on(machine, load)
-                clock.set("+0")
-                all_goes_on(machine, load)
+    with ExitStack() as up:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in clock.variables.items():
+                patch.setenv(name, value)
+            postgres = up.enter_context(started_postgres())
+        connection = up.enter_context(psycopg.connect(postgres.dsn, autocommit=True))
+        machine = up.enter_context(Machine(tmp_path, postgres.dsn, kafka_bootstrap, make_topic()))
+        load = up.enter_context(under_load(machine, SEED))
+        wait_for(lambda: len(load.poster.promised) > 20, "POSTs are saved", 20)
+        clock.set(step)
+        told = connection.execute("select clock_timestamp()").fetchone()
+        assert told
+        assert abs(told[0].timestamp() - time.time()) > 3000, "its clock is another"
+        all_goes_on(machine, load)
+        clock.set("+0")
+        all_goes_on(machine, load)

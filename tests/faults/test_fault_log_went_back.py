@@ -15,17 +15,9 @@ from support.checker import caught_up
 from support.cutting import cut
 from support.entries import content as short
 from support.machine import Machine
-from support.services import started_kafka
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def own_kafka() -> Iterator[KafkaService]:
-    """A Kafka that this test may break."""
-    with started_kafka() as service:
-        yield service
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """What happens to PostgreSQL's data directory under load: an older copy is put back, its disk is full."""
 
-import secrets
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 
 from orders.embedded.postgres import PostgresService
 from orders.memory import Memory
+from support.backup import Backup
 from support.load import Load
 from support.machine import Machine
 from support.services import MakeTopic
@@ -33,24 +32,6 @@ def load(machine: Machine) -> Iterator[Load]:
     made = Load(machine, 81)
     yield made
     made.close()
-
-
-class Backup:
-    """A copy of a data directory, taken while its PostgreSQL is stopped: putting it back makes no new timeline."""
-
-    def __init__(self, service: PostgresService) -> None:
-        self._service = service
-        self._data = service._directory / "data"
-        self._copy = service._directory / secrets.token_hex(4)
-        service.stop()
-        subprocess.run(["cp", "-a", self._data, self._copy], check=True, timeout=60)  # its owner is PostgreSQL's user
-        service.start()
-
-    def put_back(self) -> None:
-        self._service.stop()
-        self._data.rename(self._data.with_name(f"{self._copy.name}-newer"))
-        self._copy.rename(self._data)
-        self._service.start()
 
 
 class Restores:

@@ -1,7 +1,7 @@
 """The topic changes under a running machine that takes POSTs: it is made anew, or retention passes where it stands."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -10,8 +10,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from orders.topic import create_topic
-from support.background import Background
-from support.load import KNOWN, Load
+from support.load import Load
 from support.machine import Machine
 from support.services import MakeTopic
 from support.waiting import wait_for
@@ -37,20 +36,6 @@ def admin(machine: Machine) -> AdminClient:
     return AdminClient({**machine.settings.kafka})
 
 
-@contextmanager
-def posting(load: Load) -> Iterator[None]:
-    """POSTs all the time, and GETs of an order that is in memory, which must be answered."""
-    assert load.poster.post(KNOWN) == 201
-    wait_for(lambda: is_readable(load, KNOWN), "the known order")
-    with Background(load.poster.step, every=0.05), Background(load.get, every=0.02):
-        wait_for(lambda: load.poster.answers[201] > 30, "POSTs are saved")
-        yield
-
-
-def is_readable(load: Load, order_uid: str) -> bool:
-    return httpx.get(f"{load.machine.url}/orders/{order_uid}", timeout=10).status_code == 200
-
-
 def unwell(machine: Machine) -> dict[str, str]:
     """Which parts of /readyz are not well, and why."""
     parts = httpx.get(f"{machine.url}/readyz", timeout=10).json()["parts"]
@@ -66,16 +51,11 @@ def is_accepted(load: Load, order_uid: str) -> bool:
     return status == 202
 
 
-def check_promises(load: Load) -> None:
-    """Whatever was said to be saved is there."""
-    assert [uid for uid in load.poster.promised if not is_readable(load, uid)] == []
-
-
 def resume(load: Load, *options: str) -> None:
     """Lets consumption go on: what the topic has is stored, and POSTs are saved again."""
     resumed = load.machine.command("resume", *options)
     assert resumed.returncode == 0, resumed
-    wait_for(lambda: is_readable(load, "late"), "what Kafka has is stored", 60)
+    wait_for(lambda: load.is_readable("late"), "what Kafka has is stored", 60)
     load.poster.begin_anew()
     wait_for(lambda: load.poster.answers[201], "POSTs are saved again", 40)
 
@@ -84,14 +64,7 @@ def check_is_well(load: Load) -> None:
     with suppress(AssertionError):  # what is not well is told below
         wait_for(lambda: not unwell(load.machine), "all is well", 40)
     assert unwell(load.machine) == {}
-    check_promises(load)
-
-
-def check_nothing_is_claimed(load: Load) -> None:
-    """Of POSTs whose records nobody reads nothing is said but that they were accepted, or that they were not."""
-    load.poster.begin_anew()
-    wait_for(lambda: load.poster.answers.total() >= 3, "more POSTs", 40)
-    assert not load.poster.answers.keys() & {200, 201}
+    load.check_promises()
 
 
 def test_a_topic_made_anew_under_load_stops_consumption_until_it_is_resumed(
@@ -99,13 +72,14 @@ def test_a_topic_made_anew_under_load_stops_consumption_until_it_is_resumed(
 ) -> None:
     """GETs go on, what was saved stays, and what was accepted by the new topic is stored afterwards."""
     topic = machine.settings.kafka_topic
-    with posting(load):
+    with load.posting():
+        load.saved(30, 10)
         admin.delete_topics([topic])[topic].result(10)
         wait_for(lambda: create_topic(machine.settings.kafka, topic, 4), "the new topic", 30)
         wait_for(lambda: "was made anew" in load.reason("assignment"), "/readyz says so", 60)
-        check_nothing_is_claimed(load)
+        load.check_nothing_is_claimed()
         wait_for(lambda: is_accepted(load, "late"), "serve has seen the new topic", 40)
-        check_promises(load)
+        load.check_promises()
         resume(load, "--all", "--from", "beginning")
     check_is_well(load)
 
@@ -115,17 +89,18 @@ def test_retention_that_passes_the_position_under_load_stops_consumption_until_i
 ) -> None:
     """It happens while no ingest runs. What is lost is named; what came after it is stored when somebody says so."""
     topic = machine.settings.kafka_topic
-    with posting(load):
+    with load.posting():
+        load.saved(30, 10)
         for kind in ("ingest 0", "ingest 1"):
             machine.kill(kind)
             assert machine.await_end(kind, 20)
-        check_nothing_is_claimed(load)
+        load.check_nothing_is_claimed()
         for removed in admin.delete_records([TopicPartition(topic, n, -1) for n in range(4)]).values():
             removed.result(20)
         wait_for(lambda: is_accepted(load, "late"), "a POST is accepted", 40)
         for kind in ("ingest 0", "ingest 1"):
             machine.start(kind)
         wait_for(lambda: "retention has passed" in load.reason("assignment"), "/readyz says so", 60)
-        check_promises(load)  # POSTs into a partition that lost nothing are saved
+        load.check_promises()  # POSTs into a partition that lost nothing are saved
         resume(load, "--all", "--from", "beginning", "--skip")
     check_is_well(load)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +14,7 @@ from orders.order import Content
 from orders.web.fastlane import FastLane, Lookup, fast_lane
 from orders.web.limits import USUAL
 from orders.web.waiting import Told
-from support.rfc import PROBE, ROWS, SMUGGLED, UNFINISHED, Answer, Row, answers
+from support.rfc import PROBE, ROWS, SMUGGLED, UNFINISHED, answers, bodiless, check
 from support.wire import (
     FAST,
     HIT,
@@ -43,22 +43,6 @@ ORDER = next(iter(sample.samples(1, 0)))
 def lanes() -> Iterator[tuple[Address, Address]]:
     with serving(APP, MEMORY.get) as fast, serving(plain_app(), None) as slow:
         yield fast, slow
-
-
-def check(row: Row, told: list[Answer], before: int = 0) -> None:
-    """The answers are those of the row, then that of the probe if the connection goes on; nothing else is answered."""
-    expected = [*([200] * before), *row.statuses, *([200] if row.goes_on else [])]
-    assert [each.status for each in told] == expected, row.section
-    names = [each.fields.get("x-request-id") for each in told]
-    assert "smuggled" not in names
-    assert names.count("probe") == row.goes_on
-    assert all(each.status < 500 or each.status == 505 for each in told)
-    assert all(each.fields["content-type"] == "application/problem+json" for each in told if each.status == 400)
-
-
-def bodiless(row: Row, at: int = 0) -> Container[int]:
-    """The place of its answer if that has no body."""
-    return {at} if row.bodiless else ()
 
 
 @pytest.mark.parametrize("name", ROWS)

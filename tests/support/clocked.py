@@ -1,6 +1,10 @@
 """An event loop whose time is turned by hand."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Clocked(asyncio.SelectorEventLoop):
@@ -10,6 +14,13 @@ class Clocked(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.now
+
+    def play(self, scenario: Coroutine[Any, Any, T]) -> T:
+        """Runs a scenario to its end, and closes."""
+        try:
+            return self.run_until_complete(scenario)
+        finally:
+            self.close()
 
 
 async def turn(loop: Clocked, seconds: float) -> None:

@@ -1,5 +1,7 @@
 """The consumer group of a machine, as the broker tells it."""
 
+from typing import Any
+
 from confluent_kafka.admin import AdminClient
 
 from support.machine import Machine
@@ -23,10 +25,12 @@ class Group:
 
     def held(self) -> frozenset[tuple[str, int]]:
         """Members with their partitions."""
-        told = self._admin.describe_consumer_groups([self._name])[self._name].result(10)
+        told = self._told()
         return frozenset((m.member_id, p.partition) for m in told.members for p in m.assignment.topic_partitions)
 
     def is_of(self, protocol: str, members: int) -> bool:
         """Whether the broker takes the group for one of this protocol, classic or consumer, and so many share."""
-        told = self._admin.describe_consumer_groups([self._name])[self._name].result(10)
-        return str(told.type.name).lower() == protocol and self.is_shared(members)
+        return str(self._told().type.name).lower() == protocol and self.is_shared(members)
+
+    def _told(self) -> Any:
+        return self._admin.describe_consumer_groups([self._name])[self._name].result(10)

@@ -102,16 +102,36 @@ class Load:
         caught_up(self.machine)
         check(self.machine, self.traffic.model(), self.poster.promised)
 
+    def is_readable(self, order_uid: str) -> bool:
+        return httpx.get(f"{self.machine.url}/orders/{order_uid}", timeout=10).status_code == 200
+
+    def saved(self, count: int, seconds: float) -> None:
+        """Until so many more POSTs are saved."""
+        before = self.poster.answers[201]
+        wait_for(lambda: self.poster.answers[201] >= before + count, "POSTs are saved", seconds)
+
+    def check_promises(self) -> None:
+        """Whatever was said to be saved is there."""
+        assert [uid for uid in self.poster.promised if not self.is_readable(uid)] == []
+
+    def check_nothing_is_claimed(self) -> None:
+        """Of POSTs whose records nobody reads nothing is said but that they were accepted, or that they were not."""
+        self.poster.begin_anew()
+        wait_for(lambda: self.poster.answers.total() >= 4, "more POSTs", 40)
+        assert not self.poster.answers.keys() & {200, 201}
+
+    @contextmanager
+    def posting(self) -> Iterator[None]:
+        """An order is in memory; then POSTs go on, and GETs of it, which must be answered."""
+        assert self.poster.post(KNOWN) == 201
+        wait_for(lambda: self.is_readable(KNOWN), "the known order")
+        with Background(self.poster.step, every=0.05), Background(self.get, every=0.02):
+            yield
+
     @contextmanager
     def going_on(self) -> Iterator[None]:
-        """An order is in memory; then everything goes on together."""
-        assert self.poster.post(KNOWN) == 201
-        wait_for(lambda: self._http.get(f"/orders/{KNOWN}").status_code == 200, "the known order")
-        with (
-            Background(self.send, every=0.05),
-            Background(self.poster.step, every=0.05),
-            Background(self.get, every=0.02),
-        ):
+        """The same with records of every kind beside them."""
+        with self.posting(), Background(self.send, every=0.05):
             yield
 
     def close(self) -> None:

@@ -385,3 +385,19 @@ def answers(sent: bytes, bodiless: Container[int] = ()) -> list[Answer]:
         at += 2 + length
         told.append(Answer(status, fields, body))
     return told
+
+
+def check(row: Row, told: list[Answer], before: int = 0) -> None:
+    """The answers are those of the row, then that of the probe if the connection goes on; nothing else is answered."""
+    expected = [*([200] * before), *row.statuses, *([200] if row.goes_on else [])]
+    assert [each.status for each in told] == expected, row.section
+    names = [each.fields.get("x-request-id") for each in told]
+    assert "smuggled" not in names
+    assert names.count("probe") == row.goes_on
+    assert all(each.status < 500 or each.status == 505 for each in told)
+    assert all(each.fields["content-type"] == "application/problem+json" for each in told if each.status == 400)
+
+
+def bodiless(row: Row, at: int = 0) -> Container[int]:
+    """The place of its answer if that has no body."""
+    return {at} if row.bodiless else ()

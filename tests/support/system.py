@@ -75,6 +75,12 @@ class System:
     def said(self) -> str:
         return self.output.read_text()
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that it listens on."""
+        place = urlsplit(self.url)
+        return str(place.hostname), place.port or 0
+
     def wait_until_started(self) -> None:
         wait_for(lambda: "\ncurl -i " in self.said or self.process.poll(), "the start", START_SECONDS)
         assert self.process.poll() is None, self.said

@@ -145,8 +145,8 @@ class FastLane(HttpToolsProtocol):
         if len(data) > self.piece:
             self._take_pieces(data)
             return
-        had_begun = self._in_head
-        if had_begun and self._pieces is not None and (refusal := self._pieces.wrong_with(data)):
+        begun = self._pieces
+        if begun is not None and (refusal := begun.wrong_with(data)):
             self._refuse(refusal)
             return
         try:
@@ -159,11 +159,11 @@ class FastLane(HttpToolsProtocol):
         except httptools.HttpParserError:
             if not self._deaf:
                 self._refuse(self._refusal)
-        if self._in_request or had_begun or self.timeout_keep_alive_task is None:
-            self._expect_more(data, had_begun)
+        if self._in_request or begun is not None or self.timeout_keep_alive_task is None:
+            self._expect_more(data, had_begun=begun is not None)
 
-    def _expect_more(self, data: bytes, had_begun: bool) -> None:
-        """After a piece that was not just whole requests."""
+    def _expect_more(self, data: bytes, *, had_begun: bool) -> None:
+        """After a piece that was not just whole requests; `had_begun`: a head that an earlier one began."""
         if self._in_head:
             self._pieces = self._pieces or Pieces(self.limits.head_bytes)
             self._pieces.take(data)
@@ -261,7 +261,6 @@ class FastLane(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self._hosts = 0
-        self._pieces = None
         self._in_head = self._in_request = True
         if self._noted:
             self._forget()
@@ -325,6 +324,7 @@ class FastLane(HttpToolsProtocol):
             self._check_target()
             self._hand_over(version)
         self._in_head = False
+        self._pieces = None
 
     def _check_size(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

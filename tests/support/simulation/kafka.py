@@ -21,6 +21,8 @@ from orders.topic import TopicView, View
 from support.simulation.chance import Chance
 
 TOPIC = "orders"
+MOST_AT_ONCE = 6
+"""Records that one poll brings at most."""
 LEADER_EPOCH = 0
 """Of every record: no leader of the log ever changes here."""
 CREATE_TIME = 1
@@ -119,10 +121,6 @@ class Broker:
         """The session of a member has ended: its partitions are free at once, and it does not know."""
         self.held = {partition: owner for partition, owner in self.held.items() if owner != member}
         self.share_out(others)
-
-
-MOST_AT_ONCE = 6
-"""Records that one poll brings at most."""
 
 
 class Fetching:

@@ -391,10 +391,7 @@ def test_deadlines(monkeypatch: pytest.MonkeyPatch, sent: bytes, seconds: float,
         assert bytes(line.wire.written).partition(b"\r\n")[0] == status
         assert line.wire.is_closing()
 
-    try:
-        loop.run_until_complete(scenario())
-    finally:
-        loop.close()
+    loop.play(scenario())
 
 
 def test_a_body_has_its_own_time_where_its_head_came_in_pieces() -> None:
@@ -410,10 +407,7 @@ def test_a_body_has_its_own_time_where_its_head_came_in_pieces() -> None:
         await turn(loop, 0.2)
         assert bytes(line.wire.written).startswith(b"HTTP/1.1 408 ")
 
-    try:
-        loop.run_until_complete(scenario())
-    finally:
-        loop.close()
+    loop.play(scenario())
 
 
 @pytest.mark.parametrize("sent", [b"", b"G"])
@@ -433,10 +427,7 @@ def test_a_connection_too_many_has_little_time(sent: bytes) -> None:
         first.wire.close()
         await asyncio.sleep(0)
 
-    try:
-        loop.run_until_complete(scenario())
-    finally:
-        loop.close()
+    loop.play(scenario())
 
 
 def test_deadline_is_each_requests_own() -> None:
@@ -454,10 +445,7 @@ def test_deadline_is_each_requests_own() -> None:
         line.wire.close()
         await asyncio.sleep(0)
 
-    try:
-        loop.run_until_complete(scenario())
-    finally:
-        loop.close()
+    loop.play(scenario())
 
 
 @pytest.mark.parametrize("last", [HIT, post(b"{}")])
@@ -477,10 +465,7 @@ def test_each_request_makes_a_connection_live_longer(monkeypatch: pytest.MonkeyP
         await turn(loop, 0.2)
         assert line.wire.is_closing()
 
-    try:
-        loop.run_until_complete(scenario())
-    finally:
-        loop.close()
+    loop.play(scenario())
 
 
 @pytest.mark.parametrize("cut", [1, 10, len(HIT) - 3, len(HIT) - 1])
@@ -518,10 +503,7 @@ def test_a_server_that_stops_closes_idle_connections_a_moment_later(sent: bytes)
         assert line.wire.is_closing()
         assert late.wire.is_closing()
 
-    try:
-        loop.run_until_complete(scenario())
-    finally:
-        loop.close()
+    loop.play(scenario())
 
 
 @pytest.mark.parametrize(("whole", "cut"), [(HIT, 20), (post(b"{}"), 20), (post(b"{}"), -1)])
@@ -542,10 +524,7 @@ def test_a_server_that_stops_reads_a_request_that_has_begun_to_its_end(whole: by
         assert written.count(b"HTTP/1.1 ") == 2
         assert line.wire.is_closing()
 
-    try:
-        loop.run_until_complete(scenario())
-    finally:
-        loop.close()
+    loop.play(scenario())
 
 
 def test_a_request_that_takes_too_long_at_the_stop_is_told_so() -> None:

@@ -9,6 +9,7 @@ from orders.web.fastlane import FastLane
 from orders.web.flow import PIECE
 from orders.web.limits import USUAL
 from support.clocked import Clocked, turn
+from support.held import Held
 from support.rfc import answers
 from support.wire import FAST, HIT, SLOW, UID, Line, chunked, get, plain_app, post
 
@@ -62,41 +63,32 @@ def test_a_body_that_is_held_back_is_had_by_its_request(lane: type[FastLane]) ->
 def test_what_is_held_back_is_not_late(lane: type[FastLane]) -> None:
     """A request that came in time is not told 408 because those before it took long."""
     loop = Clocked()
-    go = asyncio.Event()
-
-    async def order(_order_uid: str) -> None:
-        await go.wait()
+    before = Held(1)
 
     async def scenario() -> bytes:
-        line = Line(lane, plain_app(order=order))
+        line = Line(lane, plain_app(order=before.order))
         line.protocol.data_received(MISS + MISS + LARGE)
         for _ in range(3):
             await turn(loop, USUAL.body_deadline)
-        go.set()
+        before.go.set()
         written = await line.settle()
         line.wire.close()
         return written
 
-    try:
-        assert [each.status for each in answers(loop.run_until_complete(scenario()))] == [404, 404, 422]
-    finally:
-        loop.close()
+    assert [each.status for each in answers(loop.play(scenario()))] == [404, 404, 422]
 
 
 @LANES
 def test_what_is_held_back_has_its_time_when_it_is_taken(lane: type[FastLane]) -> None:
     """A body that then does not end is told 408, in time and not before."""
     loop = Clocked()
-    go = asyncio.Event()
-
-    async def order(_order_uid: str) -> None:
-        await go.wait()
+    before = Held(1)
 
     async def scenario() -> bytes:
-        line = Line(lane, plain_app(order=order))
+        line = Line(lane, plain_app(order=before.order))
         line.protocol.data_received((MISS + MISS + LARGE)[:-1])
         await turn(loop, USUAL.body_deadline * 0.9)
-        go.set()
+        before.go.set()
         while line.protocol.flow.held:
             await turn(loop, 0)
         await turn(loop, USUAL.body_deadline * 0.9)
@@ -105,10 +97,7 @@ def test_what_is_held_back_has_its_time_when_it_is_taken(lane: type[FastLane]) -
         assert line.wire.is_closing()
         return await line.settle()
 
-    try:
-        assert [each.status for each in answers(loop.run_until_complete(scenario()))] == [404, 404, 408]
-    finally:
-        loop.close()
+    assert [each.status for each in answers(loop.play(scenario()))] == [404, 404, 408]
 
 
 @LANES
@@ -131,10 +120,7 @@ def test_a_client_that_takes_nothing_is_cut_in_time(lane: type[FastLane], taken:
             assert (await line.settle()).startswith(b"HTTP/1.1 200 OK")
             line.wire.close()
 
-    try:
-        loop.run_until_complete(scenario())
-    finally:
-        loop.close()
+    loop.play(scenario())
 
 
 @LANES
@@ -167,10 +153,7 @@ def test_a_connection_that_is_to_end_does_so_though_its_answer_is_not_taken(
         await turn(loop, 0.2)
         assert line.wire.aborted
 
-    try:
-        loop.run_until_complete(scenario())
-    finally:
-        loop.close()
+    loop.play(scenario())
 
 
 def test_requests_that_wait_when_the_client_goes_are_dropped_in_silence(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,12 +9,10 @@ from litestar.testing import TestClient
 from orders import sample
 from orders.decoder import decode
 from orders.metrics import private
-from orders.order import Content
 from orders.settings import Settings
 from orders.web.fastlane import ALWAYS, SPARE, FastLane, fast_lane
 from orders.web.limits import USUAL, Limits, limits_of
-from orders.web.reader import Found
-from orders.web.waiting import Told
+from support.held import Held
 from support.metrics import counted
 from support.problem import is_problem
 from support.wire import HIT, MEMORY, Line, chunked, converse, get, plain_app, post
@@ -164,29 +162,6 @@ def test_a_posts_nesting_is_bounded_by_the_setting() -> None:
     assert got.status_code == 422
     assert got.json()["errors"] == [{"detail": "Nested deeper than 3 levels", "pointer": "#"}]
     assert decode(nested, 3) != decode(nested, 4)
-
-
-class Held:
-    """Whoever waits for PostgreSQL or for an outcome does so until it is let go."""
-
-    def __init__(self, expected: int) -> None:
-        self.go = asyncio.Event()
-        self.come = asyncio.Event()
-        self._left = expected
-
-    async def submit(self, _content: Content, _wait: float) -> Told | None:
-        await self._wait()
-        return None
-
-    async def order(self, _order_uid: str) -> Found | None:
-        await self._wait()
-        return None
-
-    async def _wait(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self.come.set()
-        await self.go.wait()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,30 @@
+"""Requests that wait until a test lets them go."""
+
+import asyncio
+
+from orders.order import Content
+from orders.web.reader import Found
+from orders.web.waiting import Told
+
+
+class Held:
+    """Whoever waits for PostgreSQL or for an outcome does so until it is let go."""
+
+    def __init__(self, expected: int) -> None:
+        self.go = asyncio.Event()
+        self.come = asyncio.Event()
+        self._left = expected
+
+    async def submit(self, _content: Content, _wait: float) -> Told | None:
+        await self._wait()
+        return None
+
+    async def order(self, _order_uid: str) -> Found | None:
+        await self._wait()
+        return None
+
+    async def _wait(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.come.set()
+        await self.go.wait()
