@@ -3,15 +3,17 @@
 Their monotonic clock goes on, as it does on Linux when the time of day is set.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
+from orders.memory import Memory
 from support.background import Background
 from support.group import Group
 from support.machine import Machine
@@ -25,6 +27,8 @@ LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 """The one for programs with threads."""
 BACKENDS = "select pid from pg_stat_activity where application_name = %s"
 MOST_BACKENDS = {"ingest": 2, "serve": 8, "keep": 2}
+SILENT_SECONDS = 10.0
+"""After which `/readyz` takes a process that has told nothing for gone."""
 SEED = 95
 OLDEST = 'select topic_id, partition, "offset" from outcomes order by at limit 20'
 
@@ -101,6 +105,23 @@ class Backends:
         self.seen |= {row[0] for row in self._connection.execute(BACKENDS, (self._name,)).fetchall()}
 
 
+class Times:
+    """By what clock processes tell each other how they are: one that is the same in all of them, and never set."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._memory = Memory.open(Path(machine.settings.memory_path))
+        self.told: set[str] = set()
+
+    def look(self) -> None:
+        for name, notice in self._memory.board().items():
+            age = time.monotonic() - json.loads(notice)["at"]
+            assert 0 <= age < SILENT_SECONDS, f"{name} told how it is {age:.1f} s ago"
+            self.told.add(name)
+
+    def close(self) -> None:
+        self._memory.close()
+
+
 def all_goes_on(machine: Machine, load: Load) -> None:
     """Records are consumed, POSTs saved, GETs answered, and /readyz says so."""
     recovery(machine, time.monotonic(), SEED)
@@ -120,19 +141,25 @@ def test_a_wall_clock_that_is_set_while_it_runs_loses_and_doubles_nothing(
     """
     group = Group(machine)
     with (
+        closing(Times(machine)) as times,
         psycopg.connect(machine.settings.postgres_dsn, autocommit=True) as connection,
         under_load(machine, SEED) as load,
     ):
         backends = Backends(connection, kind)
         wait_for(lambda: len(load.poster.promised) > 20, "POSTs are saved", 20)
         first = connection.execute(OLDEST).fetchall()
-        with Background(backends.look, every=0.1), Background(group.look, every=0.5):
+        with (
+            Background(backends.look, every=0.1),
+            Background(group.look, every=0.5),
+            Background(times.look, every=0.1),
+        ):
             for step in ("+3600s", "+0"):
                 clock.set(step)
                 all_goes_on(machine, load)
         assert len(backends.seen) <= MOST_BACKENDS[kind], "connections are kept"
         (members,) = group.seen
         assert members, "members are kept"
+        assert len(times.told) > 2, "keeper and ingests tell how they are"
         clock.set("-3600s")
         compared = load.getter.compared
         wait_for(lambda: load.getter.compared > compared + 100, "GETs are answered", 20)
