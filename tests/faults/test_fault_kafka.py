@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined] # public, not exported
 
 from orders.embedded.kafka import KafkaService
+from support.decided import all_decided_once
 from support.group import Group
 from support.load import Load
 from support.machine import Machine
@@ -83,6 +84,7 @@ def test_a_broker_that_goes_away_is_waited_for(
             log.info("%s: healed in %.1f s, %s", way, monotonic() - healed, load.poster.answers)
             assert load.poster.slowest < POST_MOST
     load.check()
+    all_decided_once(load.machine)
 
 
 def without(kafka: KafkaService, way: str, seconds: float, load: Load) -> None:
@@ -118,6 +120,7 @@ def test_members_that_come_and_go_lose_and_double_nothing(place: Place, protocol
             del machine._running[other]  # it was to end
         load.catch_up(HEALED_MOST)
     load.check()
+    all_decided_once(load.machine)
 
 
 def test_partitions_that_are_added_are_consumed_within_seconds(place: Place, protocol: str) -> None:
@@ -132,6 +135,7 @@ def test_partitions_that_are_added_are_consumed_within_seconds(place: Place, pro
         wait_for(lambda: places(place.dsn) == set(range(8)), "a position in each partition", HEALED_MOST)
         log.info("%s: consumed after %.1f s", protocol, monotonic() - began)
     load.check()
+    all_decided_once(load.machine)
 
 
 def places(dsn: str) -> set[int]:
@@ -161,3 +165,4 @@ def test_a_group_that_changes_its_protocol_one_ingest_after_the_other_loses_and_
             wait_for(lambda: machine.is_ready() and group.is_of(protocol, 2), f"all is well by {protocol}", HEALED_MOST)  # noqa: B023 - called at once
             load.catch_up(HEALED_MOST)
     load.check()
+    all_decided_once(load.machine)

@@ -209,7 +209,11 @@ def test_statements_that_run_out_of_time_are_made_again(
     with under_load(machine, 74) as load, psycopg.connect(dsn, autocommit=True) as connection:
         wait_for(lambda: load.poster.promised, "POSTs are saved")
         with fault(dsn):
-            wait_for(lambda: f"SQLSTATE {code}" in assignment(machine), "/readyz says why", 40)
+            wait_for(
+                lambda: f"paused: PostgreSQL is away or busy (SQLSTATE {code}" in assignment(machine),
+                "/readyz says why",
+                40,
+            )
             assert httpx.get(f"{machine.url}/livez", timeout=10).status_code == 200
         wait_for(machine.is_ready, "it heals without a person", 60)
         recovery(machine, time.monotonic(), 74)

@@ -13,6 +13,7 @@ import pytest
 
 from orders.memory import Memory
 from orders.pipeline import TRANSACTION_SECONDS
+from support.decided import all_decided_once
 from support.machine import Machine
 from support.services import MakeTopic, open_folder
 from support.supervised import Supervised
@@ -85,6 +86,7 @@ def test_what_a_stopped_ingest_does_on_waking_changes_nothing(machine: Machine, 
         for point in random.sample(POINTS, count):
             stop_and_wake(machine, point, most=SESSION_SECONDS + IDLE_SECONDS)
         assert machine.status("ingest 0") is None
+    all_decided_once(machine)
 
 
 @pytest.mark.faults
@@ -96,6 +98,7 @@ def test_what_an_ingest_of_kip_848_does_on_waking_changes_nothing(machine: Machi
         for point in POINTS:
             stop_and_wake(machine, point, most=SESSION_SECONDS + IDLE_SECONDS)
         assert machine.status("ingest 0") is None
+    all_decided_once(machine)
 
 
 @pytest.mark.faults
@@ -105,6 +108,7 @@ def test_what_holds_locks_without_idling_is_ended_with_its_whole_transaction(mac
     with under_load(machine, 63):
         stop_and_wake(machine, "after many", most=SESSION_SECONDS + TRANSACTION_SECONDS)
         assert machine.status("ingest 0") is None
+    all_decided_once(machine)
 
 
 def stop_and_wake(machine: Machine, point: str, most: float) -> None:
