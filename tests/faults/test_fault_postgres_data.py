@@ -1,18 +1,22 @@
-"""What happens to PostgreSQL's data directory under load: an older copy is put back, its disk is full."""
+"""PostgreSQL comes back with less than was committed, under load: an older copy of its data, a standby that lacks some."""
 
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
 from orders.embedded.postgres import PostgresService
 from orders.memory import Memory
 from support.backup import Backup
+from support.checker import positions
 from support.load import Load
 from support.machine import Machine
-from support.services import MakeTopic
+from support.services import MakeTopic, open_folder
+from support.standby import followed
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.system
@@ -88,3 +92,38 @@ def know_all(machine: Machine, restores: Restores) -> None:
     with psycopg.connect(machine.settings.postgres_dsn, autocommit=True) as connection:
         connection.execute(END_KEEPERS)
     wait_for(restores.done, "memory is filled again", 30)
+
+
+def test_a_standby_that_takes_over_without_the_last_commits_is_brought_up_to_the_topic(
+    tmp_path: Path, own_postgres: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
+) -> None:
+    """What was saved, and is missing there, is read again: its positions came with its data."""
+    with ExitStack() as up:
+        folder = up.enter_context(open_folder())
+        standby, network = up.enter_context(followed(folder, own_postgres))
+        machine = up.enter_context(Machine(tmp_path, standby.either, kafka_bootstrap, make_topic()))
+        load, restores = Load(machine, 82), Restores(machine)
+        up.callback(load.close)
+        up.callback(restores.close)
+        with load.going_on():
+            load.saved(20, 20)
+            standby.catch_up()
+            network.be("cut")
+            load.saved(20, 20)
+            restores.begin()
+            reached = places(own_postgres.dsn)
+            psutil.Process(own_postgres.pid).send_signal(signal.SIGQUIT)
+            wait_for(lambda: not own_postgres.running(), "its end")
+            behind = places(standby.dsn)
+            assert all(behind[partition] < offset for partition, offset in reached.items()), "commits are missing"
+            standby.take_over()
+            wait_for(restores.done, "memory is filled again", 30)
+            load.catch_up(30)
+            load.saved(20, 20)
+        load.check()
+
+
+def places(dsn: str) -> dict[int, int]:
+    """Where the partitions are, by what a server holds."""
+    with psycopg.connect(dsn) as connection:
+        return positions(connection)
