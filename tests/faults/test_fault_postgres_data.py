@@ -1,4 +1,4 @@
-"""PostgreSQL comes back with less than was committed, under load: an older copy of its data, a standby that lacks some."""
+"""PostgreSQL comes back with less than was committed: an older copy of its data, a standby that lacks commits."""
 
 import signal
 from collections.abc import Iterator

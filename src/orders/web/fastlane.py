@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import httptools
-from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -29,7 +29,7 @@ from orders.web.heads import HOST, TARGET_URI, WIDE, Pieces, wrong_with_target
 from orders.web.hosts import ANY, knows
 from orders.web.limits import USUAL, Limits
 from orders.web.named import FIELD, REQUEST_ID
-from orders.web.problems import KINDS, fields_of, problem
+from orders.web.refusing import refusal
 from orders.web.representation import CACHE, WORTH_BYTES, tag_of, takes_gzip
 
 PREFIX = b"/orders/"
@@ -156,9 +156,9 @@ class FastLane(HttpToolsProtocol):
                 self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._ignore_upgrade()
-        except httptools.HttpParserError:
+        except httptools.HttpParserError as error:
             if not self._deaf:
-                self._refuse(self._refusal)
+                self._refuse(self._refusal, mistake_in(error))
         if self._in_request or begun is not None or self.timeout_keep_alive_task is None:
             self._expect_more(data, had_begun=begun is not None)
 
@@ -454,8 +454,8 @@ class FastLane(HttpToolsProtocol):
         self._deaf = self._last = True
         self.cycle.keep_alive = False
 
-    def _refuse(self, name: str) -> None:
-        """Answers this error after the requests that wait, as the application would have, and reads no more."""
+    def _refuse(self, name: str, mistake: BaseException | None = None) -> None:
+        """Answers this error, or that of a mistake of ours, after the requests that wait, and reads no more."""
         self._deaf = self._last = True
         if self._in_request and not self._in_head and not self._abandon():
             return
@@ -464,7 +464,8 @@ class FastLane(HttpToolsProtocol):
         self._in_request = False
         super().on_message_begin()
         self.url = b"/"
-        self._start(Counted(refusal(name), self.values, self._began, readable=False, request_id=request_id))
+        app = refusal("internal", mistake) if mistake else refusal(name)
+        self._start(Counted(app, self.values, self._began, readable=False, request_id=request_id))
         if not has_method:
             self.scope["method"] = "GET"  # the parser has that of the request before: an answer to HEAD has no body
 
@@ -483,16 +484,11 @@ class FastLane(HttpToolsProtocol):
         return True
 
 
-def refusal(name: str) -> ASGI3Application:
-    """An application that answers every request with this error of `problems` and ends the connection."""
-    status, body = KINDS[name].status, problem(name)
-    fields = [*fields_of(name), (b"connection", b"close")]
-
-    async def app(_scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        await send({"type": "http.response.start", "status": status, "headers": fields})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-
-    return app
+def mistake_in(error: httptools.HttpParserError) -> BaseException | None:
+    """What went wrong in a callback of ours; None where the client's bytes are at fault."""
+    if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(error.__context__, Refused):
+        return error.__context__
+    return None
 
 
 def fast_lane(

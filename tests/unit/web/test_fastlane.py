@@ -605,3 +605,22 @@ def test_lookup_sees_no_more_than_a_uid() -> None:
     for target in (b"/", b"/orders/", b"/orders/" + b"a" * 129, b"/orders/" + b"a" * 128):
         talk(fast_lane(lookup), get(target) + CLOSE)
     assert asked == [b"a" * 128]
+
+
+@pytest.mark.parametrize("size", [10, 10_000])
+def test_a_mistake_in_what_the_parser_calls_is_ours_and_logged_with_the_requests_id(size: int) -> None:
+    """It is not told as the client's, however its request comes; those before it are answered, those after it not."""
+
+    def lookup(order_uid: bytes) -> bytes | None:
+        if order_uid != UID:
+            raise ValueError("of ours")
+        return MEMORY[UID]
+
+    sent = get() + get(b"/orders/some", b"X-Request-ID: a") + get()
+    with capture_logs([merge_contextvars]) as logged:
+        written, closed, _ = talk(fast_lane(lookup), *(sent[at : at + size] for at in range(0, len(sent), size)))
+    assert re.findall(rb"HTTP/1.1 (\d+) ", written) == [b"200", b"500"]
+    assert closed
+    assert [(each["event"], each["kind"], each["request_id"]) for each in logged] == [
+        ("internal_error", "ValueError", "a")
+    ]
