@@ -1,6 +1,6 @@
 """`orders resume`: where a stopped partition goes on, who said so, and what that skips."""
 
-import getpass
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +11,7 @@ from orders.errors import StartError, UsageError
 from orders.record import Stop
 from orders.settings import Settings
 from orders.system import state
+from orders.users import name_of
 
 if TYPE_CHECKING:
     from orders.brokers import Partition, Topic
@@ -162,21 +163,12 @@ def _write(connection: "Connection", name: str, topic_id: str, resumed: Resumed,
         "counted_from": resumed.counted_from,
         "stop": stop.kind,
         "stop_reason": stop.reason,
-        "who": who(),
+        "who": f"{name_of(os.getuid())}@{socket.gethostname()}",
         "forget_epoch": stop.kind == "went_back",
     }
     went_back = FORGOTTEN if stop.kind == "went_back" else ()
     for query in (*went_back, "resume_partition", "add_resume"):
         connection.execute(queries[query], values)
-
-
-def who() -> str:
-    """The user of this machine who decides, for the audit."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        name = "unknown"
-    return f"{name}@{socket.gethostname()}"
 
 
 def text(resumed: Sequence[Resumed], name: str) -> str:
