@@ -33,6 +33,14 @@ class Batcher:
         self.forget([partition])
         self._begins[partition] = self._ends[partition] = position
 
+    def pass_over(self, ends: Mapping[int, int], now: float) -> None:
+        """Up to these offsets nothing is to come any more; partitions that are not ours are left out."""
+        for partition, end in ends.items():
+            if end > self._ends.get(partition, end):
+                if self._begins == self._ends:
+                    self._oldest = now
+                self._ends[partition] = end
+
     def forget(self, partitions: Iterable[int]) -> None:
         """Partitions that are no longer ours: their entries leave unwritten."""
         gone = set(partitions)
@@ -51,7 +59,7 @@ class Batcher:
         for entry in entries:
             record = entry.record
             if record.offset >= self._ends.get(record.partition, record.offset + 1):
-                if not self._entries:
+                if self._begins == self._ends:
                     self._oldest = now
                 self._entries.append(entry)
                 self._bytes += size_of(entry)
@@ -70,7 +78,7 @@ class Batcher:
     def due(self, now: float, *, dry: bool) -> Cause | None:
         """Why the batch should be written now, None if it should not; `dry`: the last poll brought nothing."""
         records, size, age = self._limits
-        if not self._entries:
+        if self._begins == self._ends:
             return None
         if len(self._entries) >= records:
             return "records"
@@ -79,11 +87,9 @@ class Batcher:
         return "dry" if dry else "age" if now - self._oldest >= age else None
 
     def batch(self) -> Batch | None:
-        """What is collected, as a value; None if nothing is."""
-        if not self._entries:
-            return None
-        touched = {entry.record.partition for entry in self._entries}
-        return Batch(tuple(self._entries), {p: Span(self._begins[p], self._ends[p]) for p in sorted(touched)})
+        """What is collected, as a value; None if nothing is. It may have spans alone, without entries."""
+        spans = {p: Span(begin, self._ends[p]) for p, begin in sorted(self._begins.items()) if begin != self._ends[p]}
+        return Batch(tuple(self._entries), spans) if spans else None
 
     def written(self) -> None:
         """All that was collected is committed."""
@@ -102,17 +108,13 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
     """Two batches that, one after the other, are the batch; at least two entries are needed."""
     middle = len(batch.entries) // 2
     first, second = batch.entries[:middle], batch.entries[middle:]
-    cuts = {p: span.begin for p, span in batch.spans.items()}
-    cuts |= {entry.record.partition: entry.record.offset + 1 for entry in first}
-    return part(first, batch.spans, {}, cuts), part(second, batch.spans, cuts, {})
-
-
-def part(
-    entries: tuple[Entry, ...], spans: Mapping[int, Span], begins: Mapping[int, int], ends: Mapping[int, int]
-) -> Batch:
-    own = sorted({entry.record.partition for entry in entries})
-    cut = {p: Span(begins.get(p, spans[p].begin), ends.get(p, spans[p].end)) for p in own}
-    return Batch(entries, cut)
+    early, late = ({entry.record.partition for entry in half} for half in (first, second))
+    cuts = {e.record.partition: e.record.offset + 1 for e in first if e.record.partition in late}
+    begins = {p: Span(span.begin, cuts.get(p, span.end)) for p, span in batch.spans.items() if p in early}
+    ends = {
+        p: Span(cuts.get(p, span.begin), span.end) for p, span in batch.spans.items() if p in late or p not in early
+    }
+    return Batch(first, begins), Batch(second, ends)
 
 
 def with_content(batch: Batch, entry: Entry) -> Batch:

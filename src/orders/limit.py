@@ -83,10 +83,14 @@ def cut_at(batch: Batch, ends: Mapping[int, int]) -> Batch:
 
 
 def epochs_of(batch: Batch) -> dict[int, int | None]:
-    """The leader epoch of the last record of each partition."""
+    """The leader epoch of what lies before the end of each partition; None where that is no record of ours.
+
+    A transaction's mark may have a later one than the record before it, which nobody tells.
+    """
     epochs: dict[int, int | None] = {}
     for entry in reversed(batch.entries):
-        epochs.setdefault(entry.record.partition, entry.record.epoch)
+        partition, offset, epoch = entry.record.partition, entry.record.offset, entry.record.epoch
+        epochs.setdefault(partition, epoch if offset + 1 == batch.spans[partition].end else None)
         if len(epochs) == len(batch.spans):
             break
     return epochs

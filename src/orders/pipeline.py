@@ -142,7 +142,7 @@ class Writer:
         try:
             return self.commit(batch, topic_id)  # two ingests that met on one uid need no more than this
         except Rejected as again:
-            if len(batch.entries) == 1:
+            if len(batch.entries) <= 1:
                 return self._blame(batch, topic_id, again)
         for half in halves(batch):
             self.write(half, topic_id)
@@ -152,6 +152,8 @@ class Writer:
         """A record failed alone, twice: it is bad if a probe passes, else the set-up is wrong."""
         if isinstance(reason, Collided):
             raise Away(str(reason)) from reason
+        if not batch.entries:
+            raise SetupWrong(f"PostgreSQL does not take a position: {reason}") from reason
         entry = batch.entries[0]
         if isinstance(entry.content, Invalid):
             raise SetupWrong(f"PostgreSQL does not take a dead letter: {reason}") from reason
@@ -190,6 +192,7 @@ class Stream(Protocol):
     @property
     def stops(self) -> Mapping[int, Stop]: ...
     def poll(self, wait: float) -> list[Record]: ...
+    def ends(self) -> Mapping[int, int]: ...
     def hold(self) -> None: ...
     def go_on(self, places: Mapping[int, int]) -> None: ...
     def check(self) -> None: ...
@@ -256,6 +259,7 @@ class Ingest:
         now = self._clock()
         self._values.add(CONSUMED, None, len(records))
         self._batcher.add(map(self._read, records), now)
+        self._batcher.pass_over(self.stream.ends(), now)  # after the records that came before
         if cause := self._cause(now, dry=not records):
             self._flush(cause)
         self._watch()

@@ -57,6 +57,28 @@ def test_records_that_were_seen_and_records_of_foreign_partitions_are_passed_ove
     assert batch.spans == {0: Span(0, 1)}
 
 
+def test_the_end_of_a_partition_belongs_to_what_came_before_it() -> None:
+    """Also where marks of transactions lie between; of partitions that are not ours it says nothing."""
+    made = batcher()
+    made.add([upsert("a", offset=0)], now=0.0)
+    made.pass_over({0: 3, 1: 10, 7: 9}, now=0.0)
+    made.add([upsert("a", offset=2)], now=0.0)
+    batch = made.batch()
+    assert batch is not None
+    assert [e.record.offset for e in batch.entries] == [0]
+    assert batch.spans == {0: Span(0, 3)}
+
+
+def test_where_marks_alone_were_passed_the_position_goes_on_without_records() -> None:
+    made = batcher()
+    made.pass_over({1: 12}, now=3.0)
+    assert (made.due(3.5, dry=False), made.due(3.5, dry=True), made.due(4.0, dry=False)) == (None, "dry", "age")
+    assert made.batch() == Batch((), {1: Span(10, 12)})
+    made.written()
+    made.pass_over({1: 12, 0: 0}, now=5.0)
+    assert made.batch() is None
+
+
 def test_what_is_written_is_left_behind_and_the_next_span_begins_where_it_ended() -> None:
     made = batcher()
     made.add([upsert("a", offset=0)], now=0.0)
@@ -79,7 +101,7 @@ def test_a_lost_partition_takes_its_entries_with_it() -> None:
 
 @st.composite
 def batches(draw: st.DrawFn) -> Batch:
-    """Entries of up to three partitions, interleaved, with gaps between their offsets."""
+    """Entries of up to three partitions, interleaved, with gaps between and behind their offsets; a fourth has none."""
     places = draw(st.lists(st.integers(0, 2), min_size=2, max_size=30))
     ends = {p: draw(st.integers(0, 50)) for p in set(places)}
     begins = dict(ends)
@@ -88,7 +110,8 @@ def batches(draw: st.DrawFn) -> Batch:
         offset = ends[partition] + draw(st.integers(0, 3))
         entries.append(upsert("a", partition=partition, offset=offset))
         ends[partition] = offset + 1
-    return Batch(tuple(entries), {p: Span(begins[p], ends[p]) for p in begins})
+    spans = {p: Span(begins[p], ends[p] + draw(st.integers(0, 3))) for p in sorted(begins)}
+    return Batch(tuple(entries), spans | ({3: Span(5, 7)} if draw(st.booleans()) else {}))
 
 
 @given(batches())
@@ -108,6 +131,7 @@ def test_collecting_a_batch_gives_its_spans(batch: Batch) -> None:
     for partition, span in batch.spans.items():
         made.place(partition, span.begin)
     made.add(batch.entries, now=0.0)
+    made.pass_over({partition: span.end for partition, span in batch.spans.items()}, now=0.0)
     assert made.batch() == batch
 
 

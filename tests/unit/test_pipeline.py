@@ -13,7 +13,7 @@ from orders.fold import uid_of
 from orders.memory import Change, Put
 from orders.metrics import BATCHES, LAYOUT, private
 from orders.pipeline import Ingest, Writer, member_id, probe_entry
-from orders.record import Batch, Record, Stop
+from orders.record import Batch, Record, Span, Stop
 from orders.settings import Settings
 from support.metrics import counted
 
@@ -26,6 +26,7 @@ class FakeStream:
         self.topic_id = "topic-1"
         self.stops: dict[int, Stop] = {}
         self.polls: list[list[Record]] = []
+        self.met: dict[int, int] = {}
         self.told: list[str] = []
         self.mirrored: dict[int, int] = {}
 
@@ -36,6 +37,10 @@ class FakeStream:
     def poll(self, wait: float) -> list[Record]:
         assert wait >= 0
         return self.polls.pop(0) if self.polls else []
+
+    def ends(self) -> dict[int, int]:
+        met, self.met = self.met, {}
+        return met
 
     def hold(self) -> None:
         self.told.append("hold")
@@ -141,6 +146,20 @@ def test_a_full_batch_does_not_wait_for_the_stream(rig: Rig) -> None:
     rig.steps(1)
     assert len(rig.writer.batches) == 1
     assert rig.causes == {"records": 1}
+
+
+def test_the_end_of_a_partition_is_passed_over_behind_the_records_before_it(rig: Rig) -> None:
+    """Both came with one poll; then an end alone comes, behind nothing but marks."""
+    rig.feed(0, 1)
+    rig.stream.met = {0: 4}
+    rig.steps(2)
+    rig.stream.met = {0: 6}
+    rig.steps(1)
+    assert [(len(batch.entries), batch.spans) for batch in rig.writer.batches] == [
+        (2, {0: Span(0, 4)}),
+        (0, {0: Span(4, 6)}),
+    ]
+    assert rig.stream.mirrored == {0: 6}
 
 
 @pytest.mark.parametrize(("error", "state"), [(Away("gone"), "paused"), (SetupWrong("no table"), "stopped")])

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from psycopg import errors
 
 from orders.memory import Put
-from support.simulation.kafka import Said
+from support.simulation.kafka import MARK, Said
 from support.simulation.postgres import REFUSED_AMOUNT, Session, Work
 from support.simulation.reference import POISONED, SHARED, value_of
 
 if TYPE_CHECKING:
     from support.simulation.world import World
 
-KINDS = {"upsert": 6, "delete": 2, "post": 3, "invalid": 1, "poison": 1, "shared": 2}
+KINDS = {"upsert": 6, "delete": 2, "post": 3, "invalid": 1, "poison": 1, "shared": 2, MARK: 2}
 """Kinds of records, by weight."""
 RUBBISH = (b"", b"{", b'{"order_uid":1}', b"\xff")
 OUTAGES = ("down", "full", "read only", "refuses all")
@@ -46,6 +46,8 @@ def say(world: "World") -> None:
 
 def record(world: "World", kind: str, partition: int) -> Said:
     chance, time = world.chance, int(world.now * 1000)
+    if kind == MARK:
+        return Said(kind, "", None, None, None, time)
     if kind == "invalid":
         return Said(kind, "", None, chance.pick((None, b"\xff")), chance.pick(RUBBISH), time, chance.one_in(2))
     names = {"poison": f"{POISONED}-{partition}", "shared": SHARED}

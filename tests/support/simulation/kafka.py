@@ -3,7 +3,8 @@
 Modelled: the log of each partition with its end, the topic's id, static members whose partitions come and go in their
 own `poll` (cooperative: given up by one before another gets it), members that the group has given up and that learn of
 it when they poll, brokers that are away, positions out of range with `auto.offset.reset=error`, a pause whose fetched
-records are skipped now and then unless a seek follows, a seek that the client refuses, records that come twice.
+records are skipped now and then unless a seek follows, a seek that the client refuses, records that come twice, marks
+of transactions, which the client steps over in silence, and its word that a partition is at its end.
 
 Not modelled: the bytes of a fetch and their limits, KIP-848 apart from the classic protocol (both look alike from
 here), and a broker's own replication.
@@ -25,6 +26,8 @@ MOST_AT_ONCE = 6
 """Records that one poll brings at most."""
 LEADER_EPOCH = 0
 """Of every record: no leader of the log ever changes here."""
+MARK = "mark"
+"""The kind of what a transaction leaves in the log where it ends."""
 CREATE_TIME = 1
 """The kind of timestamp that Kafka's producers make."""
 MOST_AHEAD = 3
@@ -34,7 +37,10 @@ MOST_AGAIN = 3
 
 
 class Said(NamedTuple):
-    """A record of the log, and what it means; `amount` is None where an order is deleted or nothing is valid."""
+    """A record of the log, and what it means; `amount` is None where an order is deleted or nothing is valid.
+
+    Or the mark of a transaction, which nobody reads.
+    """
 
     kind: str
     order_uid: str
@@ -133,6 +139,8 @@ class Fetching:
         """Whether a fetch may be on its way: the client was polled since it goes on from here."""
         self.skips = 0
         self.failed = False
+        self.told_end = -1
+        """The end that the client has told of."""
 
 
 OnChange = Callable[["Client", list[TopicPartition]], None]
@@ -185,15 +193,21 @@ class Client:
 
     def _has_more(self, partition: int) -> bool:
         fetching = self.fetching[partition]
-        return not fetching.failed and fetching.position != len(self._broker.log[partition])
+        end = len(self._broker.log[partition])
+        return not fetching.failed and (fetching.position != end or fetching.told_end != end)
 
     def _fetch(self, partition: int) -> Message:
         fetching, log = self.fetching[partition], self._broker.log[partition]
-        if not 0 <= fetching.position < len(log):
+        if not 0 <= fetching.position <= len(log):
             fetching.failed = True
             return Message(partition, fetching.position, None, KafkaError(KafkaError._AUTO_OFFSET_RESET))
         if self._broker.chance.one_in(15):  # what came already comes again
             fetching.position = max(fetching.position - self._broker.chance.below(MOST_AGAIN + 1), fetching.start)
+        while fetching.position < len(log) and log[fetching.position].kind == MARK:
+            fetching.position += 1
+        if fetching.position == len(log):
+            fetching.told_end = len(log)
+            return Message(partition, len(log), None, KafkaError(KafkaError._PARTITION_EOF))
         offset = fetching.position
         fetching.position += 1
         return Message(partition, offset, log[offset])
@@ -249,6 +263,7 @@ class Client:
         fetching.start = fetching.position = place.offset
         fetching.skips = 0
         fetching.failed = fetching.is_under_way = False
+        fetching.told_end = -1
 
     def get_watermark_offsets(self, place: TopicPartition, _wait: float) -> tuple[int, int]:
         self._broker.at(self.member, "watermarks")

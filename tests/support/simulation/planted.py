@@ -206,7 +206,7 @@ def locked_unchecked(patch: pytest.MonkeyPatch) -> None:
 
 
 def taken_twice(patch: pytest.MonkeyPatch) -> None:
-    """What comes twice is taken twice, and what an earlier assignment left too."""
+    """What comes twice is taken twice, and what an earlier assignment left too: also of what has no span."""
 
     def add(batcher: Batcher, entries: Iterable[Entry], now: float) -> None:
         for entry in entries:
@@ -262,10 +262,12 @@ def letters_apart(patch: pytest.MonkeyPatch) -> None:
     write = Transaction.write
 
     def write_apart(transaction: Transaction, plan: Plan) -> None:
+        if not plan.refused:
+            return write(transaction, plan)
         write(transaction, plan._replace(writes=[], gone=[], replies=[], replays=[]))
         session: Any = transaction._connection
         session.commit_so_far()
-        write(transaction, plan._replace(refused=[]))
+        return write(transaction, plan._replace(refused=[]))
 
     patch.setattr(Transaction, "write", write_apart)
 
@@ -281,6 +283,12 @@ def ended_by_what_is_no_order(patch: pytest.MonkeyPatch) -> None:
         return content
 
     patch.setattr(decoder, "_content_of", read)
+
+
+def ends_outlive_seeks(patch: pytest.MonkeyPatch) -> None:
+    """Where a partition ended once it counts as read, also after its position went back."""
+    patch.setattr(OrderConsumer, "ends", lambda consumer: dict(consumer._ends))
+    patch.setattr(OrderConsumer, "_forget_ends", nothing)
 
 
 STORED, HEALED, SERVED = "123458", "6", "9"
@@ -317,6 +325,8 @@ PLANTED: Mapping[str, tuple[Plant, str]] = {
     "what was read before an emptying is put": (always(marks, "is_since_emptying", answer=True), SERVED),
     "other machines are not told": (notices_lost, SERVED),
     "lost partitions are written on": (leave_out(Ingest, "lost"), STORED + HEALED + "7"),
-    "what comes twice is taken twice": (taken_twice, STORED),
+    "what comes twice is taken twice": (taken_twice, STORED + "10"),
+    "marks of transactions are never passed": (always(OrderConsumer, "ends", {}), HEALED),
+    "where a partition ended outlives a seek": (ends_outlive_seeks, STORED),
 }
 """What is planted, and the invariants that show it: which of several is met first is up to the schedule."""

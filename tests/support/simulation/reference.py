@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from orders import sample
-from support.simulation.kafka import Said
+from support.simulation.kafka import MARK, Said
 from support.simulation.postgres import REFUSED_AMOUNT
 
 SHARED = "shared"
@@ -42,6 +42,8 @@ def truth_of(log: Sequence[Said]) -> Truth:
     """Folds the records of one partition; those of `SHARED` are left out."""
     truth = Truth({}, set(), set(), {})
     for offset, said in enumerate(log):
+        if said.kind == MARK:
+            continue
         outcome = outcome_of(said, truth.amounts)
         if outcome == "refused":
             overtaken = said.kind == "poison" and any(later.order_uid == said.order_uid for later in log[offset + 1 :])
