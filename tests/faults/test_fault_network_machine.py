@@ -24,6 +24,8 @@ from support.waiting import wait_for
 log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
+MEMORY_BYTES = 2**28
+"""Nothing is evicted in the minutes that this takes: what was in memory is answered while PostgreSQL is away."""
 KINDS = ("ingest", "keep", "serve")
 FAULTS: Sequence[tuple[Mode, bool]] = (
     ("slow", False),
@@ -61,7 +63,8 @@ def to_postgres(tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, stack: 
     topics = Topics(kafka_bootstrap)
     stack.callback(topics.delete)
     logins = {kind: {"ORDERS_POSTGRES_DSN": through} for kind in KINDS}
-    return begun(Machine(tmp_path, postgres_dsn, kafka_bootstrap, topics.make(), logins=logins), network, stack)
+    machine = Machine(tmp_path, postgres_dsn, kafka_bootstrap, topics.make(), logins=logins, memory_bytes=MEMORY_BYTES)
+    return begun(machine, network, stack)
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ class Machine:
         ingests: int = 2,
         protocol: Literal["classic", "consumer"] = "classic",
         logins: Mapping[str, dict[str, str]] | None = None,
+        memory_bytes: int = 16 * 2**20,
     ) -> None:
         self.folder = folder
         self.settings = Settings(
@@ -53,7 +54,7 @@ class Machine:
             kafka_protocol=protocol,
             postgres_dsn=dsn,
             memory_path=str(folder / "memory"),
-            memory_bytes=16 * 2**20,
+            memory_bytes=memory_bytes,
             post_deadline=4.0,
             log_level="error",
         )
