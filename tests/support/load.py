@@ -1,7 +1,6 @@
 """Load on a machine beside a fault: a stream of records, POSTs that note what was promised, GETs that are in memory."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -12,46 +11,11 @@ from orders.topic import TopicView
 from support.background import Background
 from support.checker import caught_up, check, positions
 from support.machine import Machine
+from support.poster import Poster
 from support.traffic import Traffic
 from support.waiting import wait_for
 
 KNOWN = "known"
-
-
-class Poster:
-    """POSTs orders of its own; keeps what was promised, what was answered, and the longest that it waited."""
-
-    def __init__(self, machine: Machine, traffic: Traffic) -> None:
-        self._traffic = traffic
-        self._http = httpx.Client(base_url=machine.url, timeout=30)
-        self._count = 0
-        self.promised: dict[str, bytes] = {}
-        self.answers: Counter[int] = Counter()
-        self.slowest = 0.0
-
-    def begin_anew(self) -> None:
-        """Forgets what was answered; the promises stay."""
-        self.answers.clear()
-        self.slowest = 0.0
-
-    def step(self) -> None:
-        self._count += 1
-        self.post(f"post-{self._count}")
-
-    def post(self, order_uid: str) -> int:
-        """The status of the answer."""
-        made = self._traffic.order(order_uid, 1)
-        began = time.monotonic()
-        status = self._http.post("/orders", content=made.text).status_code
-        self.slowest = max(self.slowest, time.monotonic() - began)
-        self.answers[status] += 1
-        assert status in {200, 201, 202, 503}, status
-        if status in {200, 201}:  # 200 was seen once, of a new order; it is stored all the same
-            self.promised[order_uid] = made.text
-        return status
-
-    def close(self) -> None:
-        self._http.close()
 
 
 class Load:

@@ -18,6 +18,7 @@ import psycopg
 from orders.topic import TopicView
 from support.background import Background
 from support.checker import Breach, Broken, Checked, beyond, caught_up, check, positions
+from support.poster import Poster
 from support.traffic import Traffic
 from support.waiting import wait_for
 
@@ -97,29 +98,6 @@ class Getter:
         self._http.close()
 
 
-class Poster:
-    """POSTs orders of its own, and keeps what was promised."""
-
-    def __init__(self, machine: Checked, traffic: Traffic) -> None:
-        self._traffic = traffic
-        self._http = httpx.Client(base_url=machine.url, timeout=15)
-        self._count = 0
-        self.promised: dict[str, bytes] = {}
-
-    def step(self) -> None:
-        self._count += 1
-        made = self._traffic.order(f"post-{self._count}", 1)
-        with suppress(httpx.TransportError):
-            answer = self._http.post("/orders", content=made.text)
-            if answer.status_code not in {201, 202, 503}:
-                raise Broken([Breach(10, f"POST is {answer.status_code}: {answer.text}")], self._traffic.seed)
-            if answer.status_code == 201:
-                self.promised[made.row.order_uid] = made.text
-
-    def close(self) -> None:
-        self._http.close()
-
-
 class Watched(Checked, Protocol):
     """What can be watched: it tells its processes by kind."""
 
@@ -176,7 +154,7 @@ def under_load(machine: Watched, seed: int, records: int = 30) -> Iterator[Load]
     try:
         with (
             Background(lambda: traffic.send(records), every=0.05),
-            Background(poster.step, every=0.03),
+            Background(poster.step_or_break, every=0.03),
             Background(getter.step, every=0.01),
             Background(guard.step, every=0.5),
         ):
