@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import structs
 
-from orders.record import Batch, Entry, Span
+from orders.record import Batch, Entry, Reached, Span
 
 Cause = Literal["dry", "records", "bytes", "age", "retry", "stop"]
 """Why a batch is written now: the stream ran dry, a bound is reached, an outage may be over, or the process ends."""
@@ -25,6 +25,8 @@ class Batcher:
         self._entries: list[Entry] = []
         self._begins: dict[int, int] = {}
         self._ends: dict[int, int] = {}
+        self._marks: dict[int, Reached] = {}
+        """Where the last mark behind all records was met."""
         self._bytes = 0
         self._oldest = 0.0
 
@@ -33,13 +35,13 @@ class Batcher:
         self.forget([partition])
         self._begins[partition] = self._ends[partition] = position
 
-    def pass_over(self, ends: Mapping[int, int], now: float) -> None:
-        """Up to these offsets nothing is to come any more; partitions that are not ours are left out."""
-        for partition, end in ends.items():
-            if end > self._ends.get(partition, end):
-                if self._begins == self._ends:
-                    self._oldest = now
-                self._ends[partition] = end
+    def pass_over(self, reached: Mapping[int, Reached], now: float) -> None:
+        """Up to there all was added: what lies behind the last record are marks. Foreign partitions are left out."""
+        for partition, end in reached.items():
+            if end.offset > self._ends.get(partition, end.offset):
+                self._oldest = now if self.is_empty else self._oldest
+                self._ends[partition] = end.offset
+                self._marks[partition] = end
 
     def forget(self, partitions: Iterable[int]) -> None:
         """Partitions that are no longer ours: their entries leave unwritten."""
@@ -49,6 +51,7 @@ class Batcher:
         for partition in gone:
             self._begins.pop(partition, None)
             self._ends.pop(partition, None)
+            self._marks.pop(partition, None)
 
     def _replace(self, entries: list[Entry]) -> None:
         self._entries = entries
@@ -59,11 +62,16 @@ class Batcher:
         for entry in entries:
             record = entry.record
             if record.offset >= self._ends.get(record.partition, record.offset + 1):
-                if self._begins == self._ends:
+                if not self._entries and self.is_empty:
                     self._oldest = now
                 self._entries.append(entry)
                 self._bytes += size_of(entry)
                 self._ends[record.partition] = record.offset + 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to be written: no entry, and no mark that was passed."""
+        return self._begins == self._ends
 
     @property
     def places(self) -> dict[int, int]:
@@ -78,7 +86,7 @@ class Batcher:
     def due(self, now: float, *, dry: bool) -> Cause | None:
         """Why the batch should be written now, None if it should not; `dry`: the last poll brought nothing."""
         records, size, age = self._limits
-        if self._begins == self._ends:
+        if self.is_empty:
             return None
         if len(self._entries) >= records:
             return "records"
@@ -88,8 +96,13 @@ class Batcher:
 
     def batch(self) -> Batch | None:
         """What is collected, as a value; None if nothing is. It may have spans alone, without entries."""
-        spans = {p: Span(begin, self._ends[p]) for p, begin in sorted(self._begins.items()) if begin != self._ends[p]}
+        spans = {p: self._span(p) for p, begin in sorted(self._begins.items()) if begin != self._ends[p]}
         return Batch(tuple(self._entries), spans) if spans else None
+
+    def _span(self, partition: int) -> Span:
+        end = self._ends[partition]
+        mark = self._marks.get(partition)
+        return Span(self._begins[partition], end, mark.epoch if mark and mark.offset == end else None)
 
     def written(self) -> None:
         """All that was collected is committed."""
@@ -105,15 +118,17 @@ def size_of(entry: Entry) -> int:
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:
-    """Two batches that, one after the other, are the batch; at least two entries are needed."""
+    """Two batches that, one after the other, are the batch; at least two entries are needed.
+
+    Partitions without entries go with the second.
+    """
     middle = len(batch.entries) // 2
     first, second = batch.entries[:middle], batch.entries[middle:]
     early, late = ({entry.record.partition for entry in half} for half in (first, second))
     cuts = {e.record.partition: e.record.offset + 1 for e in first if e.record.partition in late}
-    begins = {p: Span(span.begin, cuts.get(p, span.end)) for p, span in batch.spans.items() if p in early}
-    ends = {
-        p: Span(cuts.get(p, span.begin), span.end) for p, span in batch.spans.items() if p in late or p not in early
-    }
+    begins = {p: Span(span.begin, cuts[p]) if p in cuts else span for p, span in batch.spans.items() if p in early}
+    others = ((p, span) for p, span in batch.spans.items() if p in late or p not in early)
+    ends = {p: span._replace(begin=cuts.get(p, span.begin)) for p, span in others}
     return Batch(first, begins), Batch(second, ends)
 
 

@@ -20,7 +20,7 @@ from confluent_kafka import (
 
 from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
-from orders.record import Position, Record, Stop
+from orders.record import Position, Reached, Record, Stop
 from orders.topic import TopicView, anew
 from orders.troubles import verdict
 
@@ -80,7 +80,6 @@ def consumer_config(
         "client.id": member,
         "group.protocol": protocol,
         "enable.auto.commit": False,
-        "enable.partition.eof": True,  # nothing else tells of transactions' marks
         "auto.offset.reset": "error",  # any other value skips silently where retention has passed us
         "queued.max.messages.kbytes": max(queue_bytes // 1024, 1),
         "queued.min.messages": max(queue_bytes // LARGEST_RECORD, 1),
@@ -119,10 +118,8 @@ class OrderConsumer:
         self._assigned: set[int] = set()
         self._unplaced: set[int] = set()
         self._placed: set[int] = set()
-        self._epochs: dict[int, tuple[int, int | None]] = {}
-        """An offset, and the leader epoch of the record before it: seeking with it finds a log that went back."""
-        self._ends: dict[int, int] = {}
-        """Where Kafka's client met the end of a partition since it was last asked."""
+        self._epochs: dict[int, Reached] = {}
+        """Seeking with the leader epoch of what was read last finds a log that went back."""
         self._met: dict[int, Stop | None] = {}
         """What Kafka's client met, not yet in PostgreSQL; None: a position outside, below or above is to be seen."""
         self.stops: dict[int, Stop] = {}
@@ -147,17 +144,19 @@ class OrderConsumer:
         except KafkaException as error:
             raise ended(error.args[0]) from None
         records = [record_of(message) for message in messages if not self._failed(message)]
-        self._epochs |= {record.partition: (record.offset + 1, record.epoch) for record in records}
+        self._epochs |= {record.partition: Reached(record.offset + 1, record.epoch) for record in records}
         return records
 
-    def ends(self) -> dict[int, int]:
-        """Up to where partitions were read to their end with all that `poll` gave: marks of transactions count too."""
-        ends, self._ends = self._ends, {}
-        return ends
+    def reached(self) -> dict[int, Reached]:
+        """Up to where `poll` has given each partition: marks of transactions, which are never given, are counted in.
 
-    def _forget_ends(self, partitions: Iterable[int]) -> None:
-        for partition in partitions:
-            self._ends.pop(partition, None)
+        It is Kafka's client's own position, which moves as records and marks leave its queue, in their order. After a
+        seek it is not known until the next of either leaves.
+        """
+        told = self._consumer.position(self._named(self._assigned - self._unplaced))
+        reached = {place.partition: Reached(place.offset, place.leader_epoch) for place in told if place.offset >= 0}
+        self._epochs |= reached
+        return reached
 
     def _take(self, wait: float) -> list[Message]:
         first = self._consumer.poll(wait)
@@ -175,10 +174,6 @@ class OrderConsumer:
         if error.code() == KafkaError._FATAL:  # noqa: SLF001 - as above; `fatal()` says no, and polling would go on
             raise ended(error)
         partition = message.partition() or 0
-        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public name
-            if partition not in self._unplaced | self._placed:  # what was told before a partition went proves nothing
-                self._ends[partition] = message.offset() or 0
-            return True
         log.warning("kafka_error", reason=error.name(), partition=message.partition())
         if error.code() in (*BEYOND_ERRORS, *UNREADABLE_ERRORS):
             # Of one that waits for its position it says nothing: that was fetched from where nobody wants it now.
@@ -243,14 +238,12 @@ class OrderConsumer:
         for partition in numbers:
             self.stops.pop(partition, None)
             self._epochs.pop(partition, None)
-        self._forget_ends(numbers)
         self._owner.lost(numbers)
         consumer.incremental_unassign(partitions)
         log.info("partitions_revoked", partitions=numbers)
 
     def _tell(self, found: Mapping[int, int]) -> None:
         self._placed.update(found)
-        self._forget_ends(found)
         for partition, position in found.items():
             self._owner.placed(partition, position)
         self.mirror(found)
@@ -278,8 +271,8 @@ class OrderConsumer:
 
     def _place(self, partition: int, position: int) -> TopicPartition:
         """Where to read; with the epoch of the record before, by which the brokers tell that they have lost it."""
-        after, epoch = self._epochs.get(partition, (position, None))
-        if epoch is None or after != position:
+        offset, epoch = self._epochs.get(partition, Reached(position))
+        if epoch is None or offset != position:
             return TopicPartition(self._topic, partition, position)
         return TopicPartition(self._topic, partition, position, leader_epoch=epoch)
 
@@ -329,7 +322,6 @@ class OrderConsumer:
     def _unplace(self, partitions: Iterable[int], trouble: OrdersError | None) -> None:
         numbers = [p for p in partitions if p in self._assigned]
         self._unplaced.update(numbers)
-        self._forget_ends(numbers)
         self._owner.lost(numbers)
         self._pause(numbers)
         self.trouble = trouble or self.trouble
@@ -362,7 +354,7 @@ class OrderConsumer:
             others = f" (and {len(reasons) - 1} partitions more are stopped)" if reasons[1:] else ""
             self.trouble = SetupWrong(reasons[0] + others)
         found = {n: position for n, position in places.items() if n not in self.stops}
-        self._epochs |= {n: (position.offset, position.epoch) for n, position in found.items()}
+        self._epochs |= {n: Reached(position.offset, position.epoch) for n, position in found.items()}
         return {n: position.offset for n, position in found.items()}
 
     def _position(self, partition: int, stored: Position | None) -> Position:

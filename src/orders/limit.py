@@ -78,19 +78,15 @@ def counted_of(batch: Batch, partition: int, begin: int) -> list[Entry]:
 def cut_at(batch: Batch, ends: Mapping[int, int]) -> Batch:
     """The batch without what lies at or behind the ends of these partitions."""
     kept = [e for e in batch.entries if e.record.offset < ends.get(e.record.partition, e.record.offset + 1)]
-    spans = {partition: Span(span.begin, ends.get(partition, span.end)) for partition, span in batch.spans.items()}
+    spans = {p: Span(span.begin, ends[p]) if p in ends else span for p, span in batch.spans.items()}
     return Batch(tuple(kept), spans)
 
 
 def epochs_of(batch: Batch) -> dict[int, int | None]:
-    """The leader epoch of what lies before the end of each partition; None where that is no record of ours.
-
-    A transaction's mark may have a later one than the record before it, which nobody tells.
-    """
-    epochs: dict[int, int | None] = {}
+    """The leader epoch of what lies before the end of each partition: its last record, or a mark behind that."""
+    epochs: dict[int, int | None] = {p: span.epoch for p, span in batch.spans.items() if span.epoch is not None}
     for entry in reversed(batch.entries):
-        partition, offset, epoch = entry.record.partition, entry.record.offset, entry.record.epoch
-        epochs.setdefault(partition, epoch if offset + 1 == batch.spans[partition].end else None)
+        epochs.setdefault(entry.record.partition, entry.record.epoch)
         if len(epochs) == len(batch.spans):
             break
     return epochs

@@ -23,7 +23,7 @@ from orders.meter import Values
 from orders.metrics import BATCH_RECORDS, BATCHES, CONSUMED, private, shared
 from orders.order import Content, document
 from orders.postgres import connect
-from orders.record import Batch, Entry, Invalid, Record, Stop
+from orders.record import Batch, Entry, Invalid, Reached, Record, Stop
 from orders.settings import Settings
 from orders.store import Plan, Store, undone
 from orders.timing import Clock, backoff, monotonic
@@ -192,7 +192,7 @@ class Stream(Protocol):
     @property
     def stops(self) -> Mapping[int, Stop]: ...
     def poll(self, wait: float) -> list[Record]: ...
-    def ends(self) -> Mapping[int, int]: ...
+    def reached(self) -> Mapping[int, Reached]: ...
     def hold(self) -> None: ...
     def go_on(self, places: Mapping[int, int]) -> None: ...
     def check(self) -> None: ...
@@ -259,7 +259,8 @@ class Ingest:
         now = self._clock()
         self._values.add(CONSUMED, None, len(records))
         self._batcher.add(map(self._read, records), now)
-        self._batcher.pass_over(self.stream.ends(), now)  # after the records that came before
+        if not records:
+            self._batcher.pass_over(self.stream.reached(), now)
         if cause := self._cause(now, dry=not records):
             self._flush(cause)
         self._watch()
@@ -272,7 +273,7 @@ class Ingest:
     def _patience(self) -> float:
         if self._held:
             return min(max(self._retry_at - self._clock(), 0.0), POLL_SECONDS)
-        return POLL_SECONDS if self._batcher.batch() is None else 0.0
+        return POLL_SECONDS if self._batcher.is_empty else 0.0
 
     def _flush(self, cause: Cause) -> None:
         batch = self._batcher.batch()

@@ -112,11 +112,25 @@ class Entry(Struct, frozen=True):
     replay: Replay | None = None
 
 
+class Reached(NamedTuple):
+    """Up to where a partition was read, and the leader epoch of what lies before; None where the brokers do not tell.
+
+    What lies before is a record, or the mark that a transaction left where it ended.
+    """
+
+    offset: int
+    epoch: int | None = None
+
+
 class Span(NamedTuple):
-    """Offsets of one partition in a batch: from `begin` (the stored position) up to, not with, `end`."""
+    """Offsets of one partition in a batch: from `begin` (the stored position) up to, not with, `end`.
+
+    `epoch` is the leader epoch of the mark before `end`; None where a record is there, which has its own.
+    """
 
     begin: int
     end: int
+    epoch: int | None = None
 
 
 class Batch(Struct, frozen=True):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from orders.batcher import Batcher, halves, size_of
-from orders.record import Batch, Entry, Record, Span
+from orders.record import Batch, Entry, Reached, Record, Span
 from support.entries import upsert
 
 
@@ -57,25 +57,29 @@ def test_records_that_were_seen_and_records_of_foreign_partitions_are_passed_ove
     assert batch.spans == {0: Span(0, 1)}
 
 
-def test_the_end_of_a_partition_belongs_to_what_came_before_it() -> None:
-    """Also where marks of transactions lie between; of partitions that are not ours it says nothing."""
+def test_marks_behind_the_last_record_belong_to_its_batch() -> None:
+    """Until a record comes behind them; of partitions that are not ours nothing is believed."""
     made = batcher()
     made.add([upsert("a", offset=0)], now=0.0)
-    made.pass_over({0: 3, 1: 10, 7: 9}, now=0.0)
+    made.pass_over({0: Reached(3, 5), 1: Reached(10, 5), 7: Reached(9, 5)}, now=0.0)
     made.add([upsert("a", offset=2)], now=0.0)
     batch = made.batch()
     assert batch is not None
     assert [e.record.offset for e in batch.entries] == [0]
-    assert batch.spans == {0: Span(0, 3)}
+    assert batch.spans == {0: Span(0, 3, 5)}
+    made.add([upsert("a", offset=3)], now=0.0)
+    batch = made.batch()
+    assert batch is not None
+    assert batch.spans == {0: Span(0, 4)}
 
 
 def test_where_marks_alone_were_passed_the_position_goes_on_without_records() -> None:
     made = batcher()
-    made.pass_over({1: 12}, now=3.0)
+    made.pass_over({1: Reached(12, 5)}, now=3.0)
     assert (made.due(3.5, dry=False), made.due(3.5, dry=True), made.due(4.0, dry=False)) == (None, "dry", "age")
-    assert made.batch() == Batch((), {1: Span(10, 12)})
+    assert made.batch() == Batch((), {1: Span(10, 12, 5)})
     made.written()
-    made.pass_over({1: 12, 0: 0}, now=5.0)
+    made.pass_over({1: Reached(12, 5), 0: Reached(0)}, now=5.0)
     assert made.batch() is None
 
 
@@ -110,8 +114,9 @@ def batches(draw: st.DrawFn) -> Batch:
         offset = ends[partition] + draw(st.integers(0, 3))
         entries.append(upsert("a", partition=partition, offset=offset))
         ends[partition] = offset + 1
-    spans = {p: Span(begins[p], ends[p] + draw(st.integers(0, 3))) for p in sorted(begins)}
-    return Batch(tuple(entries), spans | ({3: Span(5, 7)} if draw(st.booleans()) else {}))
+    marks = {p: draw(st.integers(0, 3)) for p in begins}
+    spans = {p: Span(begins[p], ends[p] + marks[p], 9 if marks[p] else None) for p in sorted(begins)}
+    return Batch(tuple(entries), spans | ({3: Span(5, 7, 9)} if draw(st.booleans()) else {}))
 
 
 @given(batches())
@@ -121,7 +126,7 @@ def test_halves_are_the_batch_one_after_the_other(batch: Batch) -> None:
     for partition, span in batch.spans.items():
         parts = [half.spans[partition] for half in (first, second) if partition in half.spans]
         assert parts[0].begin == span.begin
-        assert parts[-1].end == span.end
+        assert parts[-1][1:] == span[1:]
         assert len(parts) == 1 or parts[0].end == parts[1].begin
 
 
@@ -131,7 +136,7 @@ def test_collecting_a_batch_gives_its_spans(batch: Batch) -> None:
     for partition, span in batch.spans.items():
         made.place(partition, span.begin)
     made.add(batch.entries, now=0.0)
-    made.pass_over({partition: span.end for partition, span in batch.spans.items()}, now=0.0)
+    made.pass_over({p: Reached(span.end, 9) for p, span in batch.spans.items()}, now=0.0)
     assert made.batch() == batch
 
 

@@ -123,8 +123,8 @@ def test_the_leader_epoch_of_the_last_record_goes_with_the_position() -> None:
     }
 
 
-def test_behind_marks_no_leader_epoch_is_known() -> None:
-    """Theirs may be later than that of the record before them: seeking with it would find a log that went back."""
+def test_the_leader_epoch_of_a_mark_behind_the_last_record_goes_with_the_position() -> None:
+    """It may be later than that of the record: seeking with that would find a log that went back."""
     entries = [structs.replace(each, record=structs.replace(each.record, epoch=4)) for each in mixed()]
-    batch = Batch(tuple(entries), {0: Span(0, 8), 1: Span(3, 5)})
-    assert DEFAULT.check(batch, {0: Standing(), 1: Standing()}, "t").moved == {0: Moved(8), 1: Moved(5)}
+    batch = Batch(tuple(entries), {0: Span(0, 8, 6), 1: Span(3, 5, 5)})
+    assert DEFAULT.check(batch, {0: Standing(), 1: Standing()}, "t").moved == {0: Moved(8, 6), 1: Moved(5, 5)}

@@ -13,7 +13,7 @@ from orders.fold import uid_of
 from orders.memory import Change, Put
 from orders.metrics import BATCHES, LAYOUT, private
 from orders.pipeline import Ingest, Writer, member_id, probe_entry
-from orders.record import Batch, Record, Span, Stop
+from orders.record import Batch, Reached, Record, Span, Stop
 from orders.settings import Settings
 from support.metrics import counted
 
@@ -26,7 +26,7 @@ class FakeStream:
         self.topic_id = "topic-1"
         self.stops: dict[int, Stop] = {}
         self.polls: list[list[Record]] = []
-        self.met: dict[int, int] = {}
+        self.read: dict[int, Reached] = {}
         self.told: list[str] = []
         self.mirrored: dict[int, int] = {}
 
@@ -38,9 +38,8 @@ class FakeStream:
         assert wait >= 0
         return self.polls.pop(0) if self.polls else []
 
-    def ends(self) -> dict[int, int]:
-        met, self.met = self.met, {}
-        return met
+    def reached(self) -> dict[int, Reached]:
+        return self.read
 
     def hold(self) -> None:
         self.told.append("hold")
@@ -148,16 +147,16 @@ def test_a_full_batch_does_not_wait_for_the_stream(rig: Rig) -> None:
     assert rig.causes == {"records": 1}
 
 
-def test_the_end_of_a_partition_is_passed_over_behind_the_records_before_it(rig: Rig) -> None:
-    """Both came with one poll; then an end alone comes, behind nothing but marks."""
+def test_marks_behind_the_last_record_are_passed_with_it_and_alone(rig: Rig) -> None:
+    """Once the stream runs dry: what it gave until then was added."""
     rig.feed(0, 1)
-    rig.stream.met = {0: 4}
+    rig.stream.read = {0: Reached(4, 7)}
     rig.steps(2)
-    rig.stream.met = {0: 6}
-    rig.steps(1)
+    rig.stream.read = {0: Reached(6, 8)}
+    rig.steps(2)
     assert [(len(batch.entries), batch.spans) for batch in rig.writer.batches] == [
-        (2, {0: Span(0, 4)}),
-        (0, {0: Span(4, 6)}),
+        (2, {0: Span(0, 4, 7)}),
+        (0, {0: Span(4, 6, 8)}),
     ]
     assert rig.stream.mirrored == {0: 6}
 

@@ -146,7 +146,7 @@ REFUSALS = (
         "a topic made by accident has the wrong partitions and hides a wrong name",
         "make the topic with `orders topics create`",
     ),
-    Refusal(("enable.partition.eof",), "ingest goes by each end of a partition that it is told"),
+    Refusal(("enable.partition.eof",), "ingest would take each end of a partition for an error"),
     Refusal(("log.queue",), "the client's log goes into the service's log"),
     Refusal(("internal.termination.signal",), "signals stop the service"),
     Refusal(("plugin.library.paths", "interceptors"), "foreign code in the client could change or drop records"),

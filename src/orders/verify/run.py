@@ -53,7 +53,8 @@ def _topic(settings: Settings, connection: Connection, kept: Scratch, findings: 
     counts = _read(settings, begun, comparison)
     if not topic_id == held.topic_id == _held(brokers, name).topic_id:
         raise Away(f"topic {name} was made anew while it was read: run this again")
-    grounds = {p: ground._replace(whole=counts[p] == len(range(*spans(begun)[p]))) for p, ground in begun.items()}
+    lengths = {p: span.end - span.begin for p, span in spans(begun).items()}
+    grounds = {p: ground._replace(whole=counts[p] == max(lengths[p], 0)) for p, ground in begun.items()}
     with CountingBar(snapshot.orders, text="comparison") as bar:
         comparison.judge(Topic(grounds, snapshot.foreign), bar.advance)
     with suppress(Away):  # the differences stand without the names of the fields

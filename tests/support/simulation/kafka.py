@@ -4,7 +4,7 @@ Modelled: the log of each partition with its end, the topic's id, static members
 own `poll` (cooperative: given up by one before another gets it), members that the group has given up and that learn of
 it when they poll, brokers that are away, positions out of range with `auto.offset.reset=error`, a pause whose fetched
 records are skipped now and then unless a seek follows, a seek that the client refuses, records that come twice, marks
-of transactions, which the client steps over in silence, and its word that a partition is at its end.
+of transactions, which the client steps over in silence, and its own position, unknown after a seek.
 
 Not modelled: the bytes of a fetch and their limits, KIP-848 apart from the classic protocol (both look alike from
 here), and a broker's own replication.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import NamedTuple, cast
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
 from orders.errors import Away
 from orders.record import CONDITION_HEADER, REPLY_HEADER
@@ -139,8 +139,8 @@ class Fetching:
         """Whether a fetch may be on its way: the client was polled since it goes on from here."""
         self.skips = 0
         self.failed = False
-        self.told_end = -1
-        """The end that the client has told of."""
+        self.reached: int | None = None
+        """Up to where records and marks have left the client's queue."""
 
 
 OnChange = Callable[["Client", list[TopicPartition]], None]
@@ -193,10 +193,9 @@ class Client:
 
     def _has_more(self, partition: int) -> bool:
         fetching = self.fetching[partition]
-        end = len(self._broker.log[partition])
-        return not fetching.failed and (fetching.position != end or fetching.told_end != end)
+        return not fetching.failed and fetching.position != len(self._broker.log[partition])
 
-    def _fetch(self, partition: int) -> Message:
+    def _fetch(self, partition: int) -> Message | None:
         fetching, log = self.fetching[partition], self._broker.log[partition]
         if not 0 <= fetching.position <= len(log):
             fetching.failed = True
@@ -205,11 +204,12 @@ class Client:
             fetching.position = max(fetching.position - self._broker.chance.below(MOST_AGAIN + 1), fetching.start)
         while fetching.position < len(log) and log[fetching.position].kind == MARK:
             fetching.position += 1
+            fetching.reached = fetching.position
         if fetching.position == len(log):
-            fetching.told_end = len(log)
-            return Message(partition, len(log), None, KafkaError(KafkaError._PARTITION_EOF))
+            return None
         offset = fetching.position
         fetching.position += 1
+        fetching.reached = fetching.position
         return Message(partition, offset, log[offset])
 
     def _follow_group(self) -> None:
@@ -263,7 +263,14 @@ class Client:
         fetching.start = fetching.position = place.offset
         fetching.skips = 0
         fetching.failed = fetching.is_under_way = False
-        fetching.told_end = -1
+        fetching.reached = None
+
+    def position(self, places: Iterable[TopicPartition]) -> list[TopicPartition]:
+        reached = {place.partition: self.fetching[place.partition].reached for place in places}
+        return [
+            TopicPartition(TOPIC, n, OFFSET_INVALID if offset is None else offset, leader_epoch=LEADER_EPOCH)
+            for n, offset in reached.items()
+        ]
 
     def get_watermark_offsets(self, place: TopicPartition, _wait: float) -> tuple[int, int]:
         self._broker.at(self.member, "watermarks")

@@ -4,6 +4,7 @@ Each is one that services of this kind do have, or that leaves out one of our ow
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from orders.fold import Folded
 from orders.memory import Memory
 from orders.order import Content
 from orders.pipeline import Ingest, Writer
-from orders.record import Batch, Entry, Invalid, Moved, Position, Record, Span, Standing, Tombstone
+from orders.record import Batch, Entry, Invalid, Moved, Position, Reached, Record, Span, Standing, Tombstone
 from orders.store import Plan, Transaction
 from support.simulation.actors import Door
 
@@ -285,10 +286,15 @@ def ended_by_what_is_no_order(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decoder, "_content_of", read)
 
 
-def ends_outlive_seeks(patch: pytest.MonkeyPatch) -> None:
-    """Where a partition ended once it counts as read, also after its position went back."""
-    patch.setattr(OrderConsumer, "ends", lambda consumer: dict(consumer._ends))
-    patch.setattr(OrderConsumer, "_forget_ends", nothing)
+def ends_believed(patch: pytest.MonkeyPatch) -> None:
+    """The end of a partition is taken for what was read of it."""
+
+    def ends(consumer: OrderConsumer) -> dict[int, Reached]:
+        with suppress(Away):
+            return {partition: Reached(end) for partition, end in consumer._view.look().ends.items()}
+        return {}
+
+    patch.setattr(OrderConsumer, "reached", ends)
 
 
 STORED, HEALED, SERVED = "123458", "6", "9"
@@ -326,7 +332,7 @@ PLANTED: Mapping[str, tuple[Plant, str]] = {
     "other machines are not told": (notices_lost, SERVED),
     "lost partitions are written on": (leave_out(Ingest, "lost"), STORED + HEALED + "7"),
     "what comes twice is taken twice": (taken_twice, STORED + "10"),
-    "marks of transactions are never passed": (always(OrderConsumer, "ends", {}), HEALED),
-    "where a partition ended outlives a seek": (ends_outlive_seeks, STORED),
+    "marks of transactions are never passed": (always(OrderConsumer, "reached", {}), HEALED),
+    "the end of a partition counts as read": (ends_believed, STORED),
 }
 """What is planted, and the invariants that show it: which of several is met first is up to the schedule."""
