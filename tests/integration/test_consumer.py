@@ -19,7 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 from orders.consumer import OrderConsumer, consumer_config
 from orders.embedded.service import Service
 from orders.errors import Away, SetupWrong
-from orders.record import Position, Record, Stop
+from orders.record import Position, Reached, Record, Stop
 from orders.topic import TopicView
 from support.services import MakeTopic
 from support.waiting import wait_for
@@ -152,6 +152,33 @@ def test_reading_begins_at_the_stored_position_whatever_the_group_committed(benc
     bench.stored.kept[topic_id, 0] = 3
     first.replace()
     assert [r.offset for r in records(first, 2)] == [3, 4]
+
+
+def test_what_is_reached_is_never_more_than_was_given(bench: Bench, protocol: str) -> None:
+    """Also while another member joins; and after a seek nothing is known of it until the next record."""
+    bench.produce(3000)
+    first = bench.consumer(0, protocol)
+    given = 0
+    others: list[OrderConsumer] = []
+
+    def all_given() -> bool:
+        nonlocal given
+        for each in (first, *others):
+            mine = [record for record in each.poll(0.02) if record.partition == 0]
+            given = mine[-1].offset + 1 if mine else given
+            if 0 in (reached := each.reached()):
+                assert reached[0].offset == given
+        if given and not others:
+            others.append(bench.consumer(1, protocol))
+        return given == 3000 and len(bench.owner.places) == 2 and bool(others[0].partitions)
+
+    wait_for(all_given, "all is given, and the other one has a partition", 30)
+    owner = first if 0 in first.partitions else others[0]
+    bench.stored.kept[owner.topic_id, 0] = 2999
+    owner.replace()
+    assert 0 not in owner.reached()
+    assert [record.offset for record in records(owner, 1)] == [2999]
+    assert owner.reached()[0] == Reached(3000, 0)
 
 
 def mirrored(bench: Bench) -> int:
