@@ -279,8 +279,7 @@ class Ingest:
         batch = self._batcher.batch()
         try:
             if batch:
-                self._values.add(BATCHES, cause)
-                self._values.observe(BATCH_RECORDS, None, len(batch.entries))
+                self._count(batch, cause)
                 self._writer.write(batch, self.stream.topic_id)
         except PositionsMoved as moved:
             log.warning("positions_moved", reason=str(moved))
@@ -293,6 +292,11 @@ class Ingest:
                 self._at("before mirror")
                 self.stream.mirror({partition: span.end for partition, span in batch.spans.items()})
         return self._go_on()
+
+    def _count(self, batch: Batch, cause: Cause) -> None:
+        if batch.entries:
+            self._values.add(BATCHES, cause)
+            self._values.observe(BATCH_RECORDS, None, len(batch.entries))
 
     def _hold(self, error: OrdersError) -> None:
         if self._held is None:
