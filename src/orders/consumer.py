@@ -173,8 +173,8 @@ class OrderConsumer:
             return False
         if error.code() == KafkaError._FATAL:  # noqa: SLF001 - as above; `fatal()` says no, and polling would go on
             raise ended(error)
-        partition = message.partition() or 0
         log.warning("kafka_error", reason=error.name(), partition=message.partition())
+        partition = message.partition() or 0
         if error.code() in (*BEYOND_ERRORS, *UNREADABLE_ERRORS):
             # Of one that waits for its position it says nothing: that was fetched from where nobody wants it now.
             if partition not in self._unplaced:

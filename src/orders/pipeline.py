@@ -259,7 +259,7 @@ class Ingest:
         now = self._clock()
         self._values.add(CONSUMED, None, len(records))
         self._batcher.add(map(self._read, records), now)
-        if not records:
+        if not records and not self._held:
             self._batcher.pass_over(self.stream.reached(), now)
         if cause := self._cause(now, dry=not records):
             self._flush(cause)
