@@ -1,5 +1,6 @@
 """The service's own processes on real services, started one by one, so that a test can kill each."""
 
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from orders.migrations import migrate
 from orders.settings import Settings, environment, inherited
 from support.waiting import wait_for
 
+log = logging.getLogger(__name__)
 KILLABLE = Path(__file__).with_name("killable.py")
 
 
@@ -61,6 +63,7 @@ class Machine:
         self._kinds = ["keep", "serve", *(f"ingest {n}" for n in range(ingests))]
         self._logins = logins or {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._said = "ready"
 
     @property
     def url(self) -> str:
@@ -153,9 +156,17 @@ class Machine:
             self._running[kind].wait(seconds)
         return self._running[kind].poll() is not None
 
+    def _tell(self, said: str) -> None:
+        """For who looks at a failure: why it was not ready, and when."""
+        if said != self._said:
+            self._said = said
+            log.warning("/readyz: %s", said)
+
     def is_ready(self) -> bool:
         for kind, process in self._running.items():
             assert process.poll() is None, f"{kind} ended with status {process.returncode}"
         with suppress(httpx.TransportError):
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            answer = httpx.get(f"{self.url}/readyz", timeout=5)
+            self._tell(answer.text if answer.status_code != httpx.codes.OK else "ready")
+            return answer.status_code == httpx.codes.OK
         return False
