@@ -39,7 +39,8 @@ class Batcher:
         """Up to there all was added: what lies behind the last record are marks. Foreign partitions are left out."""
         for partition, end in reached.items():
             if end.offset > self._ends.get(partition, end.offset):
-                self._oldest = now if self.is_empty else self._oldest
+                if self.is_empty:
+                    self._oldest = now
                 self._ends[partition] = end.offset
                 self._marks[partition] = end
 
@@ -62,7 +63,7 @@ class Batcher:
         for entry in entries:
             record = entry.record
             if record.offset >= self._ends.get(record.partition, record.offset + 1):
-                if not self._entries and self.is_empty:
+                if not self._entries and self.is_empty:  # in this order: two dictionaries are not compared each time
                     self._oldest = now
                 self._entries.append(entry)
                 self._bytes += size_of(entry)

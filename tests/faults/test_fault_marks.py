@@ -1,34 +1,22 @@
 """Producers that use transactions leave marks in the log, which nobody reads, and records that were never committed."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from orders.sample import samples
 from support.checker import caught_up
 from support.machine import Machine
 from support.services import MakeTopic
+from support.transactions import in_a_transaction
 from support.waiting import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 ORDERS = list(samples(3, seed=7))
-
-
-def send(machine: Machine, values: Sequence[bytes], *, kept: bool) -> None:
-    """Each in a transaction of its own, that is committed or aborted."""
-    kafka, topic = machine.settings.kafka, machine.settings.kafka_topic
-    producer = Producer({**kafka, "transactional.id": topic, "partitioner": "murmur2_random"})
-    producer.init_transactions(30)
-    for value in values:
-        producer.begin_transaction()
-        producer.produce(topic, value, b"same")
-        assert producer.flush(20) == 0
-        producer.commit_transaction(30) if kept else producer.abort_transaction(30)
 
 
 def remove_all(machine: Machine) -> None:
@@ -45,9 +33,9 @@ def test_where_marks_end_a_partition_it_is_read_and_retention_beyond_them_stops_
 ) -> None:
     """The position goes on to the end, also where nothing but marks came since; nothing is behind, and nothing lost."""
     with Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(), ingests=1) as machine:
-        send(machine, ORDERS[:1], kept=True)
+        in_a_transaction(machine, ORDERS[:1], b"same", kept=True)
         caught_up(machine, 20)
-        send(machine, ORDERS[1:2], kept=kept)
+        in_a_transaction(machine, ORDERS[1:2], b"same", kept=kept)
         caught_up(machine, 20)
         wait_for(lambda: lag(machine) == 0, "nothing is behind")
         assert machine.command("verify").returncode == 0
@@ -56,7 +44,7 @@ def test_where_marks_end_a_partition_it_is_read_and_retention_beyond_them_stops_
         remove_all(machine)
         machine.start("ingest 0")
         wait_for(machine.is_ready, "it goes on", 30)
-        send(machine, ORDERS[2:], kept=True)
+        in_a_transaction(machine, ORDERS[2:], b"same", kept=True)
         caught_up(machine, 20)
         assert [status(machine, value) for value in ORDERS] == [200, 200 if kept else 404, 200]
 

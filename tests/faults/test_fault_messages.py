@@ -38,6 +38,7 @@ from support.machine import Machine
 from support.metrics import series_of
 from support.mutations import mutations
 from support.services import Topics, fresh_database
+from support.transactions import in_a_transaction
 from support.waiting import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
@@ -446,20 +447,8 @@ def times(machine: Machine, values: Sequence[bytes]) -> list[str | None]:
 def test_records_of_aborted_transactions_are_not_read(machine: Machine) -> None:
     """Their offsets and those of the marks are gaps, which stop nothing."""
     kept, aborted, after = samples(3, seed=60)
-    producer = Producer(
-        {
-            "bootstrap.servers": machine.settings.kafka_bootstrap,
-            "transactional.id": machine.settings.kafka_topic,
-            "partitioner": "murmur2_random",  # the same partition as the record after them
-        }
-    )
-    producer.init_transactions(30)
-    for value, end in ((kept, producer.commit_transaction), (aborted, producer.abort_transaction)):
-        producer.begin_transaction()
-        producer.produce(machine.settings.kafka_topic, value, b"same")
-        producer.produce(machine.settings.kafka_topic, b"{" + value, b"same")
-        assert producer.flush(20) == 0
-        end(30)
+    for value, is_kept in ((kept, True), (aborted, False)):
+        in_a_transaction(machine, [value, b"{" + value], b"same", kept=is_kept)
     sender = Sender(machine)
     sender.send(after, b"same")
     (last,) = sender.done()

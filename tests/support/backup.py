@@ -2,8 +2,18 @@
 
 import secrets
 import subprocess
+from collections.abc import Mapping
+from pathlib import Path
 
 from orders.embedded.service import Service
+
+
+def copy_at_rest(service: Service, copies: Mapping[Path, Path]) -> None:
+    """Copies files and folders of a service while it is stopped; their owner is the service's user, and stays it."""
+    service.stop()
+    for source, copy in copies.items():
+        subprocess.run(["cp", "-a", source, copy], check=True, timeout=60)
+    service.start()
 
 
 class Backup:
@@ -13,9 +23,7 @@ class Backup:
         self._service = service
         self._data = service._directory / "data"
         self._copy = self._data.with_name(secrets.token_hex(4))
-        service.stop()
-        subprocess.run(["cp", "-a", self._data, self._copy], check=True, timeout=60)  # its owner is the service's user
-        service.start()
+        copy_at_rest(service, {self._data: self._copy})
 
     def put_back(self) -> None:
         self._service.stop()

@@ -1,7 +1,6 @@
 """A PostgreSQL that follows another one, and takes over once it is told to."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orders.embedded.postgres import PostgresService
+from support.backup import copy_at_rest
 from support.proxy import Network
 from support.services import FAST
 from support.waiting import wait_for
@@ -25,10 +25,7 @@ class Standby:
         told = {name: str(value) for name, value in conninfo_to_dict(primary.dsn, port=network.port).items()}
         del told["dbname"]
         self._service = PostgresService(folder, FAST | {"primary_conninfo": make_conninfo(**told)})
-        primary.stop()
-        for name in ("data", "password"):
-            subprocess.run(["cp", "-a", primary._directory / name, folder], check=True, timeout=60)
-        primary.start()
+        copy_at_rest(primary, {primary._directory / name: folder / name for name in ("data", "password")})
         signal = folder / "data" / "standby.signal"
         signal.touch()
         owner = signal.parent.stat()
