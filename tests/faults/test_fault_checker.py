@@ -1,5 +1,6 @@
 """The checker itself: each invariant is broken on purpose, and it says which one, and the seed."""
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from support.checker import INVARIANTS, Broken, caught_up, check, of_answer
 from support.machine import Machine
 from support.services import Topics, fresh_database, open_folder
 from support.traffic import Model, Traffic
+from support.waiting import wait_for
 from support.watching import Database, Guard, bound, recovery
 
 pytestmark = pytest.mark.system
@@ -32,6 +34,7 @@ class Scene:
         self.machine = machine
         self.traffic = Traffic(SEED, machine.settings.kafka_bootstrap, machine.settings.kafka_topic)
         self.model = Model({}, set(), set())
+        self.ingests = {kind for kind in machine.pids if kind.startswith("ingest")}
 
     def catch_up(self) -> None:
         caught_up(self.machine)
@@ -40,6 +43,18 @@ class Scene:
     def run(self, statement: str, *values: object) -> int:
         with psycopg.connect(self.machine.settings.postgres_dsn, autocommit=True) as connection:
             return connection.execute(statement, values).rowcount
+
+    def rest(self) -> None:
+        """Ends the ingests: they look every few seconds whether positions are theirs, and would mend what is broken."""
+        for kind in self.ingests & self.machine.pids.keys():
+            self.machine.tell(kind, signal.SIGTERM)
+            assert self.machine.await_end(kind, 15)
+
+    def consume(self) -> None:
+        """Starts the ingests that were ended."""
+        for kind in self.ingests - self.machine.pids.keys():
+            self.machine.start(kind)
+        wait_for(self.machine.is_ready, "the ingests have their partitions", 60)
 
     def stored(self, *, neighbour: bool) -> str:
         """The uid of a stored order whose last record lies beside an invalid message, or does not."""
@@ -60,9 +75,21 @@ def scene(postgres: PostgresService, kafka: KafkaService) -> Iterator[Scene]:
             topics.delete()
 
 
+@pytest.fixture
+def at_rest(scene: Scene) -> Scene:
+    scene.rest()
+    return scene
+
+
+@pytest.fixture
+def consuming(scene: Scene) -> Scene:
+    scene.consume()
+    return scene
+
+
 @contextmanager
 def undone(scene: Scene) -> Iterator[None]:
-    """Tables as they were before, in the end; memory is emptied, and filled again by who reads."""
+    """Tables and memory as they were before, in the end."""
     for table in TABLES:
         scene.run(f"create table kept_{table} as table {table}")
     try:
@@ -76,8 +103,10 @@ def undone(scene: Scene) -> Iterator[None]:
 
 
 def empty_memory(scene: Scene) -> None:
+    """And until the keeper has filled it, which begins by emptying it once more."""
     memory = Memory.open(Path(scene.machine.settings.memory_path))
     memory.empty()
+    wait_for(lambda: not memory.restore_wanted(), "memory is restored", 30)
     memory.close()
 
 
@@ -177,14 +206,14 @@ def poison_memory(scene: Scene) -> None:
     ],
 )
 def test_a_broken_invariant_is_named_with_the_seed(
-    scene: Scene, invariant: int, breaking: Callable[[Scene], None]
+    at_rest: Scene, invariant: int, breaking: Callable[[Scene], None]
 ) -> None:
     if breaking is lose:
-        check(scene.machine, scene.model, {})  # all GETs once: memory has every order
-    with undone(scene):
-        breaking(scene)
+        check(at_rest.machine, at_rest.model, {})  # all GETs once: memory has every order
+    with undone(at_rest):
+        breaking(at_rest)
         with pytest.raises(Broken, match=f"seed {SEED}") as broken:
-            check(scene.machine, scene.model, {})
+            check(at_rest.machine, at_rest.model, {})
     assert invariant in broken.value.invariants
     assert INVARIANTS[invariant] in str(broken.value)
 
@@ -195,21 +224,21 @@ def test_a_promise_that_was_not_kept_is_named(scene: Scene) -> None:
     assert broken.value.invariants == {1}
 
 
-def test_a_late_recovery_is_named(scene: Scene) -> None:
-    with Background(lambda: scene.traffic.send(4), every=0.05):
-        assert recovery(scene.machine, time.monotonic(), SEED, most=60) < 60
+def test_a_late_recovery_is_named(consuming: Scene) -> None:
+    with Background(lambda: consuming.traffic.send(4), every=0.05):
+        assert recovery(consuming.machine, time.monotonic(), SEED, most=60) < 60
         with pytest.raises(Broken) as broken:
-            recovery(scene.machine, time.monotonic() - 11, SEED)
-    scene.catch_up()
+            recovery(consuming.machine, time.monotonic() - 11, SEED)
+    consuming.catch_up()
     assert broken.value.invariants == {6}
 
 
-def test_a_process_that_outgrows_its_bound_is_named(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    database = Database(scene.machine.settings.postgres_dsn)
-    guard = Guard(scene.machine, database, SEED)
+def test_a_process_that_outgrows_its_bound_is_named(consuming: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(consuming.machine.settings.postgres_dsn)
+    guard = Guard(consuming.machine, database, SEED)
     guard.step()
     assert set(guard.largest) == {"keep", "serve", "ingest 0", "ingest 1"}
-    monkeypatch.setattr(watching, "PROCESS_BYTES", watching.PROCESS_BYTES - bound(scene.machine))
+    monkeypatch.setattr(watching, "PROCESS_BYTES", watching.PROCESS_BYTES - bound(consuming.machine))
     with pytest.raises(Broken) as broken:
         guard.step()
     database.close()
