@@ -9,11 +9,14 @@ from confluent_kafka.admin import AclOperation, NewTopic, OffsetSpec  # type: ig
 
 from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
-from orders.timing import Clock
+from orders.timing import Clock, monotonic
 from orders.troubles import Met, no_right, verdict
 
 REQUEST_SECONDS = 2.0
 CREATE_SECONDS = 15.0
+RENEWED_SECONDS = 5.0
+"""How long a client may go without an answer until it is made anew: one that a broker told of no broker at all, as it
+does while it is fenced, may never ask again (librdkafka 2.16)."""
 REFRESH_SECONDS = 5.0
 """How old the topic's identity may be before it is asked for again."""
 NO_ID = str(Uuid(0, 0))
@@ -44,19 +47,24 @@ class View(NamedTuple):
 class TopicView:
     """Asks the brokers about one topic; calls block. `kafka` are the properties that lead to the brokers."""
 
-    def __init__(self, kafka: Mapping[str, str], topic: str) -> None:
+    def __init__(self, kafka: Mapping[str, str], topic: str, clock: Clock = monotonic) -> None:
         self.topic = topic
         self._met = Met()
-        self._admin = clients.admin(
-            {
-                "client.id": "orders",
-                # A look that is given up leaves its request on the connection, which is silent until that is over.
-                "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
-                "reconnect.backoff.max.ms": 1000,
-                **kafka,
-                "error_cb": self._met,
-            }
-        )
+        self._clock = clock
+        self._properties = {
+            "client.id": "orders",
+            # A look that is given up leaves its request on the connection, which is silent until that is over.
+            "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
+            "reconnect.backoff.max.ms": 1000,
+            **kafka,
+            "error_cb": self._met,
+        }
+        self._begin()
+
+    def _begin(self) -> None:
+        self._admin = clients.admin(self._properties)
+        self._met.forget()
+        self._answered_at = self._clock()
 
     def look(self, *needed: Right) -> View:
         """Identity and ends. Raises `Away` or `SetupWrong`, within about two requests' time.
@@ -72,8 +80,12 @@ class TopicView:
             view = View(topic_id, self._ends(partitions))
         except (KafkaException, TimeoutError) as error:
             self._admin.poll(0)
-            raise self._met.trouble(error, self.topic) from None
+            trouble = self._met.trouble(error, self.topic)
+            if isinstance(trouble, Away) and self._clock() - self._answered_at >= RENEWED_SECONDS:
+                self._begin()
+            raise trouble from None
         self._met.forget()
+        self._answered_at = self._clock()
         return view
 
     def _describe(self) -> tuple[str, list[int], list[AclOperation]]:

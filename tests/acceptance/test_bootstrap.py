@@ -20,7 +20,7 @@ import pytest
 from support.certificates import Authority
 from support.services import open_folder
 from support.starting import started
-from support.system import ROOT, left_of
+from support.system import ROOT, calls, left_of
 
 NAME = "мой заказ 'копия' $HOME"
 TOOLS = "sh", "dirname", "readlink", "cmp"
@@ -369,7 +369,7 @@ def test_each_python_runs_the_whole_system_from_a_clone_whose_path_is_not_ascii(
         assert made.stdout == "orders 0.1.0\n", made
         assert next((clone / ".venv" / "lib").iterdir()).name == f"python{version}"
         with started([clone / "orders", "run"], clone / ".orders", variables) as system:
-            post, get = (shlex.split(line) for line in system.said.splitlines() if line.startswith("curl "))
+            post, get = calls(system.said)
             order = post[post.index("-d") + 1].encode()
             assert system.request("POST", "/orders", order)[0] == 201
             assert system.request("GET", f"/orders/{get[-1].rpartition('/')[2]}") == (

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import signal
 import socket
 import urllib.request
@@ -13,7 +12,7 @@ import pytest
 
 from orders.sample import samples
 from support.services import open_folder
-from support.system import System, left_of, orders, running
+from support.system import System, calls, left_of, orders, running
 from support.waiting import wait_for
 
 ORIGINAL = Path(__file__).resolve().parents[2] / "src" / "orders" / "original.json"
@@ -25,7 +24,7 @@ def test_an_order_outlives_a_killed_supervisor_and_a_second_start_serves_it() ->
     with open_folder() as folder:
         data = folder / "data"
         with running(data) as first:
-            printed = [shlex.split(line) for line in first.said.splitlines() if line.startswith("curl ")]
+            printed = calls(first.said)
             post, get = printed
             assert post[2] == f"{first.url}/orders"
             assert get[2] == f"{first.url}/orders/{UID}"

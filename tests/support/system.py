@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import psutil
 from support.waiting import wait_for
 
 START_SECONDS = 60.0
+CALLS = 2
 NO_FILE = {"ORDERS_SETTINGS_FILE": os.devnull}
 """A developer's own orders.toml is none of the tests'."""
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +57,13 @@ def mentions(process: psutil.Process, text: str) -> bool:
     return False
 
 
+def calls(said: str) -> list[list[str]]:
+    """The words of each call that a start has told so far, in whole lines; it ends with `CALLS` of them."""
+    return [
+        shlex.split(line) for line in said.splitlines(keepends=True) if line.startswith("curl ") and line[-1] == "\n"
+    ]
+
+
 class System:
     """A system that was started with `orders run`."""
 
@@ -82,7 +91,7 @@ class System:
         return str(place.hostname), place.port or 0
 
     def wait_until_started(self) -> None:
-        wait_for(lambda: "\ncurl -i " in self.said or self.process.poll(), "the start", START_SECONDS)
+        wait_for(lambda: len(calls(self.said)) == CALLS or self.process.poll(), "the start", START_SECONDS)
         assert self.process.poll() is None, self.said
 
     def status(self) -> Any:
