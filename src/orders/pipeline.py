@@ -22,10 +22,9 @@ from orders.memory import Change, Memory, Put
 from orders.meter import Values
 from orders.metrics import BATCH_RECORDS, BATCHES, CONSUMED, private, shared
 from orders.order import Content, document
-from orders.postgres import connect
 from orders.record import Batch, Entry, Invalid, Reached, Record, Stop
 from orders.settings import Settings
-from orders.store import Plan, Store, undone
+from orders.store import Plan, Store, connect_writer, undone
 from orders.timing import Clock, backoff, monotonic
 from orders.topic import TopicView
 
@@ -36,8 +35,8 @@ WATCH_SECONDS = 1.0
 CHECK_SECONDS = 5.0
 STATEMENT_SECONDS = 15.0
 TRANSACTION_SECONDS = 25.0
-"""The longest wait for a lock and the longest statement together. It bounds what a stopped process holds its locks
-where no idle transaction is seen: see `store.Transaction.advance`."""
+"""The longest wait for a lock and the longest statement together. It bounds how long a process that was stopped holds
+its locks where no idle transaction is seen: see `store.Transaction.advance` and `store.connect_writer`."""
 MARK_SECONDS = 10.0
 """How long a mark may be set before COMMIT is sent; with COMMIT's own time-out it stays below `marks.FRESH`."""
 UNLIMITED = Limit(1, 0)
@@ -354,7 +353,7 @@ def ingest(
     memory = Memory.open(Path(settings.memory_path))
     values = shared(Path(settings.memory_path))
     limits = {"statement_seconds": STATEMENT_SECONDS, "transaction_seconds": TRANSACTION_SECONDS}
-    store = Store(lambda: connect(settings.postgres_dsn, "ingest", **limits), settings.kafka_topic)
+    store = Store(lambda: connect_writer(settings.postgres_dsn, **limits), settings.kafka_topic)
     batcher = Batcher(settings.batch_records, settings.batch_bytes, settings.batch_age)
     limit = Limit(settings.dead_letter_window, settings.dead_letter_percent)
     writer = Writer(store, memory, at=at, limit=limit, values=values)

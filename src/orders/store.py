@@ -11,12 +11,15 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import psycopg
+import structlog
 
 from orders.errors import Away, PositionsMoved, SetupWrong
 from orders.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced
 from orders.order import Row
-from orders.postgres import Connection, queries, translated
+from orders.postgres import Connection, connect, queries, translated
 from orders.record import Moved, Outcome, Place, Position, Replay, Span, Standing, Stop
+
+log = structlog.get_logger()
 
 COPY_TYPES = (
     *["text"] * 14,
@@ -67,6 +70,20 @@ class Plan(NamedTuple):
         """Known orders that change or go, with their new versions."""
         changed = [(n.write.row.order_uid, n.version) for n in self.writes if n.write.known]
         return changed + [(g.order_uid, g.version) for g in self.gone]
+
+
+def connect_writer(dsn: str, *, statement_seconds: float, transaction_seconds: float) -> Connection:
+    """A connection for a `Store`; ends other writers of this login whose transactions outlast `transaction_seconds`.
+
+    Their process was stopped, or a network went silent, where PostgreSQL has no time-out, as in the middle of a COPY:
+    they would hold their partitions for ever. Raises `Away` or `SetupWrong`.
+    """
+    limits = {"statement_seconds": statement_seconds, "transaction_seconds": transaction_seconds}
+    connection = connect(dsn, "ingest", **limits)
+    with translated():
+        for _ in connection.execute(queries["end_overdue"], {"seconds": transaction_seconds}).fetchall():
+            log.warning("overdue_writer_ended")
+    return connection
 
 
 class Store:

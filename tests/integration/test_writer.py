@@ -1,6 +1,7 @@
 """A batch on a real PostgreSQL and a real memory: whole or absent, and the record to blame found by trial."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from orders.order import Content, document, text
 from orders.pipeline import Writer
 from orders.postgres import WITH_TRANSACTION_TIMEOUT, Connection, connect
 from orders.record import Batch, Condition, Entry, Moved, Record, Span
-from orders.store import Store, Transaction
+from orders.store import Store, Transaction, connect_writer
 from support.entries import TOPIC_ID, delete, invalid, upsert
 from support.proxy import LosingProxy
 from support.waiting import wait_for
@@ -233,6 +234,38 @@ def test_a_writer_that_was_stopped_after_its_dead_letters_holds_its_partition_fo
     bench.write(upsert("a", offset=0), invalid(offset=1))
     store.close()
     assert bench.rows('select "offset" from dead_letters') == [(1,)]
+
+
+COPYING = """
+select from pg_stat_activity
+where datname = current_database() and wait_event = 'ClientRead' and query ~ '^copy' and now() - xact_start > '0.3 s'
+"""
+
+
+def test_a_writer_that_went_silent_in_a_copy_is_ended_by_the_next_one(dsn: str, memory: Memory) -> None:
+    """While PostgreSQL awaits the rest of a COPY it heeds no time-out; another process or machine cannot wait for ever.
+
+    One that only waits, or copies elsewhere, is left alone.
+    """
+    limits = {"statement_seconds": 0.1, "transaction_seconds": 0.1}
+    lock, copy = "select from positions for update", "copy orders from stdin"
+    with (
+        closing(connect_writer(dsn, **limits)) as silent,
+        closing(connect_writer(dsn, **limits)) as elsewhere,
+        closing(connect(dsn, "other")) as other,
+        psycopg.connect(dsn, autocommit=True) as looking,
+    ):
+        for writer, statement in ((silent, lock), (elsewhere, "select 1"), (other, "select 1")):
+            writer.execute("begin")
+            writer.execute(statement)
+            writer.pgconn.send_query(copy.encode())
+        wait_for(lambda: len(looking.execute(COPYING).fetchall()) == 3, "three wait for their client")
+        store = Store(lambda: connect_writer(dsn, statement_seconds=5, transaction_seconds=0.3), "orders")
+        Bench(Writer(store, memory), memory, dsn).write(upsert("a", offset=0))
+        store.close()
+        assert len(looking.execute(COPYING).fetchall()) == 2
+        for writer in (silent, elsewhere, other):
+            writer.pgconn.finish()
 
 
 def test_a_server_that_only_reads_is_left_for_the_one_that_took_over(bench: Bench) -> None:

@@ -2,6 +2,16 @@
 
 ---- ingest ----
 
+-- name: end_overdue
+-- Ends writers that hold positions for longer than a transaction may take. One of which PostgreSQL awaits the rest of a
+-- COPY hears of no time-out, and before PostgreSQL 17 there is none for a whole transaction.
+select pg_terminate_backend(pid) from pg_stat_activity as session
+where datname = current_database() and usename = current_user and pid <> pg_backend_pid()
+    and application_name = current_setting('application_name')
+    and xact_start < clock_timestamp() - make_interval(secs => %(seconds)s)
+    and exists (select from pg_locks
+                where pg_locks.pid = session.pid and relation = 'positions'::regclass and mode = 'RowShareLock')
+
 -- name: lock_positions
 -- Holds the partitions of a batch until it commits; a row that differs from where the batch begins stops it.
 select partition, next_offset, stop is not null, refused, counted_from from positions
