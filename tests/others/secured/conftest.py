@@ -2,17 +2,21 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from orders.brokers import Brokers
 from orders.embedded.postgres import PostgresService
+from orders.errors import Away
 from support.acls import Acls
 from support.certificates import Authority
 from support.secured import SecuredKafka
 from support.services import fresh_database, open_folder
+from support.waiting import wait_for
 
 Variables = Mapping[str, str]
 
@@ -30,8 +34,18 @@ def secured(authority: Authority) -> Iterator[SecuredKafka]:
     with open_folder() as folder:
         service = SecuredKafka(folder / "kafka", authority)
         service.start()
+        # It makes the groups' own topic when it is first asked; until then `orders run` cannot tell who lacks a right.
+        wait_for(partial(knows_groups, service), "the groups are known", 60)
         yield service
         service.stop()
+
+
+def knows_groups(service: SecuredKafka) -> bool:
+    try:
+        Brokers(service.admin).group_rights("any")
+    except Away:
+        return False
+    return True
 
 
 class Logins:
