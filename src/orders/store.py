@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 import structlog
 
-from orders.errors import Away, PositionsMoved, SetupWrong
+from orders.errors import Away, OrdersError, PositionsMoved, SetupWrong
 from orders.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced
 from orders.order import Row
 from orders.postgres import Connection, connect, queries, translated
@@ -78,11 +78,15 @@ def connect_writer(dsn: str, *, statement_seconds: float, transaction_seconds: f
     Their process was stopped, or a network went silent, where PostgreSQL has no time-out, as in the middle of a COPY:
     they would hold their partitions for ever. Raises `Away` or `SetupWrong`.
     """
-    limits = {"statement_seconds": statement_seconds, "transaction_seconds": transaction_seconds}
-    connection = connect(dsn, "ingest", **limits)
-    with translated():
-        for _ in connection.execute(queries["end_overdue"], {"seconds": transaction_seconds}).fetchall():
-            log.warning("overdue_writer_ended")
+    connection = connect(dsn, "ingest", statement_seconds=statement_seconds, transaction_seconds=transaction_seconds)
+    try:
+        with translated():
+            ended = connection.execute(queries["end_overdue"], {"seconds": transaction_seconds}).fetchall()
+    except OrdersError:
+        connection.close()
+        raise
+    for _ in ended:
+        log.warning("overdue_writer_ended")
     return connection
 
 

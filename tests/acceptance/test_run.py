@@ -24,8 +24,7 @@ def test_an_order_outlives_a_killed_supervisor_and_a_second_start_serves_it() ->
     with open_folder() as folder:
         data = folder / "data"
         with running(data) as first:
-            printed = calls(first.said)
-            post, get = printed
+            post, get = calls(first.said)
             assert post[2] == f"{first.url}/orders"
             assert get[2] == f"{first.url}/orders/{UID}"
             posted = first.request("POST", "/orders", post[post.index("-d") + 1].encode())

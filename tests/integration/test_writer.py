@@ -236,6 +236,7 @@ def test_a_writer_that_was_stopped_after_its_dead_letters_holds_its_partition_fo
     assert bench.rows('select "offset" from dead_letters') == [(1,)]
 
 
+WRITERS = "select from pg_stat_activity where datname = current_database() and application_name = 'orders ingest'"
 COPYING = """
 select from pg_stat_activity
 where datname = current_database() and wait_event = 'ClientRead' and query ~ '^copy' and now() - xact_start > '0.3 s'
@@ -266,6 +267,15 @@ def test_a_writer_that_went_silent_in_a_copy_is_ended_by_the_next_one(dsn: str, 
         assert len(looking.execute(COPYING).fetchall()) == 2
         for writer in (silent, elsewhere, other):
             writer.pgconn.finish()
+
+
+def test_a_writer_that_cannot_look_for_others_leaves_no_connection(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as looking:
+        looking.execute("alter table positions rename to away")
+        with pytest.raises(SetupWrong, match="42P01") as error:
+            connect_writer(dsn, statement_seconds=5, transaction_seconds=5)
+        assert error.traceback  # its frames keep what was made in them
+        wait_for(lambda: not looking.execute(WRITERS).fetchall(), "its connection is closed")
 
 
 def test_a_server_that_only_reads_is_left_for_the_one_that_took_over(bench: Bench) -> None:

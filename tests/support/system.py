@@ -19,7 +19,6 @@ import psutil
 from support.waiting import wait_for
 
 START_SECONDS = 60.0
-CALLS = 2
 NO_FILE = {"ORDERS_SETTINGS_FILE": os.devnull}
 """A developer's own orders.toml is none of the tests'."""
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,10 +57,15 @@ def mentions(process: psutil.Process, text: str) -> bool:
 
 
 def calls(said: str) -> list[list[str]]:
-    """The words of each call that a start has told so far, in whole lines; it ends with `CALLS` of them."""
+    """The words of each call that a start has told so far, in whole lines."""
     return [
         shlex.split(line) for line in said.splitlines(keepends=True) if line.startswith("curl ") and line[-1] == "\n"
     ]
+
+
+def has_started(said: str) -> bool:
+    """Whether a start has told all: it ends with two calls."""
+    return len(calls(said)) == 2
 
 
 class System:
@@ -91,7 +95,7 @@ class System:
         return str(place.hostname), place.port or 0
 
     def wait_until_started(self) -> None:
-        wait_for(lambda: len(calls(self.said)) == CALLS or self.process.poll(), "the start", START_SECONDS)
+        wait_for(lambda: has_started(self.said) or self.process.poll(), "the start", START_SECONDS)
         assert self.process.poll() is None, self.said
 
     def status(self) -> Any:

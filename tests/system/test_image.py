@@ -26,7 +26,7 @@ from orders.system.machine import SHM
 from support import dockerfile
 from support.programs import program
 from support.services import open_folder
-from support.system import CALLS, ROOT, calls
+from support.system import ROOT, has_started
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.system
@@ -108,7 +108,7 @@ class Confined:
         return self._output.read_text()
 
     def wait_until_started(self) -> None:
-        wait_for(lambda: len(calls(self.said)) == CALLS or self._process.poll() is not None, "the start", 60)
+        wait_for(lambda: has_started(self.said) or self._process.poll() is not None, "the start", 60)
         assert self._process.poll() is None, self.said
 
     @property
