@@ -1,33 +1,72 @@
-"""Fixtures for all tests: real services, started when the first test asks for them."""
+"""Fixtures for all tests: real services, started when the first test asks for them; and which tests run."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import hypothesis
 import pytest
 
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
-from support import installed
-from support.services import MakeTopic, Topics, fresh_database, started_kafka, started_postgres
+from support import installed, tiers
+from support.services import FAST, MakeTopic, Topics, folder_of_folders, fresh_database, started_kafka, started_postgres
+from support.shared import Shared
 
-hypothesis.settings.register_profile(
-    "tests",
-    deadline=None,  # the machine may be busy, and what is slow is the services
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-    database=None,  # nothing is left behind
-)
-hypothesis.settings.load_profile("tests")
+SHARED = pytest.StashKey[Shared]()
+FOLDER = "shared_services"
+"""Under this name the workers of a run are told where the services live that they share."""
+
+tiers.register_profiles()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Reruns one schedule of the simulation."""
     parser.addoption("--simulation-seed", type=int, help="play this schedule of tests/simulation alone")
+    parser.addoption("--tier", choices=[tier.value for tier in tiers.Tier], help="run the tests of this tier alone")
+    parser.addoption("--slowest", type=int, default=0, help="tell so many of the slowest tests, and the tiers' sums")
 
 
 def pytest_report_header() -> str:
     """What the tests of tests/others/postgres run on."""
     return installed.told()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    told = getattr(config, "workerinput", {}).get(FOLDER)
+    folder = Path(told or tempfile.mkdtemp(prefix="orders-test-", dir=folder_of_folders()))
+    folder.chmod(0o711)  # PostgreSQL's user enters it when the tests run as root
+    if told is None:
+        config.add_cleanup(lambda: shutil.rmtree(folder))
+    config.stash[SHARED] = Shared(folder)
+    if tiers.is_thorough(config):
+        tiers.try_many_examples()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A worker is about to be started (a hook of xdist)."""
+    node.workerinput[FOLDER] = str(node.config.stash[SHARED].folder)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    session.config.stash[SHARED].leave()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    tiers.select(config, items)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    slowest = config.getoption("--slowest")
+    if slowest:
+        times = tiers.Times()
+        for reports in terminalreporter.stats.values():
+            for report in reports:
+                if isinstance(report, pytest.TestReport):
+                    times.add(report)
+        terminalreporter.section(f"{slowest} slowest tests, and what the tiers took")
+        terminalreporter.write_line("\n".join(times.lines(slowest)))
 
 
 @pytest.fixture(scope="session")
@@ -37,17 +76,22 @@ def binaries() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgres(binaries: Path | None) -> Iterator[PostgresService]:
-    """A PostgreSQL for the whole session."""
-    with started_postgres(binaries) as service:
-        yield service
+def shared_services(pytestconfig: pytest.Config) -> Shared:
+    """Services that all workers of the run use."""
+    return pytestconfig.stash[SHARED]
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaService]:
-    """A Kafka for the whole session."""
-    with started_kafka() as service:
-        yield service
+def postgres(shared_services: Shared, binaries: Path | None) -> PostgresService:
+    """A PostgreSQL for the whole run; no test stops it."""
+    name = "postgres" if binaries is None else "the-systems-postgres"
+    return shared_services.service(name, lambda folder: PostgresService(folder, FAST, binaries))
+
+
+@pytest.fixture(scope="session")
+def kafka(shared_services: Shared) -> KafkaService:
+    """A Kafka for the whole run; no test stops it."""
+    return shared_services.service("kafka", KafkaService)
 
 
 @pytest.fixture

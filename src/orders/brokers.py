@@ -1,6 +1,6 @@
 """What a Kafka cluster tells a person about itself and one topic: replicas, configuration, offsets, our rights.
 
-Calls block, each for `REQUEST_SECONDS` and little more; errors are `Away` or `SetupWrong`.
+Calls block, each for `REQUEST_SECONDS` and little more, unless told otherwise; errors are `Away` or `SetupWrong`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -61,9 +61,10 @@ class Topic(Struct, frozen=True):
 
 
 class Brokers:
-    """A Kafka cluster, reached by the properties `kafka`."""
+    """A Kafka cluster, reached by the properties `kafka`; `seconds` is how long a request may take."""
 
-    def __init__(self, kafka: Mapping[str, str]) -> None:
+    def __init__(self, kafka: Mapping[str, str], seconds: float = REQUEST_SECONDS) -> None:
+        self._seconds = seconds
         self._address = kafka["bootstrap.servers"]
         self._met = Met()
         config: dict[str, Any] = {
@@ -78,7 +79,8 @@ class Brokers:
     def count(self) -> int:
         """How many brokers there are; `Away` or `SetupWrong` says where none answers, why, and what to do."""
         try:
-            return len(self._admin.describe_cluster(request_timeout=REQUEST_SECONDS).result(REQUEST_SECONDS + 1).nodes)
+            asked = self._admin.describe_cluster(request_timeout=self._seconds)
+            return len(asked.result(self._seconds + 1).nodes)
         except (KafkaException, TimeoutError):
             self._admin.poll(0)
             raise self._met.wrong() or Away(
@@ -88,10 +90,10 @@ class Brokers:
     def topic(self, name: str) -> Topic | None:
         """The topic of that name, None where there is none."""
         asked = self._admin.describe_topics(
-            TopicCollection([name]), request_timeout=REQUEST_SECONDS, include_authorized_operations=True
+            TopicCollection([name]), request_timeout=self._seconds, include_authorized_operations=True
         )
         try:
-            found = asked[name].result(REQUEST_SECONDS + 1)
+            found = asked[name].result(self._seconds + 1)
         except (KafkaException, TimeoutError) as error:
             if isinstance(error, KafkaException) and error.args[0].code() in UNKNOWN_TOPIC:
                 return None
@@ -108,34 +110,33 @@ class Brokers:
 
     def _offsets(self, topic: str, partitions: list[int], spec: Callable[[], Any]) -> dict[int, int]:
         asked = {TopicPartition(topic, partition): spec() for partition in partitions}
-        answers = self._admin.list_offsets(asked, request_timeout=REQUEST_SECONDS)
-        return {place.partition: _answer(future, topic).offset for place, future in answers.items()}
+        answers = self._admin.list_offsets(asked, request_timeout=self._seconds)
+        return {place.partition: self._answer(future, topic).offset for place, future in answers.items()}
 
     def config(self, topic: str) -> dict[str, str] | None:
         """The topic's configuration, the brokers' defaults included; None where we have no right to it."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        asked = self._admin.describe_configs([resource], request_timeout=REQUEST_SECONDS)
+        asked = self._admin.describe_configs([resource], request_timeout=self._seconds)
         try:
-            return {name: entry.value or "" for name, entry in _answer(asked[resource], topic).items()}
+            return {name: entry.value or "" for name, entry in self._answer(asked[resource], topic).items()}
         except SetupWrong:
             return None
 
     def group_rights(self, group: str) -> frozenset[str]:
         """What we may do with a consumer group, whether there is one yet or not. Raises `Away`, `SetupWrong`."""
         asked = self._admin.describe_consumer_groups(
-            [group], include_authorized_operations=True, request_timeout=REQUEST_SECONDS
+            [group], include_authorized_operations=True, request_timeout=self._seconds
         )
         try:
-            return _names(asked[group].result(REQUEST_SECONDS + 1).authorized_operations)
+            return _names(asked[group].result(self._seconds + 1).authorized_operations)
         except (KafkaException, TimeoutError) as error:
             raise _ours(error, "", group) from None
 
-
-def _answer(future: "Future[T]", topic: str) -> T:
-    try:
-        return future.result(REQUEST_SECONDS + 1)
-    except (KafkaException, TimeoutError) as error:
-        raise _ours(error, topic) from None
+    def _answer(self, future: "Future[T]", topic: str) -> T:
+        try:
+            return future.result(self._seconds + 1)
+        except (KafkaException, TimeoutError) as error:
+            raise _ours(error, topic) from None
 
 
 def _ours(error: Exception, topic: str, group: str = GROUP) -> Exception:

@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 CHANNEL = "orders_changed"
 LISTEN_SECONDS = 1.0
+"""How long it listens at most before it looks after memory, and whether it is to stop."""
 PRUNE_SECONDS = 60.0
 PRUNED_AT_ONCE = 10_000
 HEARTBEAT_SECONDS = 5.0
@@ -67,12 +68,14 @@ class Keeper:
         stopping: Callable[[], bool],
         clock: Clock = monotonic,
         *,
+        listen_seconds: float = LISTEN_SECONDS,
         values: Values | None = None,
     ) -> None:
         self._connect = connect
         self._memory = memory
         self._stopping = stopping
         self._clock = clock
+        self._listen_seconds = listen_seconds
         self._values = values or private()
         self._identity: str | None = None
         """Which database memory was true to, and how far: all notices up to there were heard."""
@@ -116,8 +119,8 @@ class Keeper:
     # -- follow --
 
     def _follow(self, connection: Connection) -> None:
-        """One second of notices, and what has to be done now and then."""
-        self._hear(connection, LISTEN_SECONDS)
+        """Some notices, and what has to be done now and then."""
+        self._hear(connection, self._listen_seconds)
         self._look_after()
         now = self._clock()
         if now - self._beat_at >= HEARTBEAT_SECONDS:

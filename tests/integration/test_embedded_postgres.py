@@ -98,7 +98,9 @@ def test_the_log_holds_no_values(service: PostgresService, directory: Path) -> N
     assert "'Secret'" not in (directory / "output.log").read_text()
 
 
-def test_what_is_no_cluster_is_one_sentence(service: PostgresService, directory: Path) -> None:
+def test_what_is_no_cluster_is_one_sentence(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_postgres, "KIND", embedded_postgres.KIND._replace(pause=0.02))
+    service = PostgresService(directory, FAST)
     (directory / "data").mkdir(parents=True)
     with pytest.raises(StartError, match=r"PostgreSQL does not start: .*data"):
         service.start()

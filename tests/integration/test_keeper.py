@@ -44,7 +44,7 @@ class Machine:
         self._store = Store(lambda: connect(dsn, "test"), "orders")
         self._writer = Writer(self._store, self.memory)
         self._stop = threading.Event()
-        self._keeper = Keeper(lambda: connect(dsn, "keep"), self.memory, self._stop.is_set)
+        self._keeper = Keeper(lambda: connect(dsn, "keep"), self.memory, self._stop.is_set, listen_seconds=0.05)
         self._thread = threading.Thread(target=self._keeper.run)
 
     def write(self, *entries: Entry) -> None:

@@ -1,6 +1,7 @@
-"""Real services for the tests: one PostgreSQL and one Kafka a session, a fresh database and fresh topics a test."""
+"""Real services for the tests: one PostgreSQL and one Kafka a run, a fresh database and fresh topics a test."""
 
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from support.waiting import wait_for
 FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 """What a test's PostgreSQL may do without: it need not live through a power loss."""
 REQUEST_SECONDS = 20.0
+RAM = Path("/dev/shm")  # noqa: S108 - the folders made there have names of their own
+RAM_BYTES = 8 * 2**30
+"""So much must be free there: the long fault tests fill some of it."""
 
 
 class MakeTopic(Protocol):
@@ -28,10 +32,18 @@ class MakeTopic(Protocol):
     def __call__(self, partitions: int = 4) -> str: ...
 
 
+def folder_of_folders() -> Path:
+    """Where services keep their data: in memory where there is room, else where all temporary files are.
+
+    Of a new database PostgreSQL makes 300 files, in 0.2 s of CPU on ext4 and in 0.006 s in memory.
+    """
+    return RAM if RAM.is_dir() and shutil.disk_usage(RAM).free >= RAM_BYTES else Path(tempfile.gettempdir())
+
+
 @contextmanager
 def open_folder() -> Iterator[Path]:
     """A new folder that PostgreSQL's user can enter when the tests run as root."""
-    with tempfile.TemporaryDirectory(prefix="orders-test-") as name:
+    with tempfile.TemporaryDirectory(prefix="orders-test-", dir=folder_of_folders()) as name:
         folder = Path(name)
         folder.chmod(0o711)
         yield folder
@@ -41,7 +53,7 @@ def open_folder() -> Iterator[Path]:
 def fresh_database(postgres: PostgresService) -> Iterator[str]:
     """The URL of an empty database, which is dropped in the end, whoever is still connected."""
     name = f"test_{secrets.token_hex(6)}"
-    _administer(postgres, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    _administer(postgres, sql.SQL("CREATE DATABASE {} STRATEGY file_copy").format(sql.Identifier(name)))
     try:
         yield postgres.dsn_of(name)
     finally:

@@ -12,7 +12,7 @@ from orders.embedded import Progress, Silent
 from orders.embedded.process import Kind, Launch
 from orders.embedded.service import Service
 
-KIND = Kind("stand-in", stop=signal.SIGTERM, grace=1)
+KIND = Kind("stand-in", stop=signal.SIGTERM, grace=1, pause=0.02)
 PATIENT = "import pathlib, signal, sys; pathlib.Path(sys.argv[1], 'up').touch(); signal.pause()"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + PATIENT.replace("pause()", "pause();" * 9)
 NEVER_READY = "import signal; signal.pause()"

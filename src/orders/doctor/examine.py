@@ -24,10 +24,13 @@ LOOK_SECONDS = 10.0
 class Look:
     """Checks that are made in a thread of their own, each to be had as soon as it is made."""
 
-    def __init__(self, name: str, make: Callable[[], Iterable[Check]], until: float, clock: Clock = monotonic) -> None:
+    def __init__(
+        self, name: str, make: Callable[[], Iterable[Check]], seconds: float, clock: Clock = monotonic
+    ) -> None:
         self._name = name
         self._make = make
-        self._until = until
+        self._seconds = seconds
+        self._until = clock() + seconds
         self._clock = clock
         self._made: SimpleQueue[Check | None] = SimpleQueue()
         Thread(target=self._run, name=name, daemon=True).start()  # a daemon: one that hangs keeps nobody waiting
@@ -49,7 +52,7 @@ class Look:
             while check := self._made.get(timeout=max(self._until - self._clock(), 0)):
                 yield check
         except Empty:
-            yield failed(self._name, f"no answer within {LOOK_SECONDS:g} s", "see whether it, or the way to it, hangs")
+            yield failed(self._name, f"no answer within {self._seconds:g} s", "see whether it, or the way to it, hangs")
 
 
 def where(error: Exception) -> str:
@@ -58,8 +61,10 @@ def where(error: Exception) -> str:
     return f"{Path(last.filename).name}:{last.lineno}"
 
 
-def examine(environment: Mapping[str, str], options: Mapping[str, Any]) -> Iterator[Check]:
-    """Every check, as its turn comes; ends within `LOOK_SECONDS` and little more."""
+def examine(
+    environment: Mapping[str, str], options: Mapping[str, Any], seconds: float = LOOK_SECONDS
+) -> Iterator[Check]:
+    """Every check, as its turn comes; ends within so many seconds and little more."""
     yield from installation.look()
     try:
         looked_at = case(environment, options)
@@ -68,18 +73,17 @@ def examine(environment: Mapping[str, str], options: Mapping[str, Any]) -> Itera
         yield skipped("the rest", "it needs settings that can be read")
         return
     yield given(environment, options)
-    yield from _examine(looked_at)
+    yield from _examine(looked_at, seconds)
 
 
-def _examine(looked_at: Case) -> Iterator[Check]:
-    until = monotonic() + LOOK_SECONDS
+def _examine(looked_at: Case, seconds: float) -> Iterator[Check]:
     postgres, kafka = Postgres(looked_at), Kafka(looked_at)
     looks = [
-        Look("embedded", lambda: installation.look_for(looked_at), until),
-        Look("machine", lambda: local.look(looked_at), until),
-        Look("PostgreSQL", postgres.look, until),
-        Look("Kafka", kafka.look, until),
-        Look("system", lambda: running.look(looked_at), until),
+        Look("embedded", lambda: installation.look_for(looked_at), seconds),
+        Look("machine", lambda: local.look(looked_at), seconds),
+        Look("PostgreSQL", postgres.look, seconds),
+        Look("Kafka", kafka.look, seconds),
+        Look("system", lambda: running.look(looked_at), seconds),
     ]
     for look in looks[:-1]:
         yield from look.checks()

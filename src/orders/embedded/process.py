@@ -24,11 +24,15 @@ TRIES = 3
 
 
 class Kind(NamedTuple):
-    """How a service is called and ended: by `stop`, and by SIGKILL when it takes longer than `grace` seconds."""
+    """How a service is called and ended: by `stop`, and by SIGKILL when it takes longer than `grace` seconds.
+
+    If it ends at once, it is started again after `pause` seconds, and after twice as many once more.
+    """
 
     name: str
     stop: signal.Signals
     grace: int
+    pause: float = 1.0
 
 
 class Launch(NamedTuple):
@@ -76,7 +80,7 @@ class Process:
                 log.replace(log.with_suffix(".old"))
         self._given_up.clear()
         for attempt in range(TRIES):
-            if self._given_up.wait(attempt):
+            if self._given_up.wait(attempt * self._kind.pause):
                 break
             self._begin(make())
             if self._wait(ready, seconds):

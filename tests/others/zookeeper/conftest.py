@@ -1,21 +1,15 @@
 """The session's Kafka is here one of ZooKeeper's time; modules of this folder run tests of other folders on it."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from support.services import open_folder
+from support.shared import Shared
 from support.zookeeper import OldKafka
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[OldKafka]:
-    """A Kafka 3.9 with its ZooKeeper for the whole session."""
-    with open_folder() as folder:
-        service = OldKafka(folder)
-        service.start()
-        yield service
-        service.stop()
+def kafka(shared_services: Shared) -> OldKafka:
+    """A Kafka 3.9 with its ZooKeeper for the whole run."""
+    return shared_services.service("kafka-of-zookeepers-time", OldKafka)
 
 
 @pytest.fixture(scope="session")

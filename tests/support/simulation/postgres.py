@@ -11,7 +11,7 @@ Not modelled: somebody who waits for a lock and gets it. Whoever meets one is re
 holder's session has ended meanwhile (`contend`); to begin later is the third way, and happens by itself. Nor serving
 during a failover by both servers, nor damage on disk, nor any statement that is not in `STATEMENTS`.
 
-`tests/simulation/test_simulated_postgres.py` runs one behaviour suite on this and on the real one.
+`tests/integration/test_simulated_postgres.py` runs one behaviour suite on this and on the real one.
 """
 
 from collections import deque

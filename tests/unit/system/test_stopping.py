@@ -90,7 +90,7 @@ def test_the_time_for_stopping_begins_after_the_drain() -> None:
     signal.raise_signal(signal.SIGTERM)
 
     def passes() -> bool:
-        clock.now += 1
+        clock.now += 10
         return False
 
     stop.drain(20, passes)
