@@ -76,7 +76,9 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
         item.user_properties.append(("tier", tier.value))
         if tier is Tier.QUICK and "shared_services" in getattr(item, "fixturenames", ()):
             raise pytest.UsageError(f"{item.nodeid} uses a service: it belongs elsewhere than into {sorted(PURE)}")
-    items[:] = [item for item, tier in tiers.items() if tier in wanted]
+    # The quick ones come last: no worker is left alone with a long one.
+    chosen = [item for item, tier in tiers.items() if tier in wanted]
+    items[:] = sorted(chosen, key=lambda item: tiers[item] is Tier.QUICK)
     config.hook.pytest_deselected(items=[item for item, tier in tiers.items() if tier not in wanted])
 
 
