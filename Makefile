@@ -1,8 +1,10 @@
 .POSIX:
-.PHONY: help run test test-all test-faults bench bench-quick lint format up down logs docs lock clean docker
+.PHONY: help run test-quick test test-all test-root test-faults bench bench-quick lint format up down logs docs lock clean docker
 
 PYTHON = .venv/bin/python
 UV = uv
+# The tests start hundreds of processes: each would compile our sources again.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest --dist worksteal
 COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-emit-index-url --no-annotate --no-header
 PROJECT = $(COMPILE) pyproject.toml
@@ -13,18 +15,26 @@ help: ## List what there is to make
 run: ## Start the whole system: PostgreSQL, Kafka, ingest, keeper, HTTP at 127.0.0.1:8080
 	@./orders run
 
+test-quick: ## Run the tests that need no services, in half a minute
+	@tools/environment run dev
+	$(PYTEST) -n 3 --tier quick
+
 test: ## Run the tests on a real PostgreSQL and Kafka; needs Python alone
 	@tools/environment run dev
-	$(PYTHON) -m pytest -n 3 --dist worksteal -m "not system and not others and not faults"
+	$(PYTEST) -n 4 --tier test
 
 test-all: ## Run every test but the long fault runs; needs npm and the packages that .ci/run names
 	@tools/environment run dev system
 	cd tests/postman && npm ci --no-audit --no-fund --loglevel=error
-	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not faults"
+	$(PYTEST) -n 3 --tier all
+
+test-root: ## Run the tests that only root can run, as root
+	@tools/environment run dev
+	$(PYTEST) -n 2 --tier root
 
 test-faults: ## Run the long fault tests
 	@tools/environment run dev
-	$(PYTHON) -m pytest -m faults
+	$(PYTEST) --tier faults
 
 bench: ## Measure against other ways to do the same, in about ten minutes, and draw the charts
 	@tools/environment run dev bench

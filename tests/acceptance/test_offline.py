@@ -78,8 +78,7 @@ class Quiet(SimpleHTTPRequestHandler):
         """Says nothing."""
 
 
-@pytest.mark.system
-@pytest.mark.skipif("os.getuid() != 0 or sys.platform != 'linux'", reason="only root makes a network namespace")
+@pytest.mark.root
 def test_without_a_network_the_whole_system_starts_and_serves() -> None:
     missing = [name for name in ("unshare", "nsenter", "ip") if shutil.which(name) is None]
     if missing:

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from orders.migrations import migrate
-from support.disk import AS_ROOT, disk, fill
+from support.disk import disk, fill
 from support.services import open_folder
 from support.starting import refused, started
 from support.system import System, environment, left_of
@@ -131,16 +131,14 @@ def test_memory_that_has_room_nowhere_names_the_setting(addresses: list[str], tm
     assert "or give a smaller --memory-bytes" in told
 
 
-@pytest.mark.system
-@AS_ROOT
+@pytest.mark.root
 def test_a_disk_that_is_nearly_full_is_refused_before_anything_is_written() -> None:
     with open_folder() as folder, disk(folder, "size=200m,mode=711") as place:
         assert re.search(r"has 1\d\d MB free, ", refused(RUN, place / "data").stderr)
         assert [path.name for path in place.rglob("*")] == ["data", "lock"]
 
 
-@pytest.mark.system
-@AS_ROOT
+@pytest.mark.root
 @pytest.mark.parametrize("step", ["making a PostgreSQL cluster", "starting PostgreSQL", "starting Kafka"])
 def test_a_disk_that_fills_during_a_start_is_one_sentence(step: str) -> None:
     with open_folder() as folder, disk(folder, "size=360m,mode=711") as place:
@@ -165,16 +163,14 @@ def test_a_disk_that_fills_during_a_start_is_one_sentence(step: str) -> None:
         assert left_of(place / "data") == []
 
 
-@pytest.mark.system
-@AS_ROOT
+@pytest.mark.root
 def test_a_disk_that_cannot_be_written_is_one_sentence() -> None:
     with open_folder() as folder, disk(folder, "size=400m,ro") as place:
         told = refused(RUN, place / "data").stderr
         assert "cannot be used (Read-only file system): choose another with --data-dir" in told
 
 
-@pytest.mark.system
-@AS_ROOT
+@pytest.mark.root
 @pytest.mark.skipif("shutil.which('unshare') is None", reason="unshare is missing")
 def test_a_container_with_a_tiny_shared_memory_starts_and_says_where_memory_is() -> None:
     # Docker's --shm-size; PostgreSQL and our own memory both use /dev/shm where they can.

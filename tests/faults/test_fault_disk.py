@@ -10,7 +10,7 @@ import pytest
 
 from orders.embedded.postgres import PostgresService
 from support.background import Background
-from support.disk import AS_ROOT, disk, fill, make_room
+from support.disk import disk, fill, make_room
 from support.group import Group
 from support.load import Load
 from support.machine import Machine
@@ -18,7 +18,7 @@ from support.services import FAST, MakeTopic, open_folder
 from support.waiting import wait_for
 from support.watching import recovery, under_load
 
-pytestmark = [pytest.mark.system, AS_ROOT]
+pytestmark = pytest.mark.root
 SPARE = 8
 """Files of the write-ahead log that are made beforehand, 16 MB each: with them only what tables need is missing."""
 

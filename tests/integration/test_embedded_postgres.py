@@ -151,8 +151,7 @@ def test_a_place_without_shared_memory_is_seen(monkeypatch: pytest.MonkeyPatch, 
     assert embedded_postgres.shared_memory() == {}
 
 
-@pytest.mark.system
-@pytest.mark.skipif("os.getuid() != 0 or sys.platform != 'linux'", reason="about root's ways on Linux")
+@pytest.mark.root
 def test_root_may_keep_it_where_nobody_else_may_go(
     service: PostgresService, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

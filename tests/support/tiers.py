@@ -4,6 +4,7 @@ A tier is known by the folder and the marks of a test. It also says how many exa
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -34,7 +35,8 @@ TIERS = {
     Tier.FAULTS: {Tier.FAULTS},
     Tier.ROOT: {Tier.ROOT},
 }
-"""Whose tests each runs. What only root can do is skipped elsewhere: `make test-all` as root runs it too."""
+"""Whose tests each runs; `make test-all` as root runs also what only root can do."""
+NEEDS_ROOT = pytest.mark.skip(reason="needs root on Linux: make test-root")
 
 
 def register_profiles() -> None:
@@ -73,6 +75,8 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
     wanted = set(Tier) if asked is None else wanted_by(Tier(asked))
     tiers = {item: tier_of(item) for item in items}
     for item, tier in tiers.items():
+        if "root" in item.keywords and not is_root():
+            item.add_marker(NEEDS_ROOT)
         item.user_properties.append(("tier", tier.value))
         if tier is Tier.QUICK and "shared_services" in getattr(item, "fixturenames", ()):
             raise pytest.UsageError(f"{item.nodeid} uses a service: it belongs elsewhere than into {sorted(PURE)}")
@@ -83,7 +87,11 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def wanted_by(tier: Tier) -> set[Tier]:
-    return TIERS[tier] | ({Tier.ROOT} if tier is Tier.ALL and os.getuid() == 0 else set())
+    return TIERS[tier] | ({Tier.ROOT} if tier is Tier.ALL and is_root() else set())
+
+
+def is_root() -> bool:
+    return os.getuid() == 0 and sys.platform == "linux"
 
 
 def is_thorough(config: pytest.Config) -> bool:

@@ -48,7 +48,7 @@ def test_what_cannot_be_reached_is_not_taken(monkeypatch: pytest.MonkeyPatch, tm
         account.choose(tmp_path / "no-such-program", tmp_path)
 
 
-@pytest.mark.skipif("os.getuid() != 0", reason="only root gives files away")
+@pytest.mark.root
 def test_owning_changes_everything_in_the_directory_but_follows_no_link(tmp_path: Path) -> None:
     outside, directory = tmp_path / "outside", tmp_path / "directory"
     (directory / "deep").mkdir(parents=True)

@@ -13,8 +13,6 @@ from orders.system import place
 from orders.system.machine import Owner
 from orders.system.place import bind, claimed, url_of
 
-AS_ROOT = pytest.mark.skipif("os.getuid() != 0", reason="only root gives files away")
-
 
 def refusal(data: Path) -> str:
     """What a start in the directory is refused with."""
@@ -59,7 +57,7 @@ def test_nobody_else_may_write_to_a_directory_that_is_made_whatever_the_umask(tm
         os.umask(before)
 
 
-@AS_ROOT
+@pytest.mark.root
 @pytest.mark.parametrize("part", ["lock", "state.json", "postgres", "kafka"])
 def test_root_leaves_the_data_of_another_user_alone(tmp_path: Path, part: str) -> None:
     (tmp_path / part).touch()
@@ -71,7 +69,7 @@ def test_root_leaves_the_data_of_another_user_alone(tmp_path: Path, part: str) -
     assert [path.name for path in tmp_path.iterdir()] == [part]
 
 
-@AS_ROOT
+@pytest.mark.root
 def test_root_takes_its_own_data_and_what_it_gave_to_nobody(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     os.chown(tmp_path / "postgres", account.NOBODY, account.NOBODY)
