@@ -336,7 +336,8 @@ def interpreter(version: str) -> Path | None:
     """A Python of that version that can make environments: on the PATH, or one of pyenv's."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     on_path = shutil.which(f"python{version}")
-    for found in [*([Path(on_path)] if on_path else []), *sorted(pyenv.glob(f"{version}.*/bin/python"))]:
+    of_pyenv = sorted(pyenv.glob(f"{version}.*/bin/python")) if os.access(pyenv, os.R_OK | os.X_OK) else []
+    for found in [*([Path(on_path)] if on_path else []), *of_pyenv]:
         asked = subprocess.run(
             [found, "-c", "import sys, ensurepip, venv; print('%d.%d' % sys.version_info[:2])"],
             capture_output=True,

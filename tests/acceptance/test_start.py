@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -175,7 +176,7 @@ def test_a_disk_that_cannot_be_written_is_one_sentence() -> None:
 def test_a_container_with_a_tiny_shared_memory_starts_and_says_where_memory_is() -> None:
     # Docker's --shm-size; PostgreSQL and our own memory both use /dev/shm where they can.
     assert shutil.which("unshare")
-    with open_folder() as folder:
+    with open_folder(Path(tempfile.gettempdir())) as folder:
         small = f"mount -t tmpfs -o size=1m none /dev/shm && exec {sys.executable} -m orders run"
         with started(["unshare", "--mount", "sh", "-c", small], folder / "data") as system:
             assert f"MB in {folder}/data/orders-0-" in system.said

@@ -41,9 +41,9 @@ def folder_of_folders() -> Path:
 
 
 @contextmanager
-def open_folder() -> Iterator[Path]:
-    """A new folder that PostgreSQL's user can enter when the tests run as root."""
-    with tempfile.TemporaryDirectory(prefix="orders-test-", dir=folder_of_folders()) as name:
+def open_folder(place: Path | None = None) -> Iterator[Path]:
+    """A new folder that PostgreSQL's user can enter when the tests run as root, where services keep their data."""
+    with tempfile.TemporaryDirectory(prefix="orders-test-", dir=place or folder_of_folders()) as name:
         folder = Path(name)
         folder.chmod(0o711)
         yield folder

@@ -31,9 +31,12 @@ class Stop:
         os.set_blocking(self._woken, False)
 
     def listen(self) -> None:
-        """Takes the signals from now on; one that is ignored (`nohup`) stays ignored."""
+        """Takes the signals from now on; SIGHUP stays ignored where it is (`nohup`).
+
+        SIGINT does not: a script's shell has what it starts with `&` ignore it (POSIX, 2.11), and `kill -INT` is meant.
+        """
         for each in SIGNALS:
-            if signal.getsignal(each) is not signal.SIG_IGN:
+            if each != signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:
                 signal.signal(each, self._asked)
 
     def _asked(self, number: int, _frame: FrameType | None) -> None:

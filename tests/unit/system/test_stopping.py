@@ -48,13 +48,23 @@ def test_a_signal_ends_the_wait_and_every_later_one() -> None:
 
 
 @pytest.mark.usefixtures("handlers")
-def test_a_signal_that_was_ignored_stays_ignored() -> None:
+def test_a_hangup_that_was_ignored_stays_ignored() -> None:
     # What nohup does with SIGHUP.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stop = Stop()
     stop.listen()
     signal.raise_signal(signal.SIGHUP)
     assert not stop()
+
+
+@pytest.mark.usefixtures("handlers")
+def test_an_interrupt_that_was_ignored_is_heard() -> None:
+    """What a script's shell does to `orders run &`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop = Stop()
+    stop.listen()
+    signal.raise_signal(signal.SIGINT)
+    assert stop()
 
 
 @pytest.mark.usefixtures("handlers")
