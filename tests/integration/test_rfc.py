@@ -15,6 +15,7 @@ from orders.web.fastlane import FastLane, Lookup, fast_lane
 from orders.web.limits import USUAL
 from orders.web.waiting import Told
 from support.rfc import PROBE, ROWS, SMUGGLED, UNFINISHED, answers, bodiless, check
+from support.waiting import wait_for
 from support.wire import (
     FAST,
     HIT,
@@ -163,6 +164,45 @@ def test_an_upgrade_is_not_made_and_its_bytes_are_no_requests(lanes: tuple[Addre
     for address in lanes:
         sent = get(b"/orders/" + UID, b"Connection: Upgrade", b"Upgrade: h2c") + frames
         assert [each.status for each in answers(exchange(address, sent))] == [200]
+
+
+def test_answers_arrive_though_the_client_goes_on_after_one_that_is_the_last(lanes: tuple[Address, Address]) -> None:
+    """A server that closes over unread bytes resets the connection, and what is on its way is lost (RFC 9112, 9.6)."""
+    last = get(b"/orders/" + UID, b"Connection: close")
+    for address in lanes:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # the answers wait at the server
+            client.settimeout(10)
+            client.connect(address)
+            client.sendall(HIT * 50 + last)
+            wait_for(lambda: len(client.recv(100_000, socket.MSG_PEEK)) > 2000, "answers")
+            client.sendall(HIT * 50)
+            assert len(answers(b"".join(iter(lambda: client.recv(100), b"")))) == 51
+
+
+@pytest.mark.parametrize(
+    "before", [post(ORDER), chunked(ORDER), HIT, post(b"A-Z")], ids=["post", "chunks", "get", "letters"]
+)
+@pytest.mark.parametrize("wide", ["line: two spaces before the target", "line: two spaces before the version"])
+def test_a_line_that_is_too_wide_is_refused_wherever_it_is_cut_and_whatever_came_before(
+    before: bytes, wide: str
+) -> None:
+    """A body has no end of line."""
+    sent = before + ROWS[wide].sent + HIT
+    for lane in (FAST, SLOW):
+        for cut in range(len(before) - 1, len(before) + 60):
+            written, _, _ = asyncio.run(converse(lane, APP, [sent[:cut], sent[cut:]]))
+            assert [each.status for each in answers(written)][1:] == [400]
+
+
+@pytest.mark.parametrize("text", [b'"GET  /a HTTP/1.1 "', b'"GET /a  HTTP/1.1 GET  "', b'"GET  /a HTTP/1.1\\n" '])
+def test_a_body_or_a_field_that_looks_like_such_a_line_is_none(text: bytes) -> None:
+    """Wherever it is cut."""
+    for whole in (post(b'{"a": ' + text + b"}"), get(b"/orders/" + UID, b"X: " + text)):
+        for lane in (FAST, SLOW):
+            for cut in range(1, len(whole)):
+                written, _, _ = asyncio.run(converse(lane, APP, [whole[:cut], whole[cut:] + HIT]))
+                assert [each.status for each in answers(written)] in ([422, 200], [200, 200])
 
 
 KINDS: list[tuple[bytes, int]] = [

@@ -222,6 +222,8 @@ class Wire(asyncio.Transport):
         self.late = 0
         """How many writes came after the end."""
         self.taking = True
+        self.staying = False
+        """Whether the client goes on sending when the server has ended."""
         self.aborted = False
         self.lost = asyncio.Event()
         self._reading = True
@@ -238,6 +240,14 @@ class Wire(asyncio.Transport):
         self._closing = True
         if self.taking:
             self._lose()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        """A client that has read the end sends no more either."""
+        if not self.staying:
+            self.close()
 
     def abort(self) -> None:
         self._closing = self.aborted = True

@@ -24,7 +24,7 @@ from orders.metrics import BUSY, HTTP_SECONDS, LAYOUT, LOOKUPS, QUICK, private
 from orders.order import LONGEST_UID
 from orders.timing import monotonic
 from orders.web.counted import Counted
-from orders.web.flow import PIECE, Flow
+from orders.web.flow import PIECE, Flow, LastAnswer
 from orders.web.heads import HOST, TARGET_URI, WIDE, Pieces, wrong_with_target
 from orders.web.hosts import ANY, knows
 from orders.web.limits import USUAL, Limits
@@ -78,7 +78,7 @@ class FastLane(HttpToolsProtocol):
 
     __slots__ = (
         *("_began", "_cells", "_crowded", "_deadline", "_deaf", "_fields", "_gzip", "_head", "_head_304"),
-        *("_head_refusal", "_hit", "_host", "_hosts", "_in_head", "_in_request", "_keep", "_last"),
+        *("_head_refusal", "_hit", "_host", "_hosts", "_in_head", "_in_request", "_keep", "_last", "_last_answer"),
         *("_leaving", "_match", "_noted", "_pieces", "_plain", "_refusal", "_request_id", "_running"),
     )
     """Beside the attributes that uvicorn has: with more than thirty in a dictionary each access takes longer."""
@@ -120,6 +120,7 @@ class FastLane(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = Flow(transport, self.loop, self.pipeline, self._go_on, self.limits.answer_deadline)
+        self._last_answer = LastAnswer(transport, self._finish)
         self._crowded = len(self.connections) > self.limits.connections
         if self._crowded:
             self.values.add(BUSY, "connections")
@@ -202,6 +203,7 @@ class FastLane(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio reads what uvicorn leaves None
         """Whoever sends no more may still read: what it asked for completely is answered before the end."""
+        self.flow.client_finished = True
         if self._in_request or not self._busy():
             self.flow.close()
             return False
@@ -358,9 +360,16 @@ class FastLane(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self.transport.is_closing():
-            self.flow.close()
+        if self.flow.finished:
+            self.server_state.total_requests += 1
+        else:
+            super().on_response_complete()
+
+    def _finish(self) -> None:
+        """Ends the connection after its last answer."""
+        self._deaf = self._last = True
+        self._clear_deadline()
+        self.flow.finish()
 
     def _find(self) -> bool:
         if self.lookup is None or not len(PREFIX) < len(self.url) <= LONGEST_URL or self.parser.get_method() != b"GET":
@@ -391,6 +400,7 @@ class FastLane(HttpToolsProtocol):
         app, self.app = self.app, request
         super().on_headers_complete()
         self.app = app
+        self.cycle.transport = self._last_answer  # type: ignore[assignment] # what it takes of a transport
         answered = self.cycle.on_response
 
         def count() -> None:
@@ -426,8 +436,7 @@ class FastLane(HttpToolsProtocol):
         cells[row + TO_SUM] += seconds
         cells[HITS] += 1.0
         if not self._keep:
-            self._last = True
-            self.flow.close()
+            self._finish()
 
     def _set_fields(self, fields: list[tuple[bytes, bytes]]) -> None:
         self._fields = fields

@@ -5,8 +5,13 @@ from collections.abc import Callable
 
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[^\]@/]+\])(?::[0-9]*)?")
 """Host of RFC 9110, 7.2: a name, an IPv4 address or an IPv6 one in brackets, and a port; no userinfo, no path."""
-WIDE = re.compile(rb"(?m)^[^\s:]+(?: {2,}[^ \r\n]+ +| [^ \r\n]+ {2,})HTTP/")
-"""A request's line with more than one space between its parts (RFC 9112, 3), which the parser takes."""
+WIDE = re.compile(rb"(?=[A-Z-]{3,32}(?: {2,}[^ \r\n]+ +| [^ \r\n]+ {2,})HTTP/)")
+"""Where a request's line may begin that has more than one space between its parts (RFC 9112, 3): the parser takes it.
+
+Each place in the method is found, for what ends before it may end in such letters: a body has no end of its own.
+"""
+FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:")
+VERSION = b"HTTP/"
 TARGET_URI = re.compile(rb"(https?)://([^/?#]+)", re.IGNORECASE)
 """Scheme and authority of a target in absolute form (RFC 9112, 3.2.2)."""
 END = b"\r\n\r\n"
@@ -34,12 +39,16 @@ class Pieces:
         """Of the pieces after the first, in which the head may begin anywhere."""
         self._line = bytearray()
         """Of the request, until its end has come."""
+        self._is_whole = False
+        """Whether that is all of a line: what ends before it may also stand in it, as a body does."""
         self._tail = b""
 
     def take(self, data: bytes) -> None:
         """A piece after which the head goes on."""
         if not self._bytes:
-            self._line = bytearray(data[data.rfind(b"\n") + 1 :])
+            _, end, line = data.rpartition(b"\n")
+            self._is_whole = bool(end)
+            self._line = bytearray(b"" if self._is_field(line) else line[line.rfind(VERSION) + 1 :])
         self._tail = (self._tail + data)[-3:]
 
     def wrong_with(self, data: bytes) -> str:
@@ -60,4 +69,7 @@ class Pieces:
         line, end, _ = self._line.partition(b"\n")
         if end:
             self._line.clear()
-        return b"  " in line and WIDE.match(line) is not None
+        return b"  " in line and WIDE.search(line) is not None and not self._is_field(line)
+
+    def _is_field(self, line: bytes | bytearray) -> bool:
+        return self._is_whole and FIELD_NAME.match(line) is not None

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from orders.web.fastlane import FastLane
-from orders.web.flow import PIECE
+from orders.web.flow import FINISH_SECONDS, PIECE
 from orders.web.limits import USUAL
 from support.clocked import Clocked, turn
 from support.held import Held
@@ -119,6 +119,30 @@ def test_a_client_that_takes_nothing_is_cut_in_time(lane: type[FastLane], taken:
         if taken:
             assert (await line.settle()).startswith(b"HTTP/1.1 200 OK")
             line.wire.close()
+
+    loop.play(scenario())
+
+
+@LANES
+@pytest.mark.parametrize("last", [get(b"/orders/" + UID, b"Connection: close"), get(b"/orders/" + UID, b"Host: h")])
+def test_a_client_that_goes_on_after_the_last_answer_is_read_for_a_while_and_not_heard(
+    lane: type[FastLane], last: bytes
+) -> None:
+    """Else its connection would be reset, and answers on their way be lost."""
+    loop = Clocked()
+
+    async def scenario() -> None:
+        line = Line(lane, APP)
+        line.wire.staying = True
+        line.protocol.data_received(last)
+        written = await line.settle()
+        await turn(loop, FINISH_SECONDS - 0.1)
+        assert not line.wire.is_closing()
+        assert line.wire.is_reading()
+        await line.feed(HIT)
+        assert await line.settle() == written
+        await turn(loop, 0.2)
+        assert line.wire.is_closing()
 
     loop.play(scenario())
 
