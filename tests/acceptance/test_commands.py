@@ -67,17 +67,6 @@ def test_doctor_for_a_person_has_a_line_for_each_check_and_the_numbers_last(syst
     assert password_of(system) not in done.stdout.decode()
 
 
-def test_doctor_fails_where_something_is_wrong_and_says_what_to_do(system: System) -> None:
-    status, found = doctor(system, "--kafka-topic", "missing")
-    assert status == 1
-    assert found["topic"] == {
-        "name": "topic",
-        "state": "failed",
-        "found": "there is no topic missing",
-        "advice": "make it: `orders topics create`",
-    }
-
-
 def test_send_counts_for_programs(system: System) -> None:
     lines = b"\n".join([*samples(3, seed=99), b"no JSON"])
     sent = orders(system.data, "send", "--json", "-", given=lines)

@@ -1,9 +1,7 @@
 """The first ten minutes: whatever is wrong with a machine is one sentence with the next step, and no traceback."""
 
-import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -55,34 +53,9 @@ def test_a_port_of_another_system_names_its_data_directory(system: System, tmp_p
     assert f"another orders run (process {system.process.pid}) of the data directory {system.data} listens" in told
 
 
-def test_a_port_that_is_taken_names_by_whom(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        told = refused([*RUN, "--http-port", str(port)], tmp_path).stderr
-    assert f"HTTP cannot use 127.0.0.1:{port}: " in told
-    assert f"(process {os.getpid()}) listens there" in told
-
-
 def test_a_file_in_place_of_the_data_directory_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "(it is no directory): choose another with --data-dir" in refused(RUN, tmp_path / "file").stderr
-
-
-def test_data_of_another_postgresql_is_left_alone(tmp_path: Path) -> None:
-    cluster = tmp_path / "postgres" / "data"
-    cluster.mkdir(parents=True)
-    (cluster / "PG_VERSION").write_text("15\n")
-    told = refused([*RUN, "--kafka-bootstrap", "127.0.0.1:1"], tmp_path).stderr
-    assert "was made by PostgreSQL 15, and ours is 18" in told
-    assert [path.name for path in cluster.iterdir()] == ["PG_VERSION"]
-
-
-def test_data_of_a_newer_kafka_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "kafka" / "data").mkdir(parents=True)
-    (tmp_path / "kafka" / "data" / "meta.properties").touch()
-    (tmp_path / "kafka" / "version").write_text("99.0.0\n")
-    told = refused([*RUN, "--postgres-dsn", "host=127.0.0.1 port=1"], tmp_path).stderr
-    assert "was made by Kafka 99.0.0, and ours is 4.3.1" in told
 
 
 @pytest.mark.parametrize(

@@ -327,13 +327,6 @@ def test_a_topic_made_anew_stops_consumption_and_says_what_to_do(bench: Bench) -
     assert bench.owner.places == {}
 
 
-def test_a_topic_made_anew_under_a_running_consumer_is_noticed(bench: Bench) -> None:
-    bench.produce(1)
-    consumer = bench.consumer()
-    records(consumer, 1)
-    make_anew(bench, consumer)
-
-
 def test_a_topic_made_anew_is_read_from_its_start_once_that_was_decided(bench: Bench) -> None:
     """Under a running consumer, whose client may have given the partition up."""
     bench.produce(3)

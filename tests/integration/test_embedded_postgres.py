@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import psycopg
 import pytest
 
@@ -16,7 +15,7 @@ from orders.embedded import postgres as embedded_postgres
 from orders.embedded.postgres import PostgresService
 from orders.errors import StartError
 from support.services import FAST, open_folder
-from support.standin import Lines, started_by_another
+from support.standin import Lines
 from support.waiting import wait_for
 
 
@@ -61,15 +60,6 @@ def test_data_and_address_live_through_a_stop_and_a_kill(service: PostgresServic
     assert (first, second, third, note(other.dsn)) == (1, 2, 3, 4)
     assert lines.told[0].startswith("ended a PostgreSQL that an earlier start left")
     other.stop()
-
-
-def test_it_ends_with_the_process_that_started_it(directory: Path, service: PostgresService) -> None:
-    """A supervisor killed with -9 leaves no PostgreSQL, and the next start finds the data whole."""
-    with started_by_another("postgres", directory) as (starter, pid):
-        starter.kill()
-        wait_for(lambda: not psutil.pid_exists(pid), "the end of PostgreSQL")
-    service.start()
-    assert note(service.dsn) == 1
 
 
 def test_nobody_comes_in_without_the_password(postgres: PostgresService) -> None:
@@ -119,6 +109,7 @@ def test_a_cluster_of_another_version_is_left_alone_and_the_choices_are_said(
         "docs/operations.md says, or choose another directory with --data-dir"
     )
     assert (directory / "data").stat().st_uid == os.getuid()
+    assert [path.name for path in (directory / "data").iterdir()] == ["PG_VERSION"]
 
 
 @pytest.mark.parametrize("name", ["a$HOME", "a`b", 'a"b', "a\\b"])

@@ -8,8 +8,6 @@ from orders.memory import Memory, Put
 from orders.timing import monotonic
 from support.wire import CLOSE, DOCUMENT, HIT, MEMORY, REQUESTS, TAG, UID, Address, exchange, plain_app, serving
 
-EndsItself = frozenset({"hit, close then more"})
-
 
 @pytest.fixture(scope="module")
 def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:

@@ -120,12 +120,6 @@ def test_a_restore_begins_where_the_budget_does_and_keeps_the_newest(machine: Ca
     assert after.memory.stats().used <= 512 * 1024
 
 
-def test_an_empty_database_is_restored_at_once(machine: Callable[..., Machine]) -> None:
-    one = machine()
-    one.keep()
-    assert one.memory.stats().documents == 0
-
-
 def test_what_another_machine_replaces_or_deletes_leaves_memory(machine: Callable[..., Machine]) -> None:
     here, there = machine(), machine()
     here.write(upsert("a", 1, offset=0), upsert("b", 1, offset=1), upsert("c", 1, offset=2))

@@ -205,8 +205,3 @@ def waiting_for_us(dsn: str, second: threading.Thread) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         query = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
         wait_for(lambda: not second.is_alive() or connection.execute(query).fetchone() != (0,), "the second waits")
-
-
-def test_a_put_of_a_row_is_what_is_served(scene: Scene) -> None:
-    write(scene.writer(lambda _: None), upsert("a", 1, offset=0))
-    assert scene.memory.get(b"a") == scene.held()["a"]

@@ -20,7 +20,7 @@ from orders.store import Store
 from orders.timing import monotonic
 from orders.web.reader import Found, Reader
 from orders.web.waiting import Place
-from support.entries import TOPIC_ID, content, delete, upsert
+from support.entries import TOPIC_ID, content, upsert
 from support.proxy import LosingProxy
 from support.waiting import wait_for
 
@@ -72,17 +72,6 @@ def test_an_order_is_read_and_put(dsn: str, memory: Memory) -> None:
             assert found[2] is None
             await asyncio.to_thread(wait_for, lambda: memory.get(b"a") and memory.get(b"b"))
             assert memory.get(b"a") == found[0].document
-
-    asyncio.run(scenario())
-
-
-def test_a_deleted_order_is_none(dsn: str, memory: Memory) -> None:
-    """What was deleted is not found."""
-    write(dsn, memory, upsert("a"), delete("a", offset=1))
-
-    async def scenario() -> None:
-        async with reading(dsn, memory) as reader:
-            assert await reader.order("a") is None
 
     asyncio.run(scenario())
 

@@ -13,7 +13,7 @@ from orders.memory import Memory
 from orders.migrations import migrate
 from orders.pipeline import Writer
 from orders.postgres import connect
-from orders.record import Batch, Entry, Position, Span, Stop
+from orders.record import Batch, Entry, Position, Span
 from orders.store import Store
 from support.entries import TOPIC_ID, invalid, upsert
 
@@ -102,11 +102,3 @@ def test_what_postgresql_refuses_counts_too(bench: Bench) -> None:
     assert bench.position(0).offset == 8
     assert bench.rows("select count(*) from dead_letters") == [(4,)]
     assert bench.rows("select count(*) from orders") == [(4,)]
-
-
-def test_a_stop_of_the_consumer_holds_only_where_the_partition_still_stands(bench: Bench) -> None:
-    bench.store.stop(TOPIC_ID, 0, 5, Stop("went_back", "gone"))
-    assert bench.position(0).stop is None
-    bench.store.stop(TOPIC_ID, 0, 0, Stop("went_back", "gone"))
-    bench.store.stop(TOPIC_ID, 0, 0, Stop("retention", "later"))
-    assert bench.position(0).stop == Stop("went_back", "gone")

@@ -118,11 +118,6 @@ class Network:
     def mode(self) -> Mode:
         return self._mode
 
-    @property
-    def open_links(self) -> int:
-        """Connections that clients keep open."""
-        return len(self._links)
-
     def be(self, mode: Mode) -> None:
         """Takes hold at once, also of what is on its way."""
         self._call(self._be(mode))

@@ -1,4 +1,4 @@
-"""Starts an embedded service and waits to be killed: `starter.py postgres|kafka|stand-in|zookeeper DIRECTORY`."""
+"""Starts an embedded service and waits to be killed: `starter.py kafka|stand-in|zookeeper DIRECTORY`."""
 
 import sys
 from collections.abc import Callable
@@ -6,13 +6,11 @@ from pathlib import Path
 from threading import Event
 
 from orders.embedded.kafka import KafkaService
-from orders.embedded.postgres import PostgresService
 from orders.embedded.service import Service
 from support.standin import StandIn
 from support.zookeeper import OldKafka
 
 SERVICES: dict[str, Callable[[Path], Service]] = {
-    "postgres": PostgresService,
     "kafka": KafkaService,
     "stand-in": StandIn,
     "zookeeper": OldKafka,

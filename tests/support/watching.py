@@ -141,7 +141,6 @@ class Load(NamedTuple):
     traffic: Traffic
     poster: Poster
     getter: Getter
-    guard: Guard
 
 
 @contextmanager
@@ -158,7 +157,7 @@ def under_load(machine: Watched, seed: int, records: int = 30) -> Iterator[Load]
             Background(getter.step, every=0.01),
             Background(guard.step, every=0.5),
         ):
-            yield Load(traffic, poster, getter, guard)
+            yield Load(traffic, poster, getter)
         caught_up(machine)
         check(machine, traffic.model(), poster.promised)
     finally:

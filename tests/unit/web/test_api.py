@@ -259,17 +259,6 @@ def test_each_post_is_counted_by_what_it_was_told(submit: Any, body: bytes, outc
     assert counted(values) == {f'orders_posts_total{{outcome="{outcome}"}}': 1}
 
 
-def test_a_look_into_memory_is_counted_and_an_impossible_uid_is_none() -> None:
-    values = private()
-    with client(values=values) as http:
-        for uid in (UID.decode(), UID.decode(), "stored", "nobody", "%D0%B6"):
-            http.get(f"/orders/{uid}")
-    assert counted(values) == {
-        'orders_memory_lookups_total{result="hit"}': 2,
-        'orders_memory_lookups_total{result="miss"}': 2,
-    }
-
-
 def test_every_route_has_its_name_in_the_table() -> None:
     """A request of one that had none would count as unmatched."""
     assert {route.path_format for route in plain_app().routes} == set(get_args(Route)) - {"unmatched"}
