@@ -305,6 +305,7 @@ class Empty(BaseHTTPRequestHandler):
 @pytest.mark.system
 @pytest.mark.usefixtures("few_packages")
 def test_an_index_that_is_away_and_one_that_only_the_company_trusts(clone: Path, tmp_path: Path) -> None:
+    """Takes 10 s: three installations, one of which asks in vain, and pip asks again."""
     away = start(clone, "--version", variables=ours() | NO_INDEX | {"PIP_INDEX_URL": "http://127.0.0.1:1/simple"})
     assert "the package index cannot be reached: is there a network, a proxy to name in HTTPS_PROXY" in one_sentence(
         away
@@ -353,7 +354,10 @@ def interpreter(version: str) -> Path | None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("version", FURTHER)
 def test_each_python_runs_the_whole_system_from_a_clone_whose_path_is_not_ascii(version: str) -> None:
-    # All of the lock is installed; .venv, PostgreSQL's and Kafka's data lie under that path, and the locale is C.
+    """All of the lock is installed; .venv, PostgreSQL's and Kafka's data lie under that path, and the locale is C.
+
+    Takes 20 s: the installation, and a start of everything.
+    """
     python = interpreter(version)
     if python is None:
         pytest.skip(f"there is no Python {version} with venv here")

@@ -39,6 +39,7 @@ def machine(tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic:
     ],
 )
 def test_after_kills_at_seeded_moments_all_is_as_the_topic_says(machine: Machine, seeds: range) -> None:
+    """Takes over 10 s: 20 processes are killed under load, one after the other, and started again."""
     with under_load(machine, seeds.start) as load:
         for seed in seeds:
             kill_at(machine, seed)

@@ -24,6 +24,7 @@ def machine(
 
 
 def test_an_outage_of_postgresql_is_waited_out(machine: Machine, own_postgres: PostgresService) -> None:
+    """Takes 15 s: PostgreSQL stops and starts under load, and all is caught up with."""
     traffic = Traffic(11, machine.settings.kafka_bootstrap, machine.settings.kafka_topic)
     known = traffic.order("known", 1)
     with httpx.Client(base_url=machine.url, timeout=20) as http, Background(lambda: traffic.send(20), every=0.05):

@@ -126,7 +126,10 @@ def produce(bootstrap: str, topic: str, bodies: list[bytes]) -> int:
 
 
 def test_what_is_personal_is_never_said(addresses: list[str], postgres: PostgresService, kafka: KafkaService) -> None:
-    """Whatever comes, by POST, by Kafka and by the commands, at the level that says most."""
+    """Whatever comes, by POST, by Kafka and by the commands, at the level that says most.
+
+    Takes 10 s: each message by POST, by Kafka and by `orders send`, and then the commands.
+    """
     given = dict(zip(addresses[::2], addresses[1::2], strict=True))
     dsn = given["--postgres-dsn"]
     with open_folder() as folder, running(folder / "data", [*GIVEN, *addresses]) as system:

@@ -19,6 +19,7 @@ NEWMAN = FOLDER / "node_modules" / ".bin" / "newman"
 
 @pytest.mark.system
 def test_every_call_passes_and_passes_again_on_the_orders_of_the_first_run() -> None:
+    """Takes 10 s: a start of everything, and two runs of newman."""
     if not NEWMAN.exists():
         pytest.fail("newman is not installed: run `npm ci` in tests/postman, or `make test-all`", pytrace=False)
     with open_folder() as folder, running(folder / "data") as system:

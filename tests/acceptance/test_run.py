@@ -21,6 +21,7 @@ UID = "b563feg7bdg3286ttjr67siej"
 
 def test_an_order_outlives_a_killed_supervisor_and_a_second_start_serves_it() -> None:
     # On embedded services: the two calls that are printed, kill -9, nothing left, the same order after the next start.
+    """Takes over 10 s: two starts of PostgreSQL and Kafka."""
     with open_folder() as folder:
         data = folder / "data"
         with running(data) as first:

@@ -64,6 +64,7 @@ def resume(machine: Machine, *words: str) -> bytes:
 
 
 def test_partitions_above_the_limit_stop_for_every_ingest_until_they_are_resumed(machine: Machine) -> None:
+    """Takes over 10 s: partitions stop, ingests are killed, and all is resumed, one after the other."""
     traffic = Traffic(5, machine.settings.kafka_bootstrap, machine.settings.kafka_topic)
     send(machine, traffic)
     wait_for(lambda: stand(machine) == COUNTS | STOPPED, "two stop, two are read", 40)

@@ -50,7 +50,10 @@ def use_wal(dsn: str, files: int) -> None:
 def test_a_full_disk_of_postgresql_is_waited_out(
     tmp_path: Path, place: Path, own_postgres: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> None:
-    """First statements fail; then the write-ahead log cannot be written, and PostgreSQL ends itself."""
+    """First statements fail; then the write-ahead log cannot be written, and PostgreSQL ends itself.
+
+    Takes 20 s: the disk is filled twice under load, and PostgreSQL starts again.
+    """
     dsn = own_postgres.dsn
     with Machine(tmp_path, dsn, kafka_bootstrap, make_topic()) as machine:
         load, group = Load(machine, 82), Group(machine)

@@ -68,7 +68,10 @@ def still(seconds: float) -> None:
 def test_a_broker_that_goes_away_is_waited_for(
     tmp_path: Path, postgres_dsn: str, stack: ExitStack, seconds: float
 ) -> None:
-    """Stopped, killed, or halted: no POST is promised falsely, memory serves on, and consumption goes on by itself."""
+    """Stopped, killed, or halted: no POST is promised falsely, memory serves on, and consumption goes on by itself.
+
+    Takes 40 s: three outages of 5 s each, and a broker's start after two of them.
+    """
     kafka = KafkaService(stack.enter_context(open_folder()) / "kafka")
     stack.callback(kafka.stop)
     kafka.start()
@@ -103,7 +106,10 @@ def without(kafka: KafkaService, way: str, seconds: float, load: Load) -> None:
 
 @pytest.mark.parametrize("every", [1, pytest.param(2, marks=pytest.mark.faults)])
 def test_members_that_come_and_go_lose_and_double_nothing(place: Place, protocol: str, every: float) -> None:
-    """From one ingest to four and back to one, one at a time."""
+    """From one ingest to four and back to one, one at a time.
+
+    Takes up to 20 s: six changes a second apart, a rebalance after each.
+    """
     logins = {"ingest": {"ORDERS_KAFKA_PROTOCOL": protocol}}
     machine = Machine(place.folder, place.dsn, place.bootstrap, place.make_topic(), ingests=1, logins=logins)
     load = begun(machine, place.stack)
@@ -124,6 +130,7 @@ def test_members_that_come_and_go_lose_and_double_nothing(place: Place, protocol
 
 
 def test_partitions_that_are_added_are_consumed_within_seconds(place: Place, protocol: str) -> None:
+    """Takes up to 20 s: from a start to the last record of a load."""
     logins = {"ingest": {"ORDERS_KAFKA_PROTOCOL": protocol}}
     machine = Machine(place.folder, place.dsn, place.bootstrap, place.make_topic(), logins=logins)
     load = begun(machine, place.stack)

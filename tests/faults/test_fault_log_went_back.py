@@ -66,7 +66,10 @@ def assigned(machine: Machine) -> str:
 def test_a_log_that_was_cut_and_grew_again_across_a_restart_stops_and_is_resumed_where_it_was_cut(
     machine: Machine, own_kafka: KafkaService
 ) -> None:
-    """Its watermarks look right by then; the leader epoch that is kept with the position does not."""
+    """Its watermarks look right by then; the leader epoch that is kept with the position does not.
+
+    Takes 15 s: a Kafka of its own starts twice.
+    """
     produce(machine, range(10))
     caught_up(machine)
     machine.kill("ingest 0")

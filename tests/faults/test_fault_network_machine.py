@@ -90,6 +90,7 @@ SECONDS = pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.m
 
 @SECONDS
 def test_a_bad_network_to_postgresql(to_postgres: Scene, seconds: float) -> None:
+    """Takes over a minute: six faults of 5 s each under load, and after each all has to heal."""
     load, network = to_postgres
     with load.going_on():
         for mode, forgets in FAULTS:
@@ -99,6 +100,7 @@ def test_a_bad_network_to_postgresql(to_postgres: Scene, seconds: float) -> None
 
 @SECONDS
 def test_a_bad_network_to_kafka(to_kafka: Scene, seconds: float) -> None:
+    """Takes over a minute: six faults of 5 s each under load, and after each all has to heal."""
     load, network = to_kafka
     with load.going_on():
         for mode, forgets in FAULTS:

@@ -93,6 +93,7 @@ def letters(connection: Connection) -> int:
 
 @pytest.mark.timeout(300)
 def test_what_postgresql_cannot_do_for_a_while_is_waited_out(machine: Machine) -> None:
+    """Takes half a minute: four faults under load, each until it is noticed and then until it has healed."""
     dsn = machine.settings.postgres_dsn
     with under_load(machine, 71), psycopg.connect(dsn, autocommit=True) as connection:
         for fault in (only_reading, table_missing, orders_locked, out_of_connections):
@@ -116,7 +117,10 @@ def assignment(machine: Machine) -> str:
 def test_postgresql_that_stops_at_once_under_load_costs_no_assignment_and_no_order(
     machine: Machine, own_postgres: PostgresService, seconds: int
 ) -> None:
-    """Memory serves on, a POST is accepted or told to come again, /readyz says why, no partition changes hands."""
+    """Memory serves on, a POST is accepted or told to come again, /readyz says why, no partition changes hands.
+
+    Takes 20 s: PostgreSQL is away for 5 s under load, then starts and is caught up with.
+    """
     known, group = "known-before", Group(machine)
     with under_load(machine, 72) as load, httpx.Client(base_url=machine.url, timeout=20) as http:
         made = load.traffic.order(known, 1)
@@ -204,7 +208,10 @@ def positions_locked(dsn: str) -> Iterator[None]:
 def test_statements_that_run_out_of_time_are_made_again(
     machine: Machine, fault: Callable[[str], AbstractContextManager[None]], code: str
 ) -> None:
-    """What runs too long, or waits too long for a lock, blames no message: the ingest waits and /readyz says why."""
+    """What runs too long, or waits too long for a lock, blames no message: the ingest waits and /readyz says why.
+
+    Takes 10 s: the fault lasts until POSTs have met it, then a backlog is written.
+    """
     dsn = machine.settings.postgres_dsn
     with under_load(machine, 74) as load, psycopg.connect(dsn, autocommit=True) as connection:
         wait_for(lambda: load.poster.promised, "POSTs are saved")

@@ -53,6 +53,7 @@ def supervised(postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic) -
 
 @pytest.mark.parametrize("machine", ["classic", "consumer"], indirect=True)
 def test_consumption_is_back_within_ten_seconds_of_a_kill(machine: Machine) -> None:
+    """Takes up to half a minute: three kills, each until Kafka ends the session of the killed."""
     with under_load(machine, 61) as load:
         for victim in ["ingest 0", "ingest 1", "ingest 0"]:
             killed = time.monotonic()
@@ -64,6 +65,7 @@ def test_consumption_is_back_within_ten_seconds_of_a_kill(machine: Machine) -> N
 
 
 def test_partitions_of_an_ingest_that_does_not_come_back_go_to_the_other(machine: Machine) -> None:
+    """Takes over 10 s: its session has to end."""
     with under_load(machine, 62):
         killed = time.monotonic()
         machine.kill("ingest 0")
@@ -81,7 +83,10 @@ def test_partitions_of_an_ingest_that_does_not_come_back_go_to_the_other(machine
     ],
 )
 def test_what_a_stopped_ingest_does_on_waking_changes_nothing(machine: Machine, count: int) -> None:
-    """At points inside a batch, drawn by the seed of the run. Without a supervisor, so that it wakes."""
+    """At points inside a batch, drawn by the seed of the run. Without a supervisor, so that it wakes.
+
+    Takes 25 s: at each point its session and its transaction have to end.
+    """
     with under_load(machine, 63):
         for point in random.sample(POINTS, count):
             stop_and_wake(machine, point, most=SESSION_SECONDS + IDLE_SECONDS)
@@ -131,6 +136,7 @@ def stop_and_wake(machine: Machine, point: str, most: float) -> None:
     ],
 )
 def test_what_a_stopped_process_held_is_free_again_within_seconds(supervised: Supervised, kinds: list[str]) -> None:
+    """Takes 15 s: a start, and the supervisor's patience twice."""
     with under_load(supervised, 64):
         for kind in kinds:
             written = threading.Event()
@@ -163,6 +169,7 @@ def write_to(memory: Memory, written: threading.Event) -> None:
 def test_a_system_that_is_killed_or_stopped_under_load_leaves_nothing_and_starts_again(
     supervised: Supervised, seeds: range
 ) -> None:
+    """Takes 20 s: four starts of a system."""
     with under_load(supervised, seeds.start):
         for seed in seeds:
             chance = random.Random(seed)

@@ -56,7 +56,10 @@ def note(bootstrap: str) -> int:
 
 
 def test_data_and_address_live_through_a_kill_and_a_stop(service: KafkaService, directory: Path) -> None:
-    """Killed with -9 and started, left running and started by another: all messages are there, at one address."""
+    """Killed with -9 and started, left running and started by another: all messages are there, at one address.
+
+    Takes 10 s: three starts of Kafka.
+    """
     service.start()
     bootstrap, first = service.bootstrap, note(service.bootstrap)
     assert service.pid is not None

@@ -46,7 +46,10 @@ def test_each_alert_fires_when_it_should_and_not_when_it_should_not(tmp_path: Pa
 def test_every_panel_has_data_and_every_rule_is_evaluated_while_orders_go_their_way(
     tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> None:
-    """Of all alerts only that of dead letters fires, of which there are some."""
+    """Of all alerts only that of dead letters fires, of which there are some.
+
+    Takes over 10 s: rates need several scrapes, one a second.
+    """
     with (
         Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(2), ingests=1) as machine,
         scraping(machine.url, tmp_path) as prometheus,

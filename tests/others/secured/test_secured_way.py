@@ -39,6 +39,7 @@ def test_the_page_has_the_rights_of_every_user_and_no_wide_ones() -> None:
 def test_orders_go_the_whole_way_under_the_documented_rights(
     login: Callable[[str], Mapping[str, str]], logins: Logins, place: Place
 ) -> None:
+    """Takes up to 10 s: a whole system starts, and its commands are run one after the other."""
     rights = documented()
     with open_folder() as folder:
         data = folder / "data"
