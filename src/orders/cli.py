@@ -11,7 +11,7 @@ from orders import __version__
 from orders.commands import POSITIVE, command, for_programs, progress, sentences, settings_of
 from orders.dead_letters import dead_letters
 from orders.settings import load
-from orders.system.state import joined
+from orders.system.state import addressed, joined
 
 NATURAL = click.IntRange(min=0)
 EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong usage. A command that a signal stopped ends by that signal."
@@ -163,12 +163,12 @@ def status(*, as_json: bool, **given: Any) -> None:
 def health(*, condition: str | None, as_json: bool, **given: Any) -> None:
     """Ask whether the system is ready, alive or started.
 
-    For a container's health check: one sentence, and the exit status. The address is that of the system of the data
-    directory, else that of the settings; where HTTP listens on all addresses, loopback is asked.
+    For a container's health check: one sentence, and the exit status. The address is the one that is given, else that
+    of the system of the data directory; where HTTP listens on all addresses, loopback is asked.
     """
     from orders.system import asking
 
-    told = asking.ask(asking.url_for(load(os.environ, given)), condition or "ready")
+    told = asking.ask(asking.url_for(addressed(os.environ, given)), condition or "ready")
     click.echo(told.body if as_json else told.sentence)
     if not told.met:
         sys.exit(1)

@@ -30,6 +30,13 @@ def addresses(postgres: PostgresService, kafka: KafkaService) -> Iterator[list[s
         yield options
 
 
+@pytest.fixture
+def other_addresses(postgres: PostgresService, kafka: KafkaService) -> Iterator[list[str]]:
+    """The same for a second one."""
+    with addresses_of(postgres, kafka) as options:
+        yield options
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """A PostgreSQL whose roles are the module's own."""

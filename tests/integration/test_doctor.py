@@ -148,7 +148,7 @@ def test_a_wrong_password_fails_without_being_shown(postgres_dsn: str) -> None:
 
 def test_a_password_that_only_the_running_system_has_is_no_failure(postgres_dsn: str) -> None:
     told = make_conninfo(postgres_dsn, password="")
-    running = [Process("run", 1, 1.0)]
+    running = [Process("run", 1)]
     looked_at = Case(Settings(postgres_dsn=told), Settings(), State(tuple(running)), running)
     assert states(named(Postgres(looked_at).look())) == {"PostgreSQL": "skipped"}
 

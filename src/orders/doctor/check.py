@@ -73,4 +73,4 @@ def case(environment: Mapping[str, str], options: Mapping[str, Any]) -> Case:
     """What a command with these options is about. Raises `UsageError`."""
     alone = settings.load(environment, options)
     left = state.load(alone.data)
-    return Case(state.joined(environment, options), alone, left, state.alive(left.processes))
+    return Case(state.joined(environment, options), alone, left, state.alive(alone.data, left))

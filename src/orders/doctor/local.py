@@ -8,8 +8,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-import psutil
-
+from orders import claims
 from orders.doctor.check import GB, Case, Check, failed, ok, size, skipped, warning
 from orders.embedded import account, jars, kafka
 from orders.errors import StartError
@@ -75,11 +74,10 @@ def data_directory(data: Path, running: int | None) -> Check:
 
 def holder(data: Path) -> int | None:
     """The process that holds the directory's lock, also while it only starts."""
-    lock = data / machine.LOCK
-    with suppress(OSError, ValueError, psutil.Error):
+    lock = data / claims.LOCK
+    with suppress(OSError, ValueError):
         pid = int(lock.read_text())
-        if str(lock) in {each.path for each in psutil.Process(pid).open_files()}:
-            return pid
+        return pid if claims.belongs(pid, lock) else None
     return None
 
 

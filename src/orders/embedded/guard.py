@@ -1,9 +1,10 @@
 """Stands between us and an embedded service, so that the service ends when we do, even by kill -9.
 
 Run as a script by its path, isolated, with nothing but the standard library:
-`guard.py PIPE SIGNAL GRACE UID PIDFILE -- COMMAND…`. PIPE is the read end of a pipe whose other end only we hold.
-At its end of file, and then only, the service gets SIGNAL, and SIGKILL after GRACE seconds. UID and the group of that
-number are taken on by the service; -1: ours. PIDFILE holds the guard's and the service's process id while both run.
+`guard.py PIPE CLAIM SIGNAL GRACE UID PIDFILE -- COMMAND…`. PIPE is the read end of a pipe whose other end only we hold.
+At its end of file, and then only, the service gets SIGNAL, and SIGKILL after GRACE seconds. CLAIM is a handle by which
+both belong to their directory. UID and the group of that number are taken on by the service; -1: ours. PIDFILE holds
+the guard's and the service's process id while both run.
 """
 
 import ctypes
@@ -20,12 +21,12 @@ PR_SET_PDEATHSIG = 1
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the service until it ends; its exit status is ours."""
-    pipe, stop, grace, uid = (int(word) for word in arguments[:4])
-    file, command = Path(arguments[4]), arguments[6:]
+    pipe, claim, stop, grace, uid = (int(word) for word in arguments[:5])
+    file, command = Path(arguments[5]), arguments[7:]
     # Handlers, for an ignored signal would stay ignored in the service.
     for ours in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ours, lambda *_: None)
-    service = _start(command, uid, stop)
+    service = _start(command, uid, stop, claim)
     _write(file, f"{os.getpid()} {service.pid}\n")
     ended = Event()
     Thread(target=_end_with_us, args=(pipe, service, stop, grace, ended), daemon=True).start()
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _start(command: Sequence[str], uid: int, stop: int) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], uid: int, stop: int, claim: int) -> subprocess.Popen[bytes]:
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
     def end_with_guard() -> None:
@@ -46,6 +47,7 @@ def _start(command: Sequence[str], uid: int, stop: int) -> subprocess.Popen[byte
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return] # the keywords of a user come or do not
         command,
         process_group=0,
+        pass_fds=[claim],
         preexec_fn=end_with_guard,  # noqa: PLW1509 - the guard has no thread yet
         **user,
     )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import psutil
 
+from orders import claims
 from orders.embedded import guard
 from orders.embedded.causes import Cause, cause
 from orders.errors import StartError
@@ -44,12 +45,13 @@ class Launch(NamedTuple):
 
 
 class Process:
-    """At most one process of a kind, which belongs to a directory: its path is in the process's command line."""
+    """At most one process of a kind, which belongs to a directory: it has a file of it open (`claims`)."""
 
     def __init__(self, kind: Kind, directory: Path) -> None:
         self._kind = kind
         self._directory = directory
         self._pids = directory / "pids"
+        self._claim = directory / claims.CLAIM
         self._guard: subprocess.Popen[bytes] | None = None
         self._hold: int | None = None
         self._given_up = Event()
@@ -94,8 +96,10 @@ class Process:
 
     def _begin(self, launch: Launch) -> None:
         self._end()
+        self._claim.touch(mode=0o600)
+        claim = claims.member(self._claim)
         pipe, self._hold = os.pipe()
-        numbers = [pipe, int(self._kind.stop), self._kind.grace, launch.uid]
+        numbers = [pipe, claim, int(self._kind.stop), self._kind.grace, launch.uid]
         arguments = [*map(str, numbers), self._pids, "--", *launch.command]
         try:
             with self.output.open("ab") as log:
@@ -106,11 +110,12 @@ class Process:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    pass_fds=[pipe],
+                    pass_fds=[pipe, claim],
                     start_new_session=True,
                 )
         finally:
             os.close(pipe)
+            os.close(claim)
 
     def _wait(self, ready: Callable[[], bool], seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -160,18 +165,13 @@ class Process:
         return pid
 
     def _found(self) -> list[psutil.Process]:
-        """The guard and the service, those that run; a number alone may be another's by now."""
+        """The guard and the service, those that run and are of this directory."""
         try:
             pids = [int(word) for word in self._pids.read_text().split()]
         except (FileNotFoundError, ValueError):
             return []
-        return [process for process in map(_process, pids) if process and self._is_ours(process)]
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            return any(str(self._directory) in word for word in process.cmdline())
-        except psutil.Error:
-            return False
+        ours = [pid for pid in pids if claims.belongs(pid, self._claim)]
+        return [process for process in map(_process, ours) if process]
 
 
 def _process(pid: int) -> psutil.Process | None:

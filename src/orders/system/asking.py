@@ -60,8 +60,11 @@ def http_url(host: str, port: int) -> str:
 
 
 def url_for(settings: Settings) -> str:
-    """Where the system of the data directory answers; where none left its address, that of the settings."""
-    return state.load(settings.data).http_url or http_url(settings.http_host, settings.http_port)
+    """Where the system answers that `settings`, as `state.joined` or `addressed` give them, speak of.
+
+    An address that was given counts, whatever runs in the data directory.
+    """
+    return state.url(settings) or http_url(settings.http_host, settings.http_port)
 
 
 def fetch(url: str, path: str, seconds: float = ANSWER_SECONDS) -> tuple[int, bytes]:

@@ -150,7 +150,9 @@ class Status(Struct, frozen=True):
 def status(settings: Settings) -> Status:
     """What runs now, by the state of the data directory and by /readyz."""
     found = state.load(settings.data)
-    running = state.alive(found.processes)
+    running = state.alive(settings.data, found)
+    if not running:
+        found = state.State()  # what an earlier system left, or the one that this directory was copied from
     ready = ask_ready(found.http_url) if running else Ready(parts={"http": Part(reason="nothing runs")})
     restore = ready.parts.get("restore", Part())
     return Status(

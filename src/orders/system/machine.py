@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from orders.claims import LOCK
+
 SHM = Path("/dev/shm")  # noqa: S108 - the kernel's own; our directory in it is made anew and closed to others
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
-LOCK = "lock"
-"""The file of a data directory that its `orders run` holds open."""
 ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
 
 DISK_LEAST = 300 * 2**20

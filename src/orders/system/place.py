@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from orders import claims
+from orders.claims import LOCK
 from orders.embedded import account
 from orders.errors import StartError
 from orders.system.asking import http_url
-from orders.system.machine import LOCK, port_owner
+from orders.system.machine import port_owner
 from orders.users import name_of
 
 OWNED = (LOCK, "state.json", "postgres", "kafka")
@@ -24,17 +26,43 @@ ELSEWHERE = "choose another with --data-dir"
 # ---- the data directory ----
 
 
+class Claim:
+    """A data directory that is held. `member` is a handle for our processes to inherit: by it they belong to it."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._lock = _locked(data)
+        self._directory = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
+        self.member = claims.member(data / LOCK)
+
+    def is_moved(self) -> bool:
+        """Whether another directory, or none, is by now where this one was."""
+        ours = os.fstat(self._directory)
+        try:
+            there = self._data.stat()
+        except FileNotFoundError:
+            return True
+        except OSError:  # of a disk that does not answer, say: nothing is known
+            return False
+        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
+
+    def close(self) -> None:
+        """Lets it go."""
+        for handle in (self.member, self._directory, self._lock):
+            os.close(handle)
+
+
 @contextmanager
-def claimed(data: Path) -> Iterator[None]:
+def claimed(data: Path) -> Iterator[Claim]:
     """Holds the data directory for this process alone, and makes it where there is none. Raises `StartError`."""
     try:
-        lock = _locked(data)
+        claim = Claim(data)
     except OSError as error:
         raise StartError(f"the data directory {data} cannot be used ({_why(error, data)}): {ELSEWHERE}") from None
     try:
-        yield
+        yield claim
     finally:
-        os.close(lock)
+        claim.close()
 
 
 def _locked(data: Path) -> int:

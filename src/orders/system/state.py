@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,25 +10,28 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from orders import settings
+from orders import claims, settings
 from orders.errors import UsageError
 from orders.settings import Settings, property_variable
 
 FILE = "state.json"
-SAME_SECONDS = 2.0
-"""How far two readings of one process's creation time may lie apart: the clock may have been set between them."""
+SERVICES = ("kafka", "postgres")
+ADDRESS = ("http_host", "http_port")
 
 
 class Process(Struct, frozen=True):
-    """A process that was started; `created` in seconds since the epoch. Pid and creation time together name it."""
+    """A process that was started; no other that has its pid later has its `birth` (`claims.birth`)."""
 
     kind: str
     pid: int
-    created: float
+    birth: str = ""
 
 
 class State(Struct, frozen=True):
-    """A running system. `settings` are those of `settings.public`; an embedded PostgreSQL's password is in a file."""
+    """A running system. `settings` are those of `settings.public`.
+
+    An embedded PostgreSQL's password is in a file, which is named as in the data directory: that may be moved.
+    """
 
     processes: tuple[Process, ...] = ()
     http_url: str = ""
@@ -55,27 +58,29 @@ def forget(data: Path) -> None:
     (data / FILE).unlink(missing_ok=True)
 
 
-def alive(processes: Iterable[Process]) -> list[Process]:
-    """Those that still run: the pid exists and belongs to the same process."""
-    import psutil  # noqa: PLC0415 - only where processes are looked at: `orders get` does without
+def alive(data: Path, state: State) -> list[Process]:
+    """Those of its processes that run and belong to the data directory.
 
-    def is_same(process: Process) -> bool:
-        with suppress(psutil.Error):
-            found = psutil.Process(process.pid)
-            same = abs(found.create_time() - process.created) < SAME_SECONDS
-            return same and found.status() != psutil.STATUS_ZOMBIE
-        return False
+    A state that was copied names those of the directory that it was copied from: none of them is ours.
+    """
+    return [each for each in state.processes if claims.belongs(each.pid, _claim(data, each.kind))]
 
-    return [process for process in processes if is_same(process)]
+
+def foreign(data: Path, state: State) -> list[Process]:
+    """Those of its processes that run and belong to another directory, of which this one is a copy."""
+    ours = alive(data, state)
+    return [
+        each for each in state.processes if each not in ours and each.birth and claims.birth(each.pid) == each.birth
+    ]
+
+
+def _claim(data: Path, kind: str) -> Path:
+    return data / kind / claims.CLAIM if kind in SERVICES else data / claims.LOCK
 
 
 def process_of(kind: str, pid: int) -> Process:
-    """Names a process that was just started; one that is gone already gets no creation time."""
-    import psutil  # noqa: PLC0415 - as above
-
-    with suppress(psutil.Error):
-        return Process(kind, pid, psutil.Process(pid).create_time())
-    return Process(kind, pid, 0.0)
+    """Names a process that was just started; one that is gone already has no birth."""
+    return Process(kind, pid, claims.birth(pid))
 
 
 def joined(environment: Mapping[str, str], options: Mapping[str, Any]) -> Settings:
@@ -85,17 +90,40 @@ def joined(environment: Mapping[str, str], options: Mapping[str, Any]) -> Settin
 
 def running(environment: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the system that runs in the data directory, for `settings.load`; none if nothing runs there."""
-    found = load(settings.load(environment, options).data)
-    return found.settings | with_password(found) if alive(found.processes) else {}
+    data = settings.load(environment, options).data
+    found = load(data)
+    return found.settings | with_password(data, found) if alive(data, found) else {}
 
 
-def with_password(found: State) -> dict[str, str]:
-    """How to reach an embedded PostgreSQL."""
+def addressed(environment: Mapping[str, str], options: Mapping[str, Any]) -> Settings:
+    """The same as `joined` for who asks HTTP alone: it needs no password, and no library to put it in its place."""
+    data = settings.load(environment, options).data
+    found = load(data)
+    theirs = {name: found.settings[name] for name in ADDRESS if name in found.settings} if alive(data, found) else {}
+    return settings.load(environment, options, theirs)
+
+
+def url(given: Settings) -> str:
+    """Where the running system answers; empty where none runs, or another address than its own was given."""
+    found = load(given.data)
+    asked = {name: getattr(given, name) for name in ADDRESS}
+    is_theirs = all(found.settings.get(name) == value for name, value in asked.items())
+    return found.http_url if is_theirs and alive(given.data, found) else ""
+
+
+def with_password(data: Path, found: State) -> dict[str, str]:
+    """How to reach an embedded PostgreSQL. Raises `UsageError` where its password cannot be read."""
     if not found.postgres_password_file:
         return {}
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - only where PostgreSQL is asked
 
-    password = Path(found.postgres_password_file).read_text().strip()
+    file = data / found.postgres_password_file
+    try:
+        password = file.read_text().strip()
+    except OSError as error:
+        raise UsageError(
+            f"PostgreSQL's password cannot be read ({error.strerror}: {file}): give ORDERS_POSTGRES_DSN"
+        ) from None
     return {"postgres_dsn": make_conninfo(found.settings["postgres_dsn"], password=password)}
 
 
@@ -114,6 +142,6 @@ def _require_kafka_secrets(given: Settings) -> None:
     found = load(given.data)
     theirs = found.settings.get("kafka_properties", {})
     kept = [name for name, text in theirs.items() if not text and name not in given.kafka_properties]
-    if kept and given.kafka_bootstrap == found.settings.get("kafka_bootstrap") and alive(found.processes):
+    if kept and given.kafka_bootstrap == found.settings.get("kafka_bootstrap") and alive(given.data, found):
         names, variables = " and ".join(kept), " and ".join(f"{property_variable(name)}_FILE" for name in kept)
         raise UsageError(f"the running system does not tell {names} of its Kafka: give this command {variables} too")

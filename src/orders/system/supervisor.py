@@ -22,7 +22,7 @@ from orders.settings import Settings, environment, inherited, public, without_pa
 from orders.system import state
 from orders.system.asking import Part, Ready, ask_ready
 from orders.system.children import Child, stop_all
-from orders.system.place import bind, claimed, url_of
+from orders.system.place import Claim, bind, claimed, url_of
 from orders.system.room import memory_directory, require_disk, require_files, require_memory
 from orders.system.services import Services
 from orders.system.state import Process, State, process_of
@@ -75,17 +75,18 @@ class System:
         self._children: list[Child] = []
         self._values = private()
         self._url = ""
+        self._claim: Claim
 
     def run(self) -> None:
         data = self._settings.data
         clients.check(self._settings.kafka)
-        self._held.enter_context(claimed(data))
+        self._claim = self._held.enter_context(claimed(data))
         self._require_room()
         self._end_leftovers()
         http = self._held.enter_context(bind(self._settings.http_host, self._settings.http_port))
         self._url = url_of(http)
         self._held.callback(self._steps.step, "stopped")
-        self._held.callback(state.forget, data)
+        self._held.callback(self._forget_state)
         try:
             self._start_services()
             self._prepare_postgres()
@@ -107,14 +108,21 @@ class System:
             self._services.require_programs()
             require_files()
             require_disk(self._settings.data)
-            left = state.alive(state.load(self._settings.data).processes)
-            if not left:  # else what they hold comes free when they are ended
+            data = self._settings.data
+            if not state.alive(data, state.load(data)):  # else what they hold comes free when they are ended
                 require_memory()
 
     def _end_leftovers(self) -> None:
         """Ends what a killed supervisor left; an embedded service ends its own."""
-        left = [each for each in state.load(self._settings.data).processes if each.kind not in ("kafka", "postgres")]
-        for each in state.alive(left):
+        data = self._settings.data
+        found = state.load(data)
+        for each in state.foreign(data, found):
+            self._steps.step(
+                f"leaving {each.kind} alone (process {each.pid}): it is of the directory that {data} was copied from"
+            )
+        for each in state.alive(data, found):
+            if each.kind in state.SERVICES:
+                continue
             self._steps.step(f"ending {each.kind} (process {each.pid}), which an earlier start left")
             with suppress(psutil.Error):
                 process = psutil.Process(each.pid)
@@ -173,7 +181,7 @@ class System:
             command = ("--parent-fd", str(alive), *arguments)
             theirs = self._settings.serving if kind == "serve" else self._settings.writing
             variables = inherited(os.environ) | environment(theirs)
-            return Child(kind, command, variables, [alive, *handles], restarted=self._restarted)
+            return Child(kind, command, variables, [alive, self._claim.member, *handles], restarted=self._restarted)
 
         ingests, serves = range(self._settings.ingest_processes), range(self._settings.http_workers)
         self._children = [
@@ -238,7 +246,12 @@ class System:
             self._tend_once()
 
     def _tend_once(self) -> None:
-        """Starts again what ended; raises `Stopped` when it is time to stop."""
+        """Starts again what ended; raises `Stopped` when it is time to stop, `StartError` when the data were moved."""
+        if self._claim.is_moved():
+            raise StartError(
+                f"{self._settings.data} was moved or replaced while the system ran, which has ended: start it again, "
+                "with --data-dir where it is now"
+            )
         if sum(each.tend() for each in self._kept):
             self._save_state()
         self._stop.wait(TEND_SECONDS)
@@ -247,9 +260,13 @@ class System:
     def _save_state(self) -> None:
         data, settings = self._settings.data, self._settings
         running = [each.process for each in self._kept]
-        password = data / "postgres" / "password" if "postgres_dsn" in self._services.gives else ""
+        password = "postgres/password" if "postgres_dsn" in self._services.gives else ""
         processes = (process_of("run", os.getpid()), *(each for each in running if each))
-        state.save(data, State(processes, self._url, public(settings), str(password)))
+        state.save(data, State(processes, self._url, public(settings), password))
+
+    def _forget_state(self) -> None:
+        if not self._claim.is_moved():
+            state.forget(self._settings.data)
 
     def _retried(self, action: Callable[[], T]) -> T:
         """Tries again while PostgreSQL or Kafka is away, for a while. Raises `StartError`, `SetupWrong`."""

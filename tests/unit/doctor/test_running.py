@@ -8,7 +8,7 @@ from orders.settings import Settings
 from orders.system.asking import Part, Ready
 from orders.system.state import Process, State
 
-RUN, SERVE = Process("run", 1, 1.0), Process("serve", 2, 1.0)
+RUN, SERVE = Process("run", 1), Process("serve", 2)
 
 
 def test_each_part_of_readyz_is_a_check_with_its_reason() -> None:
@@ -30,7 +30,7 @@ def test_a_process_that_ended_is_named(tmp_path: Path) -> None:
 
 def test_what_is_embedded_is_known_with_and_without_a_running_system() -> None:
     bare, given = Settings(), Settings(kafka_bootstrap="k:1", postgres_dsn="postgresql://p")
-    kafka = Process("kafka", 3, 1.0)
+    kafka = Process("kafka", 3)
     assert Case(bare, bare, State(), []).embedded_kafka
     assert not Case(given, given, State(), []).embedded_postgres
     assert Case(given, bare, State((RUN, kafka)), [RUN]).embedded_kafka

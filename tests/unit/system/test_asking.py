@@ -1,6 +1,7 @@
 """Questions to a running system over HTTP, and the command for a container's health check."""
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,11 +14,10 @@ from click.testing import CliRunner, Result
 
 from orders.cli import cli
 from orders.errors import StartError
-from orders.settings import Settings
 from orders.system import asking, state
 from orders.system.asking import Part, Ready, ask_ready, fetch, http_url, url_for
-from orders.system.place import bind, url_of
-from orders.system.state import State
+from orders.system.place import bind, claimed, url_of
+from orders.system.state import State, addressed, process_of
 from orders.web import health, startup
 from support.wire import plain_app, serving
 
@@ -74,11 +74,20 @@ def test_where_http_listens_on_all_addresses_loopback_is_asked(host: str, url: s
     assert http_url(host, 8080) == url
 
 
-def test_the_address_of_the_system_that_runs_comes_before_that_of_the_settings(tmp_path: Path) -> None:
-    settings = Settings(data_dir=str(tmp_path), http_port=1)
-    assert url_for(settings) == "http://127.0.0.1:1"
-    state.save(tmp_path, State(http_url="http://127.0.0.1:2"))
-    assert url_for(settings) == "http://127.0.0.1:2"
+def test_an_address_that_is_given_counts_and_else_that_of_the_system_that_runs(tmp_path: Path) -> None:
+    """Its port may be any free one; and where it has ended its address is nobody's."""
+    variables = {"ORDERS_DATA_DIR": str(tmp_path)}
+    running = process_of("run", os.getpid())
+
+    def asked(**given: str) -> str:
+        return url_for(addressed(variables | given, {}))
+
+    state.save(tmp_path, State((running,), "http://127.0.0.1:2", {"http_host": "127.0.0.1", "http_port": 0}))
+    assert asked() == "http://127.0.0.1:8080", "nothing runs"
+    with claimed(tmp_path):
+        assert asked() == asked(ORDERS_HTTP_PORT="0") == "http://127.0.0.1:2"
+        assert asked(ORDERS_HTTP_PORT="9999") == "http://127.0.0.1:9999"
+        assert asked(ORDERS_HTTP_HOST="192.0.2.1", ORDERS_HTTP_PORT="80") == "http://192.0.2.1:80"
 
 
 FINE, AWAY = health.Part(ok=True), health.Part(ok=False, reason="PostgreSQL cannot be reached")

@@ -6,6 +6,7 @@ from pathlib import Path
 from orders.settings import Effective, explain, load, public
 from orders.settings.table import SIMPLE
 from orders.system import config, state
+from orders.system.place import claimed
 from orders.system.state import State, process_of
 
 
@@ -46,7 +47,8 @@ def test_it_shows_what_a_command_that_joins_the_running_system_would_have(tmp_pa
     variables = {"ORDERS_DATA_DIR": str(tmp_path), "ORDERS_HTTP_PORT": "2"}
     running = load(variables | {"ORDERS_KAFKA_TOPIC": "theirs", "ORDERS_HTTP_PORT": "1"})
     state.save(tmp_path, State((process_of("run", os.getpid()),), "", public(running), ""))
-    found = {row.name: (row.value, row.origin) for row in config.effective(variables, {"http_workers": "3"})}
+    with claimed(tmp_path):
+        found = {row.name: (row.value, row.origin) for row in config.effective(variables, {"http_workers": "3"})}
     assert found["kafka_topic"] == ("theirs", "the running system")
     assert found["http_port"] == (2, "ORDERS_HTTP_PORT")
     assert found["http_workers"] == (3, "--http-workers")

@@ -1,6 +1,8 @@
 """The state file: what another command finds of a running system, and what it must not hold."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
+from orders import claims
 from orders.errors import UsageError
 from orders.settings import Settings, load, public
 from orders.system import state
-from orders.system.state import Process, State, alive, joined, process_of, require
+from orders.system.place import claimed
+from orders.system.state import Process, State, alive, foreign, joined, process_of, require
 
 OURS = process_of("run", os.getpid())
 
@@ -34,24 +38,69 @@ def test_a_state_that_cannot_be_read_counts_as_none(tmp_path_factory: pytest.Tem
     assert state.load(folder).processes == ()
 
 
-def test_a_pid_that_belongs_to_another_process_by_now_is_not_alive() -> None:
-    assert alive([OURS]) == [OURS]
-    assert alive([Process("run", os.getpid(), OURS.created - 60)]) == []
-    assert alive([process_of("run", 2**22 + 1)]) == []
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Path]:
+    """A data directory that the test's own process holds."""
+    with claimed(tmp_path / "data"):
+        yield tmp_path / "data"
 
 
-def test_a_command_that_joins_takes_what_is_not_given_from_the_system(tmp_path: Path) -> None:
-    (tmp_path / "password").write_text("se'cret\n")
+def test_a_process_is_alive_where_it_holds_the_directory_and_nowhere_else(held: Path, tmp_path: Path) -> None:
+    """Neither a pid in a file proves that, nor the path: a copy has both."""
+    found = State((OURS, Process("serve", 2**22 + 1)))
+    assert alive(held, found) == [OURS]
+    assert foreign(held, found) == []
+    copy = shutil.copytree(held, tmp_path / "copy")
+    assert alive(copy, found) == []
+    assert foreign(copy, found) == [OURS]
+    assert foreign(copy, State((Process("run", os.getpid(), "another boot 1"),))) == [], (
+        "a pid that is another's by now"
+    )
+
+
+def test_a_directory_that_is_moved_stays_that_of_its_processes(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    with claimed(place) as claim:
+        assert not claim.is_moved()
+        moved = place.rename(tmp_path / "moved")
+        assert alive(moved, State((OURS,))) == [OURS]
+        assert claim.is_moved()
+        place.mkdir()
+        assert claim.is_moved(), "another one in its place"
+        place.rmdir()
+        moved.rename(place)
+        assert not claim.is_moved()
+
+
+def test_the_birth_of_a_process_does_not_move_with_the_clock() -> None:
+    """It is told in ticks since the boot, where the system tells them."""
+    assert claims.birth(os.getpid()) == claims.birth(os.getpid()) != claims.birth(os.getppid())
+    assert claims.birth(2**22 + 1) == ""
+    if claims.BOOT.exists():
+        boot, ticks = claims.birth(os.getpid()).split()
+        assert boot == claims.BOOT.read_text().strip()
+        assert int(ticks) / os.sysconf("SC_CLK_TCK") < float(Path("/proc/uptime").read_text().split()[0])
+
+
+def test_a_command_that_joins_takes_what_is_not_given_from_the_system(held: Path) -> None:
+    (held / "password").write_text("se'cret\n")
     running = {"kafka_topic": "theirs", "http_port": 1, "postgres_dsn": "postgresql://orders@127.0.0.1:5/orders"}
-    state.save(tmp_path, State((OURS,), "", running, str(tmp_path / "password")))
-    settings = joined({"ORDERS_DATA_DIR": str(tmp_path), "ORDERS_HTTP_PORT": "2"}, {})
+    state.save(held, State((OURS,), "", running, "password"))
+    settings = joined({"ORDERS_DATA_DIR": str(held), "ORDERS_HTTP_PORT": "2"}, {})
     assert (settings.kafka_topic, settings.http_port) == ("theirs", 2)
     assert conninfo_to_dict(settings.postgres_dsn)["password"] == "se'cret"
-    assert joined({"ORDERS_DATA_DIR": str(tmp_path)}, {"kafka_topic": "ours"}).kafka_topic == "ours"
+    assert joined({"ORDERS_DATA_DIR": str(held)}, {"kafka_topic": "ours"}).kafka_topic == "ours"
+
+
+def test_a_password_that_cannot_be_read_is_one_sentence(held: Path) -> None:
+    running = {"postgres_dsn": "postgresql://orders@127.0.0.1:5/orders"}
+    state.save(held, State((OURS,), "", running, "postgres/password"))
+    with pytest.raises(UsageError, match=r"cannot be read \(No such file or directory: .*: give ORDERS_POSTGRES_DSN$"):
+        joined({"ORDERS_DATA_DIR": str(held)}, {})
 
 
 def test_the_settings_of_a_system_that_is_gone_are_not_taken(tmp_path: Path) -> None:
-    state.save(tmp_path, State((Process("run", 2**22 + 1, 0.0),), "", {"kafka_topic": "theirs"}, ""))
+    state.save(tmp_path, State((Process("run", 2**22 + 1),), "", {"kafka_topic": "theirs"}, ""))
     assert joined({"ORDERS_DATA_DIR": str(tmp_path)}, {}).kafka_topic == "orders"
 
 
@@ -72,11 +121,9 @@ def test_the_state_holds_no_secret(tmp_path: Path) -> None:
     assert "sasl.username" in (tmp_path / "state.json").read_text()
 
 
-def test_a_command_that_lacks_the_running_systems_kafka_secrets_is_told_what_to_give(tmp_path: Path) -> None:
-    running(
-        tmp_path, KAFKA_BOOTSTRAP="b:1", KAFKA_SASL_PASSWORD="hunter2", KAFKA_SSL_KEY_PEM="x", KAFKA_CLIENT_RACK="a"
-    )
-    data = {"ORDERS_DATA_DIR": str(tmp_path)}
+def test_a_command_that_lacks_the_running_systems_kafka_secrets_is_told_what_to_give(held: Path) -> None:
+    running(held, KAFKA_BOOTSTRAP="b:1", KAFKA_SASL_PASSWORD="hunter2", KAFKA_SSL_KEY_PEM="x", KAFKA_CLIENT_RACK="a")
+    data = {"ORDERS_DATA_DIR": str(held)}
     settings = joined(data, {})
     assert settings.kafka_properties == {"client.rack": "a"}
     require(settings, "data_dir")
@@ -95,5 +142,5 @@ def test_the_secrets_of_a_system_that_is_gone_are_not_asked_for(tmp_path: Path) 
     settings = load(
         {"ORDERS_DATA_DIR": str(tmp_path), "ORDERS_KAFKA_SASL_PASSWORD": "x", "ORDERS_KAFKA_BOOTSTRAP": "b"}
     )
-    state.save(tmp_path, State((Process("run", 2**22 + 1, 0.0),), "", public(settings), ""))
+    state.save(tmp_path, State((Process("run", 2**22 + 1),), "", public(settings), ""))
     require(joined({"ORDERS_DATA_DIR": str(tmp_path), "ORDERS_KAFKA_BOOTSTRAP": "b"}, {}), "kafka_bootstrap")
