@@ -96,6 +96,11 @@ class OrderProducer:
         self._producer: Producer | None = None
         self._ended: OrdersError | None = None
         """Why the last producer ended that did."""
+        self._retired: list[Producer] = []
+        """Those that ended and may have records without a report."""
+        self._open = 0
+        """Records without a report, of whichever producer."""
+        self._reported = threading.Condition()
         self._closing = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="producer", daemon=True)
         self._current()
@@ -108,15 +113,26 @@ class OrderProducer:
         """
 
         def report(error: KafkaError | None, message: Message) -> None:
-            on_delivery(self._result(error, message))
+            try:
+                on_delivery(self._result(error, message))
+            finally:
+                self._count(-1)
 
         producer = self._current()
+        self._count(1)
         try:
             producer.produce(self.topic, value, key, headers=list(headers), on_delivery=report)
         except BufferError:
+            self._count(-1)
             raise Away("Kafka takes records more slowly than they come") from None
         except KafkaException as error:
+            self._count(-1)
             raise self._failed(error.args[0]) from None
+
+    def _count(self, change: int) -> None:
+        with self._reported:
+            self._open += change
+            self._reported.notify_all()
 
     def send(self, records: Iterable[tuple[bytes | None, bytes | None]], progress: Callable[[int], None]) -> int:
         """Produces all records (key, value) and waits for their acknowledgements; returns how many.
@@ -146,8 +162,14 @@ class OrderProducer:
         return count
 
     def flush(self, timeout: float = -1) -> int:
-        """Waits until every record has its report, for `timeout` seconds at most; returns how many have none."""
-        return self._current().flush(timeout)
+        """Waits until every record has its report, for `timeout` seconds at most; returns how many have none.
+
+        It counts them itself: Kafka's client raises a fatal error here, and knows nothing of the records of a producer
+        that was replaced.
+        """
+        with self._reported:
+            self._reported.wait_for(lambda: not self._open, None if timeout < 0 else timeout)
+            return self._open
 
     def close(self, timeout: float = 1.0) -> None:
         """Flushes, then ends the thread; a record without its report by then may or may not arrive."""
@@ -158,6 +180,7 @@ class OrderProducer:
 
     def _poll(self) -> None:
         while not self._closing.is_set():
+            self._purge_retired()
             producer = self._producer
             if producer is None:  # it ended; the next record makes another, which may meet the same
                 self._closing.wait(POLL_SECONDS)
@@ -165,14 +188,16 @@ class OrderProducer:
             try:
                 producer.poll(POLL_SECONDS)
             except KafkaException as error:  # a fatal one
-                self._give_up(producer, error.args[0])
+                self._failed(error.args[0])
 
-    def _give_up(self, producer: Producer, error: KafkaError) -> None:
-        """This producer's records have their reports now: nobody would hear them later."""
-        self._failed(error)
-        with suppress(KafkaException):
-            producer.purge()
-            producer.flush(POLL_SECONDS)
+    def _purge_retired(self) -> None:
+        """Records of producers that ended have their reports now: nobody would hear them later."""
+        for producer in list(self._retired):
+            with suppress(KafkaException):
+                producer.purge()
+                producer.flush(POLL_SECONDS)
+            if not len(producer):
+                self._retired.remove(producer)
 
     def _current(self) -> Producer:
         with self._lock:
@@ -191,6 +216,8 @@ class OrderProducer:
             # An idempotent producer that lost its place in the log (it went back) never recovers; the next one does.
             log.error("producer_fatal", reason=error.name())
             with self._lock:
+                if self._producer is not None:
+                    self._retired.append(self._producer)
                 self._producer = None
                 self._ended = verdict(error, self.topic, right="Write")
         if error.code() in ENDED and self._ended:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
@@ -73,6 +73,63 @@ def test_nobody_there() -> None:
     producer.produce(b"a", b"{}", (), report)
     assert reported.wait(10)
     assert isinstance(results[0], Away)
+    producer.close(0.1)
+
+
+FATAL = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, fatal=True)
+
+
+def test_records_of_a_producer_that_ended_are_reported_as_failed_and_flush_waits_for_that() -> None:
+    """The next producer knows nothing of them; they count until each has its report."""
+    producer = OrderProducer({"bootstrap.servers": "127.0.0.1:1"}, "orders", 60)
+    reports: list[Delivered | OrdersError] = []
+    for _ in range(3):
+        producer.produce(b"a", b"{}", (), reports.append)
+    assert producer.flush(0) == 3
+    producer._failed(FATAL)
+    producer.produce(b"a", b"{}", (), reports.append)
+    assert producer.flush(1) == 1, "that of the next one waits"
+    assert [type(report) for report in reports] == [Away] * 3
+    producer._failed(FATAL)
+    assert producer.flush(10) == 0
+    assert len(reports) == 4
+    producer.close(0.1)
+
+
+class Fatal:
+    """Kafka's client after a fatal error: whoever asks for reports is told of it instead, once."""
+
+    def __init__(self, client: Producer) -> None:
+        self._client = client
+        self._told = False
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            raise KafkaException(FATAL)
+
+    def poll(self, seconds: float) -> int:
+        self._tell()
+        return self._client.poll(seconds)
+
+    def flush(self, seconds: float) -> int:
+        self._tell()
+        return self._client.flush(seconds)
+
+    def __len__(self) -> int:
+        return len(self._client)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
+def test_a_fatal_error_is_told_in_the_reports_and_raised_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither flush nor send lets an error of Kafka's client out."""
+    monkeypatch.setattr(clients, "producer", lambda _config: Fatal(Producer({"bootstrap.servers": "127.0.0.1:1"})))
+    producer = OrderProducer({}, "orders", 60)
+    with pytest.raises(Away):
+        producer.send([(b"k", b"v")] * 10, lambda _: None)
+    assert producer.flush(10) == 0
     producer.close(0.1)
 
 
