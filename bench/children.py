@@ -49,7 +49,7 @@ class Child:
         self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
         pipe, self._hold = os.pipe()
         pids = folder / f"{name.replace(' ', '-')}-{secrets.token_hex(4)}.pids"
-        held = [str(pipe), str(int(signal.SIGTERM)), str(GRACE), "-1", str(pids)]
+        held = [str(pipe), "-1", str(int(signal.SIGTERM)), str(GRACE), "-1", str(pids)]
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard.__file__, *held, "--", *command],

@@ -3,8 +3,8 @@
 Run as a script by its path, isolated, with nothing but the standard library:
 `guard.py PIPE CLAIM SIGNAL GRACE UID PIDFILE -- COMMAND…`. PIPE is the read end of a pipe whose other end only we hold.
 At its end of file, and then only, the service gets SIGNAL, and SIGKILL after GRACE seconds. CLAIM is a handle by which
-both belong to their directory. UID and the group of that number are taken on by the service; -1: ours. PIDFILE holds
-the guard's and the service's process id while both run.
+both belong to their directory; -1: none. UID and the group of that number are taken on by the service; -1: ours.
+PIDFILE holds the guard's and the service's process id while both run.
 """
 
 import ctypes
@@ -47,7 +47,7 @@ def _start(command: Sequence[str], uid: int, stop: int, claim: int) -> subproces
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return] # the keywords of a user come or do not
         command,
         process_group=0,
-        pass_fds=[claim],
+        pass_fds=[claim] if claim >= 0 else [],
         preexec_fn=end_with_guard,  # noqa: PLW1509 - the guard has no thread yet
         **user,
     )
