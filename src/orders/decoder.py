@@ -17,7 +17,6 @@ from orders.order import (
     MAX_DOCUMENT_BYTES,
     MAX_NESTING,
     MAX_UNKNOWN_FIELDS,
-    UID_PATTERN,
     Content,
     Delivery,
     Extra,
@@ -26,6 +25,7 @@ from orders.order import (
     Payment,
     Row,
     encode,
+    is_uid,
     served_moment,
     text,
     with_unknown,
@@ -96,7 +96,6 @@ _drop_strings = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"').sub
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _OTHERS = bytes(set(range(256)) - set(b"{}[]"))
 
-_is_uid = re.compile(UID_PATTERN).search
 _find_version = re.compile(rb"version=([1-9][0-9]{0,18})").fullmatch
 
 
@@ -142,7 +141,7 @@ def _content_of(record: Record, nesting: int) -> Content | Tombstone | Invalid:
 
 def _tombstone(key: bytes | None) -> Tombstone | Invalid:
     order_uid = (key or b"").decode(errors="replace")
-    return Tombstone(order_uid) if _is_uid(order_uid) else _NO_UID
+    return Tombstone(order_uid) if is_uid(order_uid) else _NO_UID
 
 
 def _condition(values: list[bytes | None]) -> Condition | None:

@@ -21,7 +21,7 @@ from orders.errors import OrdersError
 from orders.memory import Memory, Put
 from orders.meter import Values
 from orders.metrics import NOTICES, RESTORED, RESTORES, Restored, private, shared
-from orders.order import LONGEST_UID, Uid
+from orders.order import LONGEST_UID, Uid, is_uid
 from orders.postgres import Connection, connect, queries, snapshot, translated
 from orders.settings import Settings
 from orders.timing import Clock, backoff, monotonic
@@ -37,7 +37,7 @@ HEARTBEAT_SECONDS = 5.0
 STATEMENT_SECONDS = 15.0
 RESTORE_CHUNK = 500
 RESTORE_ANSWER_SECONDS = 120.0
-"""How long the restore waits for its next rows, or for their number: counting ten million cold ones takes a minute."""
+"""How long the restore waits for its next rows; notices are heard meanwhile."""
 SAMPLED = 200
 """How many of the newest orders tell the mean size of a document."""
 FILE_BYTES_PER_BYTE = 1.4
@@ -174,7 +174,9 @@ class Keeper:
         log.info("restore_begins")
         with self._connect() as reading:
             reading.answer_seconds = RESTORE_ANSWER_SECONDS
+            reading.meanwhile = lambda: self._hear(listening, 0)
             with snapshot(reading):
+                reading.execute(queries["rows_at_once"])
                 restored = self._fill(listening, reading, token)
         if restored is None:
             return
@@ -198,9 +200,9 @@ class Keeper:
         return restored
 
     def _storable(self, puts: Iterator[Put]) -> Iterator[Put]:
-        """Those that memory has room for the name of."""
+        """Those whose uid a GET can ask for."""
         for put in puts:
-            if len(put.order_uid) > LONGEST_UID:
+            if not is_uid(put.order_uid):
                 self._skip(put.order_uid)
             else:
                 yield put
@@ -211,13 +213,14 @@ class Keeper:
         log.warning("order_skipped", order_uid=order_uid[:LONGEST_UID])
 
     def _begin(self, reading: Connection) -> tuple[int, int]:
-        """The id where the budget begins, and how many orders there are from it on."""
+        """The id where the budget begins, and about how many orders there are from it on."""
         newest = list(rows_from(reading, self._newest(reading, SAMPLED)))
         mean = sum(len(put.document) for put in newest) / max(len(newest), 1)
         fitting = int(self._memory.stats().budget / (max(mean, 1) * FILE_BYTES_PER_BYTE))
-        first = self._newest(reading, fitting)
-        counted = reading.execute(queries["count_orders_from"], {"id": first}).fetchone()
-        return first, counted[0] if counted else 0
+        if first := self._newest(reading, fitting):
+            return first, fitting
+        estimated = reading.execute(queries["estimate_orders"]).fetchone()
+        return 0, estimated[0] if estimated else 0
 
     def _newest(self, reading: Connection, count: int) -> int:
         """The id from which on there are `count` orders; 0 where there are not so many."""

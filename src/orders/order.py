@@ -7,6 +7,7 @@ An order exists in three forms, and this module alone knows how they belong toge
 * `text`: its canonical JSON as bytes, without the `id`; with it, the document that is served.
 """
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, NamedTuple
@@ -33,6 +34,8 @@ MOMENT_PATTERN = (
     r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$(?!\n)"
 )
 
+is_uid = re.compile(UID_PATTERN).search
+"""Whether a text can be an order's uid."""
 Uid = Annotated[str, Meta(pattern=UID_PATTERN, description="Names the order in URLs; RFC 3986, 2.3; not `.` or `..`")]
 Text = Annotated[str, Meta(max_length=1_000, extra_json_schema={"pattern": NO_NUL})]
 Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]

@@ -1,7 +1,7 @@
 """PostgreSQL: connections with time-outs, named statements, and whose fault an error is."""
 
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, LiteralString, TypeVar, cast
@@ -54,17 +54,35 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
     answer_seconds = 60.0
     """The most that one step waits: for an answer, for the next rows of one, for bytes to be taken."""
+    meanwhile: Callable[[], None] | None = None
+    """What is done every `INTERVAL_SECONDS` while it waits for an answer."""
 
     def wait(self, gen: Generator[Any, Any, T], interval: float = INTERVAL_SECONDS, timeout: float | None = None) -> T:
         """As psycopg's; the connection is closed when it was in vain, or a rollback would wait as long again."""
         if timeout is not None:  # whoever gives one, as who waits for notices, does not mind
             return super().wait(gen, interval, timeout)
+        if self.meanwhile is not None:
+            gen = _interspersed(gen, self.meanwhile)
         try:
             return super().wait(gen, interval, self.answer_seconds)
         except psycopg.OperationalError as error:
             if error.sqlstate is None:
                 self.pgconn.finish()
             raise
+
+
+def _interspersed(gen: Generator[Any, Any, T], meanwhile: Callable[[], None]) -> Generator[Any, Any, T]:
+    """The steps of a wait, and something else wherever nothing came for an interval: psycopg says so by sending 0."""
+    try:
+        awaited = next(gen)
+        while True:
+            ready = yield awaited
+            if not ready:
+                meanwhile()
+            awaited = gen.send(ready)
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 def _load(text: str) -> Mapping[str, LiteralString]:
