@@ -299,15 +299,17 @@ class OrderConsumer:
         ones answer no fetch that names a later epoch, and the client asks for ever.
         """
         if self._unplaced:
-            return self.place()
+            self.place()  # the others are looked at all the same: one that is stopped may stay so for days
         try:
             topic = self._view.look("Read")
             same = topic.topic_id == self.topic_id and (self._held or self._is_in_place(topic.ends))
         except OrdersError as error:
             self.trouble = error
-            return None
-        self.trouble = self._barred
-        return None if same or not self._assigned else self.replace()
+            return
+        if not self._unplaced:
+            self.trouble = self._barred
+        if not same and self._assigned:
+            self.replace()
 
     def _is_in_place(self, ends: Mapping[int, int]) -> bool:
         stored = {place: position.offset for place, position in self._positions.positions().items()}

@@ -269,6 +269,25 @@ def damage(kafka: Service, topic: str, value: bytes) -> None:
     log.write_bytes(log.read_bytes().replace(value, value.swapcase()))
 
 
+def test_while_one_partition_is_stopped_the_others_are_compared_all_the_same(bench: Bench) -> None:
+    """A standby that takes over may lack the last commits of any of them."""
+    consumer = bench.consumer()
+    topic_id = consumer.read_topic_id()
+    bench.stored.kept = {(topic_id, 0): 9, (topic_id, 1): 0}
+    stopped(consumer)
+    bench.produce(5, partition=1)
+    records(consumer, 5)
+    bench.owner.places[1] = bench.stored.kept[topic_id, 1] = 5  # written
+    consumer.check()
+    assert bench.owner.places == {1: 5}
+    bench.stored.kept[topic_id, 1] = 3
+    consumer.check()
+    assert bench.owner.places == {1: 3}
+    assert [(r.partition, r.offset) for r in records(consumer, 2)] == [(1, 3), (1, 4)]
+    assert "the log went back" in str(consumer.trouble)
+    assert list(consumer.stops) == [0]
+
+
 def test_a_member_that_another_one_replaced_ends_and_says_so(bench: Bench) -> None:
     """Its polls would bring nothing for ever."""
     first = bench.consumer()
