@@ -181,10 +181,10 @@ class Work:
         there = self._version(key)
         if not rule(put.version, since, there, self._floor(key), self._at):
             return False
-        if len(put.document) * FEWEST_DOCUMENTS > self._state.budget:
-            return False
         if there:
             self._drop(key)
+        if len(put.document) * FEWEST_DOCUMENTS > self._state.budget:
+            return False
         self._append(key, put)
         self._unweighed += len(put.document)
         if self._unweighed * WEIGHINGS > self._state.budget:

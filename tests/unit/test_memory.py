@@ -71,6 +71,13 @@ def test_a_newer_version_takes_the_place_of_an_older_one(shared: Memory) -> None
     assert (shared.get(b"a"), shared.stats().documents) == (b"3", 1)
 
 
+def test_a_document_that_would_drive_out_too_much_takes_the_older_one_with_it(shared: Memory) -> None:
+    """That one is not what PostgreSQL holds any more."""
+    assert put(shared, "a", 1)
+    assert not put(shared, "a", 2, b"x" * (MIB + 1))
+    assert shared.get(b"a") is None
+
+
 def test_a_document_that_would_drive_out_too_much_is_not_kept(shared: Memory) -> None:
     assert not put(shared, "a", 1, b"x" * (MIB + 1))
 
