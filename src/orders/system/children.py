@@ -40,6 +40,10 @@ class Restarts:
         self._started_at = self._clock()
         self._due_at = None
 
+    def put_off(self) -> None:
+        """It could not be started: later."""
+        self._due_at = self._clock() + next(self._waits)
+
     def due(self, kind: str, how: object) -> bool:
         """Whether to start now; called while it does not run. `how` it ended goes into the log."""
         now = self._clock()
@@ -100,7 +104,12 @@ class Child:
         status = None if self._process is None else self._process.poll()
         if status is None or not self._restarts.due(self.kind, f"status {status}"):
             return False
-        self.start()
+        try:
+            self.start()
+        except OSError as error:  # no memory, no more processes: HTTP goes on with those that run
+            log.error("process_not_started", kind=self.kind, reason=error.strerror)  # noqa: TRY400 - the reason says all
+            self._restarts.put_off()
+            return False
         self._restarted(self.kind)
         return True
 
@@ -136,13 +145,13 @@ def is_stopped(pid: int) -> bool:
     return False
 
 
-def stop_all(children: Iterable[Child], seconds: float) -> None:
-    """Stops children of one kind together."""
-    together = list(children)
+def stop_all(children: Iterable[Child], seconds: float, clock: Clock = monotonic) -> None:
+    """Stops children of one kind together; what runs after `seconds` is killed."""
+    together, until = list(children), clock() + seconds
     for child in together:
         child.ask_to_stop()
     for child in together:
-        child.stop(seconds)
+        child.stop(max(until - clock(), 0.0))
 
 
 class Service(Protocol):
@@ -238,7 +247,13 @@ class Embedded:
         if self._service.running() or not self._restarts.due(self.kind, str(self._failure or "by itself")):
             return False
         self._restarts.started()
-        self.start()
+        try:
+            self.start()
+        except RuntimeError as error:  # there is no room for another thread
+            log.error("process_not_started", kind=self.kind, reason=str(error))  # noqa: TRY400 - the reason says all
+            self._starting = None
+            self._restarts.put_off()
+            return False
         self._restarted(self.kind)
         return True
 

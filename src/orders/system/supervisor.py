@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 import psutil
+import structlog
 from msgspec.structs import replace
 
 from orders import access, clients, logs
@@ -32,6 +33,7 @@ from orders.timing import backoff, monotonic
 from orders.topic import TopicView, create_topic
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 TEND_SECONDS = 0.2
 AWAY_SECONDS = 30.0
@@ -76,6 +78,7 @@ class System:
         self._values = private()
         self._url = ""
         self._claim: Claim
+        self._is_saved = True
 
     def run(self) -> None:
         data = self._settings.data
@@ -252,7 +255,7 @@ class System:
                 f"{self._settings.data} was moved or replaced while the system ran, which has ended: start it again, "
                 "with --data-dir where it is now"
             )
-        if sum(each.tend() for each in self._kept):
+        if sum(each.tend() for each in self._kept) or not self._is_saved:
             self._save_state()
         self._stop.wait(TEND_SECONDS)
         self._stop.check()
@@ -262,7 +265,14 @@ class System:
         running = [each.process for each in self._kept]
         password = "postgres/password" if "postgres_dsn" in self._services.gives else ""
         processes = (process_of("run", os.getpid()), *(each for each in running if each))
-        state.save(data, State(processes, self._url, public(settings), password))
+        try:
+            state.save(data, State(processes, self._url, public(settings), password))
+        except OSError as error:
+            if self._is_saved:
+                log.error("state_not_saved", reason=error.strerror)  # noqa: TRY400 - the reason says all
+            self._is_saved = False  # until there is room again
+        else:
+            self._is_saved = True
 
     def _forget_state(self) -> None:
         if not self._claim.is_moved():

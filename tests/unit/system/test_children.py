@@ -1,12 +1,15 @@
 """Keeping processes running: when they are started again, and that they end when they are asked to, or have to."""
 
+import errno
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from orders.embedded import Progress, Silent
 from orders.errors import StartError
@@ -43,6 +46,54 @@ def waits(restarts: Restarts, clock: Hand) -> float:
         clock.now += 0.01
     restarts.started()
     return clock.now - ended
+
+
+class Hanging:
+    """A child that does not end before it is killed."""
+
+    def __init__(self, clock: Hand) -> None:
+        self._clock = clock
+        self.asked = False
+
+    def ask_to_stop(self) -> None:
+        self.asked = True
+
+    def stop(self, seconds: float) -> None:
+        assert self.asked
+        self._clock.now += seconds
+
+
+def test_children_that_hang_have_one_deadline_together() -> None:
+    clock = Hand()
+    stop_all([cast("Child", Hanging(clock)) for _ in range(3)], 2.0, clock)
+    assert clock.now == 2.0
+
+
+def test_a_child_that_cannot_be_started_again_is_tried_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the machine has no room for another process the supervisor goes on, and HTTP with it."""
+    clock, restarted = Hand(), list[ProcessKind]()
+    one = child("raise SystemExit(1)", restarted.append)
+    one._restarts = Restarts(clock)
+    wait_for(lambda: one.process is None, "its end")
+
+    def no_room() -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    begin = one.start
+    monkeypatch.setattr(one, "start", no_room)
+    assert not one.tend()
+    clock.now += STEADY_SECONDS
+    with capture_logs() as logs:
+        assert not one.tend()
+    assert [(each["event"], each["reason"]) for each in logs] == [
+        ("process_not_started", "Resource temporarily unavailable")
+    ]
+    assert not one.tend(), "not at once"
+    monkeypatch.setattr(one, "start", begin)
+    clock.now += STEADY_SECONDS
+    assert one.tend()
+    assert restarted == ["serve"]
+    one.stop(10)
 
 
 def test_what_ends_again_and_again_is_started_later_and_later() -> None:
