@@ -2,12 +2,11 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import click
 
-from orders import __version__
+from orders import __version__, streams
 from orders.commands import POSITIVE, command, for_programs, progress, sentences, settings_of
 from orders.dead_letters import dead_letters
 from orders.settings import load
@@ -19,10 +18,9 @@ EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong usage. A command that a si
 
 def main() -> NoReturn:
     """Runs a command; what goes wrong is one sentence on standard error and an exit status, never a traceback."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name) or Path(os.devnull).open("w")  # noqa: SIM115 - for the process's life; None: closed
-        stream.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding does not
-        setattr(sys, name, stream)
+    streams.replace_closed()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a path may hold what the terminal's encoding does not
     with sentences():
         status = cli.main(prog_name="orders", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)

@@ -99,7 +99,7 @@ def test_without_a_python_one_sentence_says_what_to_install(clone: Path, tmp_pat
 
 def test_a_python_without_venv_is_named_with_its_package(clone: Path, tmp_path: Path) -> None:
     # Debian ships Python without ensurepip.
-    split = {"python3": 'case "$2" in *ensurepip*) exit 1;; *print*) echo python3.12-venv;; esac'}
+    split = {"python3": 'case "$3" in *ensurepip*) exit 1;; *print*) echo python3.12-venv;; esac'}
     refused = start(clone, "--help", variables={"PATH": str(programs(tmp_path / "bin", split, ["apt-get"]))})
     assert refused.returncode == 1
     assert refused.stderr.endswith("install it: sudo apt-get install python3.12-venv\n")
@@ -125,6 +125,17 @@ def test_a_clone_that_cannot_be_written_says_how_to_make_it_ours(clone: Path) ->
 # ---- an environment that is there ----
 
 
+@pytest.mark.parametrize("home", ["", "/usr"])
+def test_modules_of_another_python_are_not_taken(tmp_path: Path, home: str) -> None:
+    """Whatever the user's shell says of Python, to the first process and to those that it starts."""
+    for module in ("click", "json", "msgspec", "psutil", "structlog", "venv"):
+        (tmp_path / f"{module}.py").write_text("raise RuntimeError('another one')\n")
+    leaking = ours() | {"PYTHONPATH": str(tmp_path), "PYTHONHOME": home}
+    done = start(ROOT, "sample", "1", variables=leaking)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["order_uid"]
+
+
 def ready(clone: Path, body: str) -> None:
     """A finished .venv whose Python is a shell script."""
     venv = clone / ".venv"
@@ -140,7 +151,7 @@ def test_a_ready_environment_is_used_as_it_is(clone: Path, tmp_path: Path, home:
     (tmp_path / "link").symlink_to(clone / "orders")
     variables = ours() | ({"ORDERS_HOME": home} if home else {})
     ran = subprocess.run([tmp_path / "link", "get", "a b"], env=variables, capture_output=True, text=True, check=True)
-    assert ran.stdout == f"{home or clone}|-P -m orders get a b\n"
+    assert ran.stdout == f"{home or clone}|-I -m orders get a b\n"
 
 
 def test_an_environment_whose_python_became_another_is_made_anew(clone: Path, tmp_path: Path) -> None:

@@ -143,6 +143,12 @@ def test_the_completion_script_is_what_bash_takes(tmp_path: Path) -> None:
     subprocess.run(["bash", "-n"], input=script.stdout, check=True)
 
 
+def test_send_from_an_input_that_is_closed_is_one_sentence(system: System) -> None:
+    shell = ["sh", "-c", '"$0" -m orders send - <&-', sys.executable]
+    done = subprocess.run(shell, env=environment(system.data), capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (2, b"orders: standard input is closed: name a file\n")
+
+
 def test_send_to_nobody_fails_at_once_and_in_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "orders", "send", "-", "--kafka-bootstrap", "127.0.0.1:1"]
     done = subprocess.run(command, env=environment(tmp_path), input=b"{}", capture_output=True, check=False, cwd=ROOT)

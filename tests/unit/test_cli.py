@@ -18,6 +18,7 @@ from orders import commands
 from orders.cli import cli
 from orders.errors import Away, UsageError
 from orders.settings import OPTIONS, option, variable
+from support.system import ROOT
 
 
 def walked(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -144,11 +145,33 @@ def test_ctrl_c_ends_a_command_by_its_signal_in_silence() -> None:
     assert process.returncode in (-signal.SIGINT, 1)  # 1: the closed pipe was met first
 
 
-def test_closed_outputs_are_no_reason_for_a_traceback() -> None:
-    done = subprocess.run(
-        ["sh", "-c", '"$0" -m orders config >&- 2>&-', sys.executable], capture_output=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
+def redirected(command: str) -> subprocess.CompletedProcess[bytes]:
+    """A command with its redirections, as a shell runs it."""
+    line = f'"$0" -m orders {command}'
+    return subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("config >&-", 2, b"orders: standard output is closed: nothing can be shown\n"),
+        ("sample 3 >&-", 2, b"orders: standard output is closed: nothing can be shown\n"),
+        ("config >&- 2>&-", 2, b""),
+        ("config <&- >/dev/null", 0, b""),
+        ("sample 0 >&-", 0, b""),
+    ],
+)
+def test_a_closed_stream_is_one_sentence_to_who_needs_it(command: str, status: int, said: bytes) -> None:
+    done = redirected(command)
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_what_is_opened_and_started_has_none_of_the_closed_streams_numbers(tmp_path: Path) -> None:
+    """A process that we start would write into our file."""
+    code = "from orders import streams; streams.replace_closed(); f = open('file', 'w'); print(f.fileno(), file=f)"
+    shell = ["sh", "-c", f'"$0" -c "{code}" <&- >&- 2>&-', sys.executable]
+    subprocess.run(shell, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, check=True)
+    assert int((tmp_path / "file").read_text()) > 2
 
 
 def test_a_text_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
