@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import IO, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -11,6 +11,9 @@ from orders.commands import POSITIVE, command, for_programs, progress, sentences
 from orders.dead_letters import dead_letters
 from orders.settings import load
 from orders.system.state import addressed, joined
+
+if TYPE_CHECKING:
+    from orders.system import sending
 
 NATURAL = click.IntRange(min=0)
 EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong usage. A command that a signal stopped ends by that signal."
@@ -109,17 +112,39 @@ def sample(count: int, seed: int) -> None:
 @command(cli, "send", "orders sample 1000 | orders send -")
 @settings_of("send")
 @click.argument("file", type=click.File("rb"))
+@click.option("--skip-invalid", "way", flag_value="valid", help="leave out what is no valid order, and send the rest")
+@click.option("--as-is", "way", flag_value="as is", help="send lines untouched: what is wrong becomes a dead letter")
 @for_programs("one JSON object")
-def send(file: IO[bytes], *, as_json: bool, **given: Any) -> None:
+def send(file: IO[bytes], *, way: "sending.Way | None", as_json: bool, **given: Any) -> None:
     """Send the orders of a file to Kafka.
 
-    FILE has one JSON object per line; `-` is standard input. Lines go as they are, keyed by their order_uid where it
-    can be read; what is wrong with one becomes a dead letter.
+    FILE has JSON objects, a line each, indented, one after the other or in one array, packed by gzip or not; `-` is
+    standard input. A file is checked first: where something is no valid order nothing is sent. A pipe is sent up to
+    there.
     """
-    from orders.system import client
+    from orders.system import client, sending
 
-    sent = client.send(joined(os.environ, given), file)
-    click.echo(client.as_json(sent) if as_json else client.sent_text(sent), err=not as_json)
+    sent = sending.send(joined(os.environ, given), file, way or "valid or nothing")
+    click.echo(client.as_json(sent) if as_json else sending.sent_text(sent), err=not as_json)
+    if not sent.complete:
+        sys.exit(1)
+
+
+@command(cli, "validate", "orders validate orders.json")
+@settings_of("validate")
+@click.argument("file", type=click.File("rb"))
+@for_programs("one JSON object")
+def validate(file: IO[bytes], *, as_json: bool, **given: Any) -> None:
+    """Check the orders of a file as `orders send` does.
+
+    Nothing is sent, and no system needs to run. FILE is as for `orders send`.
+    """
+    from orders.system import client, sending
+
+    checked = sending.check(load(os.environ, given), file)
+    click.echo(client.as_json(checked) if as_json else sending.checked_text(checked))
+    if checked.invalid:
+        sys.exit(1)
 
 
 @command(cli, "get", "orders get b563feg7bdg3286ttjr67siej")

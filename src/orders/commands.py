@@ -30,7 +30,11 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
     "ingest": _SERVICE,
     "keep": _SERVICE,
     "sample": {"0": "written", "1": "the output takes no more"},
-    "send": {"0": "every line is in Kafka", "1": "not all are, or that is not known"},
+    "send": {
+        "0": "all orders are in Kafka, or all but those left out as asked",
+        "1": "something is no valid order, or not all are in Kafka, or that is not known",
+    },
+    "validate": {"0": "all are valid orders", "1": "something is none"},
     "get": {"0": "shown", "1": "there is no such order, or nobody answers"},
     "health": {"0": "it is", "1": "it is not, or nobody answers"},
     "status": {"0": "something runs", "1": "nothing runs"},

@@ -51,4 +51,6 @@ def replace_closed() -> None:
 
 
 def _wrapped(name: str) -> io.TextIOWrapper:
+    if name == "stdin":
+        return io.TextIOWrapper(io.BufferedReader(Closed(name)))
     return io.TextIOWrapper(Closed(name), write_through=True)  # type: ignore[arg-type] # raw is all that it needs

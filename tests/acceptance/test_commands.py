@@ -69,11 +69,11 @@ def test_doctor_for_a_person_has_a_line_for_each_check_and_the_numbers_last(syst
 
 def test_send_counts_for_programs(system: System) -> None:
     lines = b"\n".join([*samples(3, seed=99), b"no JSON"])
-    sent = orders(system.data, "send", "--json", "-", given=lines)
+    sent = orders(system.data, "send", "--json", "--as-is", "-", given=lines)
     topic = option_of(system, "--kafka-topic")[1]
     assert (sent.returncode, json.loads(sent.stdout), sent.stderr) == (
         0,
-        {"topic": topic, "sent": 4, "keyless": 1},
+        {"topic": topic, "sent": 4, "keyless": 1, "invalid": 0, "first": [], "complete": True},
         b"",
     )
 

@@ -126,7 +126,7 @@ def test_an_order_that_nests_too_deep_is_refused_alike_by_post_and_through_kafka
         status, problem = system.request("POST", "/orders", nested)
         assert (status, problem["errors"]) == (422, [{"detail": "Nested deeper than 3 levels", "pointer": "#"}])
         named = addresses[addresses.index("--kafka-bootstrap") :][:4]
-        assert orders(system.data, "send", "-", *named, given=nested + b"\n").returncode == 0
+        assert orders(system.data, "send", "--as-is", "-", *named, given=nested + b"\n").returncode == 0
 
         def letters() -> list[Any]:
             found = orders(system.data, "dead-letters", "list", "--json", *addresses[:2])

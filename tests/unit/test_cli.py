@@ -50,8 +50,9 @@ def test_help_says_what_every_exit_status_means(name: str, command: click.Comman
 
 def test_what_has_data_has_it_for_programs_too() -> None:
     with_json = {name for name, command in walked(cli) if any("--json" in each.opts for each in command.params)}
-    with_rows = {"send", "status", "health", "migrate", "topics create", "config", "doctor", "resume", "verify"}
+    with_rows = {"send", "validate", "status", "health", "migrate", "topics create", "config", "doctor", "resume"}
     with_rows |= {f"dead-letters {each}" for each in ("list", "show", "replay", "edit", "discard", "export")}
+    with_rows.add("verify")
     assert with_json == with_rows
 
 

@@ -1,10 +1,6 @@
 """What the commands ask of a running system: over HTTP, Kafka and PostgreSQL, wherever it says it is."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import suppress
 from http import HTTPStatus
-from typing import IO
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -14,10 +10,6 @@ from orders.errors import Away, StartError
 from orders.settings import Settings
 from orders.system import state
 from orders.system.asking import Part, Ready, ask_ready, fetch, url_for
-
-DELIVERY_SECONDS = 60.0
-"""How long a record of `send` may wait for its acknowledgement."""
-
 
 # ---- get ----
 
@@ -37,75 +29,6 @@ def get(settings: Settings, uid: str, view: str | None) -> bytes:
 def indented(document: bytes) -> bytes:
     """JSON for the eye."""
     return msgspec.json.format(document, indent=2)
-
-
-# ---- send ----
-
-
-class Keyed(Struct, frozen=True):
-    """What is read of a line before it is sent."""
-
-    order_uid: str
-
-
-def records(lines: IO[bytes]) -> Iterator[tuple[bytes | None, bytes]]:
-    """Key and value of every line that is not empty: the line as it is, keyed by its order_uid if it has one."""
-    decode = msgspec.json.Decoder(Keyed).decode
-    for line in lines:
-        if value := line.strip():
-            key = None
-            with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
-                key = decode(value).order_uid.encode() or None
-            yield key, value
-
-
-class Sent(Struct, frozen=True):
-    """What `orders send --json` writes: how many lines are in the topic, and how many of them without a key."""
-
-    topic: str
-    sent: int
-    keyless: int
-
-
-def send(settings: Settings, lines: IO[bytes]) -> Sent:
-    """Produces every line and waits until the brokers have all. Raises `UsageError`, `Away` or `SetupWrong`."""
-    from orders.brokers import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
-    from orders.producer import OrderProducer  # noqa: PLC0415 - Kafka's client, for this command alone
-    from orders.system.counting import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
-
-    state.require(settings, "kafka_bootstrap")
-    logging.getLogger("librdkafka").addHandler(logging.NullHandler())  # what it says comes as an error
-    Brokers(settings.kafka).count()  # a wrong address is told at once, not when the first record's time is over
-    producer = OrderProducer(settings.kafka, settings.kafka_topic, DELIVERY_SECONDS)
-    keyless = 0
-
-    def counted() -> Iterator[tuple[bytes | None, bytes]]:
-        nonlocal keyless
-        for key, value in records(lines):
-            keyless += key is None
-            yield key, value
-
-    try:
-        with CountingBar(count_lines(lines)) as bar:
-            sent = producer.send(counted(), bar.advance)
-            return Sent(settings.kafka_topic, sent, keyless)
-    finally:
-        producer.close()
-
-
-def sent_text(sent: Sent) -> str:
-    """What was sent, for a person."""
-    keyless = f", {sent.keyless} of them without an order_uid" if sent.keyless else ""
-    return f"{sent.sent} sent{keyless}"
-
-
-def count_lines(lines: IO[bytes]) -> int | None:
-    """How many lines there are, where that can be told without losing them."""
-    if not lines.seekable():
-        return None
-    count = sum(1 for line in lines if line.strip())
-    lines.seek(0)
-    return count
 
 
 # ---- status ----

@@ -1,0 +1,125 @@
+"""JSON objects one after the other in a stream of bytes: a line each, indented, concatenated, or in one array."""
+
+import codecs
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+MOST_BYTES = 2**22
+"""Of one value; what is longer is cut, and is refused wherever it goes."""
+TOKEN = re.compile(rb'"(?:[^"\\\n]|\\[^\n])*+("?)|[\[\]{}\n]')
+"""What a value is followed by to its end. A string has no line break: a quote too many does not reach further."""
+SPACE = b" \t\r\n"
+LINE_BREAK = ord("\n")
+
+
+class Found(NamedTuple):
+    """A value, or what stands in place of one up to the end of its line; `line` is where it begins, from 1."""
+
+    line: int
+    value: bytes
+
+
+class Splitter:
+    """Takes bytes as they come. It looks for the ends of values; whether they are right is for who decodes them."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._at = 0
+        """Up to here it was looked at."""
+        self._line = 1
+        self._depth = 0
+        self._begin_line = 0
+        self._opened_bare = False
+        """Whether the value's first line is its bracket alone, as where it is indented."""
+        self._in_array = False
+        self._is_first = True
+
+    def feed(self, data: bytes, *, last: bool = False) -> Iterator[Found]:
+        """The values that end in what has come by now; `last`: nothing more will come."""
+        self._held += data
+        if self._is_first and (len(self._held) >= len(codecs.BOM_UTF8) or last):
+            self._is_first = False
+            if self._held.startswith(codecs.BOM_UTF8):
+                del self._held[: len(codecs.BOM_UTF8)]
+        if not self._is_first:
+            while (found := self._next(last=last)) is not None:
+                yield found
+
+    def _next(self, *, last: bool) -> Found | None:
+        if not self._depth and not self._begin():
+            return None
+        if not self._depth:
+            return self._rest_of_line(last=last)
+        return self._value(last=last)
+
+    def _begin(self) -> bool:
+        """Goes to where the next value begins; False where nothing is left."""
+        separators = SPACE + b"," if self._in_array else SPACE
+        while self._at < len(self._held):
+            byte = self._held[self._at]
+            if byte in separators:
+                self._line += byte == LINE_BREAK
+            elif byte == ord("[") and not self._in_array:
+                self._in_array = True
+            elif byte == ord("]") and self._in_array:
+                self._in_array = False
+            else:
+                break
+            self._at += 1
+        del self._held[: self._at]
+        self._at, self._begin_line = 0, self._line
+        if self._held[:1] == b"{":
+            self._depth = self._at = 1
+            self._opened_bare = False
+        return bool(self._held)
+
+    def _rest_of_line(self, *, last: bool) -> Found | None:
+        end = self._held.find(b"\n")
+        if end < 0 and not last and len(self._held) <= MOST_BYTES:
+            return None
+        return self._cut(len(self._held) if end < 0 else end)
+
+    def _value(self, *, last: bool) -> Found | None:
+        while (token := TOKEN.search(self._held, self._at)) is not None:
+            first, end = token[0][:1], token.end()
+            if first == b'"' and not token[1] and not last and self._goes_on(end):
+                self._at = token.start()
+                break
+            self._at = end
+            if first == b"\n":
+                self._line += 1
+                if self._is_new_line_of_another(end):
+                    return self._cut(end)
+            elif first in b"[{":
+                self._depth += 1
+            elif first in b"]}":
+                self._depth -= 1
+                if not self._depth:
+                    return self._cut(end)
+        else:
+            self._at = len(self._held)
+        return self._cut(len(self._held)) if last or len(self._held) > MOST_BYTES else None
+
+    def _goes_on(self, end: int) -> bool:
+        """Whether a string without its last quote goes on with what comes next."""
+        return len(self._held) - end <= 1 and bytes(self._held[end:]) in (b"", b"\\")
+
+    def _is_new_line_of_another(self, at: int) -> bool:
+        """Whether a value that was begun on a line with more than its bracket broke off: the next line begins one."""
+        self._opened_bare = self._opened_bare or not self._held[1 : at - 1].strip()
+        return not self._opened_bare and self._held[at : at + 1] == b"{"
+
+    def _cut(self, end: int) -> Found:
+        found = Found(self._begin_line, bytes(self._held[:end]).strip(SPACE))
+        del self._held[:end]
+        self._at = self._depth = 0
+        return found
+
+
+def split(chunks: Iterable[bytes]) -> Iterator[Found]:
+    """The values of a whole stream."""
+    splitter = Splitter()
+    for chunk in chunks:
+        yield from splitter.feed(chunk)
+    yield from splitter.feed(b"", last=True)
