@@ -16,7 +16,7 @@ from support.shared import Shared
 
 SHARED = pytest.StashKey[Shared]()
 FOLDER = "shared_services"
-"""Under this name the workers of a run are told where the services live that they share."""
+"""The name under which workers get the folder of the services that they share."""
 
 tiers.register_profiles()
 
@@ -33,10 +33,10 @@ def pytest_report_header() -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    told = getattr(config, "workerinput", {}).get(FOLDER)
-    folder = Path(told or tempfile.mkdtemp(prefix="orders-test-", dir=folder_of_folders()))
+    given = getattr(config, "workerinput", {}).get(FOLDER)
+    folder = Path(given or tempfile.mkdtemp(prefix="orders-test-", dir=folder_of_folders()))
     folder.chmod(0o711)  # PostgreSQL's user enters it when the tests run as root
-    if told is None:
+    if given is None:
         config.add_cleanup(lambda: shutil.rmtree(folder))
     config.stash[SHARED] = Shared(folder)
     if tiers.is_thorough(config):

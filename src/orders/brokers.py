@@ -1,6 +1,6 @@
 """What a Kafka cluster tells a person about itself and one topic: replicas, configuration, offsets, our rights.
 
-Calls block, each for `REQUEST_SECONDS` and little more, unless told otherwise; errors are `Away` or `SetupWrong`.
+Calls block for `REQUEST_SECONDS` and little more, unless another time is given; errors are `Away` or `SetupWrong`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -83,7 +83,7 @@ class Splitter:
     def _value(self, *, last: bool) -> Found | None:
         while (token := TOKEN.search(self._held, self._at)) is not None:
             first, end = token[0][:1], token.end()
-            if first == b'"' and not token[1] and not last and self._goes_on(end):
+            if first == b'"' and not token[1] and not last and self._is_unfinished(end):
                 self._at = token.start()
                 break
             self._at = end
@@ -101,8 +101,8 @@ class Splitter:
             self._at = len(self._held)
         return self._cut(len(self._held)) if last or len(self._held) > MOST_BYTES else None
 
-    def _goes_on(self, end: int) -> bool:
-        """Whether a string without its last quote goes on with what comes next."""
+    def _is_unfinished(self, end: int) -> bool:
+        """Whether a string without its last quote continues in what comes next."""
         return len(self._held) - end <= 1 and bytes(self._held[end:]) in (b"", b"\\")
 
     def _is_new_line_of_another(self, at: int) -> bool:

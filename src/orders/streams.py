@@ -1,4 +1,4 @@
-"""Standard streams that whoever started us closed (`<&-`, `>&-`)."""
+"""Standard streams that were closed before the start (`<&-`, `>&-`)."""
 
 import io
 import os

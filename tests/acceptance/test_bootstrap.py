@@ -316,7 +316,7 @@ class Empty(BaseHTTPRequestHandler):
 @pytest.mark.system
 @pytest.mark.usefixtures("few_packages")
 def test_an_index_that_is_away_and_one_that_only_the_company_trusts(clone: Path, tmp_path: Path) -> None:
-    """Takes 10 s: three installations, one of which asks in vain, and pip asks again."""
+    """Takes 10 s: three installations, in one of which pip asks an index that is not there, and asks again."""
     away = start(clone, "--version", variables=ours() | NO_INDEX | {"PIP_INDEX_URL": "http://127.0.0.1:1/simple"})
     assert "the package index cannot be reached: is there a network, a proxy to name in HTTPS_PROXY" in one_sentence(
         away

@@ -3,7 +3,7 @@
 The run
     tiers           which tests run when, how long each took
     waiting         the one place where tests wait: for a condition, with a deadline
-    background      something that goes on in a thread beside a test
+    background      something that runs in a thread beside a test
     clocked, held   an event loop whose time is turned by hand; requests that wait until a test lets them go
 
 Messages and orders
@@ -33,7 +33,7 @@ The service, running
     way             an order's way through a system, as a user goes it
     wire            HTTP: raw requests, servers of both lanes; rfc: what RFC 9110 and 9112 demand; problem: RFC 9457
     metrics         what a scrape says; alerts: the rules, and when each fires; page: statements of a page of docs
-    schemathesis_hooks    what Schemathesis is told beside its options
+    schemathesis_hooks    what Schemathesis gets beside its options
 
 Faults
     traffic         a seeded stream of orders, and the model of what must have become of it

@@ -97,7 +97,7 @@ def test_records_of_a_producer_that_ended_are_reported_as_failed_and_flush_waits
 
 
 class Fatal:
-    """Kafka's client after a fatal error: whoever asks for reports is told of it instead, once."""
+    """Kafka's client after a fatal error: it raises it instead of reporting, once."""
 
     def __init__(self, client: Producer) -> None:
         self._client = client

@@ -106,7 +106,7 @@ class Child:
             return False
         try:
             self.start()
-        except OSError as error:  # no memory, no more processes: HTTP goes on with those that run
+        except OSError as error:  # no memory, no more processes: HTTP continues with those that run
             log.error("process_not_started", kind=self.kind, reason=error.strerror)  # noqa: TRY400 - the reason says all
             self._restarts.put_off()
             return False

@@ -134,7 +134,7 @@ def check(settings: Settings, file: IO[bytes]) -> Checked:
 
 
 def _size(file: IO[bytes]) -> int | None:
-    """Bytes of a file; None where that cannot be told without losing them."""
+    """Bytes of a file; None where counting them would lose them."""
     if not file.seekable():
         return None
     size = file.seek(0, io.SEEK_END)
@@ -180,7 +180,7 @@ def send(settings: Settings, file: IO[bytes], way: Way) -> Sent:
     state.require(settings, "kafka_bootstrap")
     logging.getLogger("librdkafka").addHandler(logging.NullHandler())  # what it says comes as an error
     total = _checked_first(settings, file, way) if file.seekable() else None
-    Brokers(settings.kafka).count()  # a wrong address is told at once, not when the first record's time is over
+    Brokers(settings.kafka).count()  # a wrong address is reported at once, not when the first record's time is over
     reading = Reading(settings, file, skip=way == "valid")
     producer = OrderProducer(settings.kafka, settings.kafka_topic, DELIVERY_SECONDS)
     keyless = 0
@@ -235,8 +235,8 @@ def checked_text(checked: Checked) -> str:
 def sent_text(sent: Sent) -> str:
     """What was sent, for a person."""
     keyless = f", {sent.keyless} of them without an order_uid" if sent.keyless else ""
-    told = [f"{sent.sent} sent{keyless}: they are in Kafka, and stored when an ingest has written them"]
+    shown = [f"{sent.sent} sent{keyless}: they are in Kafka, and stored when an ingest has written them"]
     if sent.invalid:
         what = "left out" if sent.complete else "not sent, nor what follows it"
-        told += [f"{sent.invalid} {what}, no valid order:", *map(_line, sent.first)]
-    return "\n".join(told)
+        shown += [f"{sent.invalid} {what}, no valid order:", *map(_line, sent.first)]
+    return "\n".join(shown)

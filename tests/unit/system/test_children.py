@@ -70,7 +70,7 @@ def test_children_that_hang_have_one_deadline_together() -> None:
 
 
 def test_a_child_that_cannot_be_started_again_is_tried_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the machine has no room for another process the supervisor goes on, and HTTP with it."""
+    """Where the machine has no room for another process the supervisor continues, and HTTP with it."""
     clock, restarted = Hand(), list[ProcessKind]()
     one = child("raise SystemExit(1)", restarted.append)
     one._restarts = Restarts(clock)

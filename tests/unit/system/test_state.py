@@ -73,7 +73,7 @@ def test_a_directory_that_is_moved_stays_that_of_its_processes(tmp_path: Path) -
 
 
 def test_the_birth_of_a_process_does_not_move_with_the_clock() -> None:
-    """It is told in ticks since the boot, where the system tells them."""
+    """It is in ticks since the boot, where the system counts them."""
     assert claims.birth(os.getpid()) == claims.birth(os.getpid())
     assert claims.birth(2**22 + 1) == ""
     if claims.BOOT.exists():

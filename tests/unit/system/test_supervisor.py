@@ -14,10 +14,10 @@ from orders.system.stopping import Stop
 from orders.system.supervisor import System
 
 
-def test_a_state_that_cannot_be_saved_is_told_once_and_saved_when_there_is_room(
+def test_a_state_that_cannot_be_saved_is_logged_once_and_saved_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends nothing: what runs goes on."""
+    """It ends nothing that runs."""
     given = Settings(data_dir=str(tmp_path), postgres_dsn="host=127.0.0.1", kafka_bootstrap="127.0.0.1:1")
     stop, save = Stop(), state.save
 
