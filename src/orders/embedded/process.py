@@ -120,7 +120,7 @@ class Process:
     def _wait(self, ready: Callable[[], bool], seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while self.running() and time.monotonic() < deadline:
-            if ready():
+            if ready() and self.pid is not None:  # the guard writes it down a moment after the service began
                 return True
             if self._given_up.wait(POLL):
                 break

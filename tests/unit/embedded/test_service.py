@@ -13,7 +13,7 @@ import pytest
 
 from orders.embedded import Progress
 from orders.errors import StartError
-from support.standin import HOPELESS, KIND, NEVER_READY, STUBBORN, Lines, StandIn, started_by_another
+from support.standin import HOPELESS, KIND, NEVER_READY, STUBBORN, AtOnce, Lines, StandIn, started_by_another
 from support.waiting import wait_for
 
 
@@ -41,6 +41,13 @@ def test_start_and_stop(service: StandIn) -> None:
     service.stop()
     assert gone(pid)
     assert (service.running(), service.pid) == (False, None)
+    service.stop()
+
+
+def test_its_process_is_known_after_a_start_also_where_it_is_ready_at_once(tmp_path: Path) -> None:
+    service = AtOnce(tmp_path)
+    service.start()
+    assert not gone(pid_of(service))
     service.stop()
 
 
