@@ -47,7 +47,10 @@ def first_start() -> Path:
 
 @pytest.mark.system
 def test_a_company_with_a_mirror_alone_can_start() -> None:
-    # The mirror is what another start of this user fetched; every other way out is a proxy that is not there.
+    """The mirror is what another start of this user fetched; every other way out is a proxy that is not there.
+
+    Takes over 10 s: all jars are fetched, and everything starts.
+    """
     handler = partial(Quiet, directory=str(first_start()))
     with open_folder() as folder, ThreadingHTTPServer(("127.0.0.1", 0), handler) as mirror:
         thread = Thread(target=mirror.serve_forever, args=(0.05,))
