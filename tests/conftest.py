@@ -70,22 +70,15 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 @pytest.fixture(scope="session")
-def binaries() -> Path | None:
-    """The folder of PostgreSQL's programs; None: the wheel's."""
-    return None
-
-
-@pytest.fixture(scope="session")
 def shared_services(pytestconfig: pytest.Config) -> Shared:
     """Services that all workers of the run use."""
     return pytestconfig.stash[SHARED]
 
 
 @pytest.fixture(scope="session")
-def postgres(shared_services: Shared, binaries: Path | None) -> PostgresService:
+def postgres(shared_services: Shared) -> PostgresService:
     """A PostgreSQL for the whole run; no test stops it."""
-    name = "postgres" if binaries is None else "the-systems-postgres"
-    return shared_services.service(name, lambda folder: PostgresService(folder, FAST, binaries))
+    return shared_services.service("postgres", lambda folder: PostgresService(folder, FAST))
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,21 @@
 """The system's PostgreSQL in place of the wheel's: the modules here run other modules' tests on it, unchanged."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from orders.embedded.postgres import PostgresService
 from support import installed
 from support.servers import Secured, secured
-from support.services import open_folder
+from support.services import FAST, open_folder
+from support.shared import Shared
 
 
 @pytest.fixture(scope="session")
-def binaries() -> Path:
-    """The folder of the system's PostgreSQL; `postgres` and all that stands on it follow."""
-    return installed.required()
+def postgres(shared_services: Shared) -> PostgresService:
+    """The system's, for the whole run."""
+    binaries = installed.required()
+    return shared_services.service("the-systems-postgres", lambda folder: PostgresService(folder, FAST, binaries))
 
 
 @pytest.fixture(scope="module")
