@@ -1,14 +1,11 @@
 """A data directory that is copied or moved: what runs in the one is never taken for what runs in the other."""
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import psutil
 
 from orders.sample import samples
 from support.machine import free_port
@@ -100,12 +97,13 @@ def test_a_system_whose_directory_is_moved_ends_and_says_so_and_its_commands_are
 
 
 def test_a_pid_that_another_process_has_by_now_is_not_killed(addresses: list[str]) -> None:
-    """As after a restart of the machine: the state names the test's own process."""
-    with open_folder() as folder:
+    """As after a restart of the machine."""
+    with open_folder() as folder, subprocess.Popen(["sleep", "100"]) as another:
         data = folder / "data"
         data.mkdir()
-        us = [{"kind": kind, "pid": os.getpid(), "birth": ""} for kind in ("run", "serve", "kafka", "postgres")]
-        (data / "state.json").write_text(json.dumps({"processes": us, "http_url": "http://127.0.0.1:1"}))
+        named = [{"kind": kind, "pid": another.pid, "birth": ""} for kind in ("run", "serve", "kafka", "postgres")]
+        (data / "state.json").write_text(json.dumps({"processes": named, "http_url": "http://127.0.0.1:1"}))
         with running(data, addresses) as system:
-            assert psutil.pid_exists(os.getpid())
+            assert another.poll() is None
             assert "alone" not in system.said
+        another.kill()

@@ -4,6 +4,7 @@ The run
     tiers           which tests run when, how long each took
     waiting         the one place where tests wait: for a condition, with a deadline
     background      something that runs in a thread beside a test
+    processes       whether one has ended
     clocked, held   an event loop whose time is turned by hand; requests that wait until a test lets them go
 
 Messages and orders

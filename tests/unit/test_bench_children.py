@@ -9,6 +9,7 @@ import pytest
 
 from bench.children import Child, Events, awaited, is_action, until
 from orders.errors import StartError
+from support.processes import is_gone
 
 SAY = "from bench.children import rest, say; import sys, time; "
 
@@ -36,7 +37,7 @@ def test_a_process_that_ends_well_is_no_failure(tmp_path: Path) -> None:
     events = Events()
     with child(tmp_path, "say('last')", events) as it:
         awaited(events, is_action("last"), 20)
-        until(lambda: not psutil.pid_exists(it.pid) or psutil.Process(it.pid).status() == psutil.STATUS_ZOMBIE, events)
+        until(lambda: is_gone(it.pid), events)
     assert events.empty()
 
 

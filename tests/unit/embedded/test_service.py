@@ -13,6 +13,7 @@ import pytest
 
 from orders.embedded import Progress
 from orders.errors import StartError
+from support.processes import is_gone
 from support.standin import HOPELESS, KIND, NEVER_READY, STUBBORN, AtOnce, Lines, StandIn, started_by_another
 from support.waiting import wait_for
 
@@ -25,7 +26,7 @@ def service(tmp_path: Path) -> Iterator[StandIn]:
 
 
 def gone(pid: int | None) -> bool:
-    return pid is None or not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return pid is None or is_gone(pid)
 
 
 def pid_of(service: StandIn) -> int:
