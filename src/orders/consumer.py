@@ -20,7 +20,8 @@ from confluent_kafka import (
 
 from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
-from orders.record import Position, Reached, Record, Stop
+from orders.growth import Growth
+from orders.record import Position, Reached, Record, Round, Stop
 from orders.topic import TopicView, anew
 from orders.troubles import verdict
 
@@ -58,7 +59,8 @@ class Positions(Protocol):
     """Where the partitions of the topic stand, as PostgreSQL has it."""
 
     def positions(self) -> Mapping[tuple[str, int], Position]: ...
-    def begin(self, topic_id: str, partition: int, position: int) -> None: ...
+    def begin(self, topic_id: str, starts: Mapping[int, int]) -> None: ...
+    def open(self, topic_id: str, partition: int, planned: Round) -> bool: ...
     def stop(self, topic_id: str, partition: int, position: int, stop: Stop) -> None: ...
 
 
@@ -109,10 +111,18 @@ class OrderConsumer:
     A partition whose position cannot be told is assigned paused, and `trouble` says why until `place` finds it.
     """
 
-    def __init__(self, config: Mapping[str, Any], view: TopicView, positions: Positions, owner: Owner) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        view: TopicView,
+        positions: Positions,
+        owner: Owner,
+        growth_seconds: float,
+    ) -> None:
+        """`growth_seconds` is how long a producer may take to learn that the topic has more partitions."""
         self._consumer = clients.consumer(config)
         self._view = view
-        self._topic = topic = view.topic
+        self._topic = view.topic
         self._positions = positions
         self._owner = owner
         self._assigned: set[int] = set()
@@ -124,13 +134,21 @@ class OrderConsumer:
         """What Kafka's client met, not yet in PostgreSQL; None: a position outside, below or above is to be seen."""
         self.stops: dict[int, Stop] = {}
         """Why partitions of ours are not read on."""
+        self._growth = Growth(view, positions, growth_seconds)
         self._held = False
         self._group = config["group.id"]
         self._barred: OrdersError | None = None
         """Why the group does not let us in; nothing but an assignment says that it does again."""
-        self.trouble: OrdersError | None = None
+        self._trouble: OrdersError | None = None
+        self._blocked: OrdersError | None = None
+        """Which stopped partition a new one of ours waits for."""
         self.topic_id = ""
-        self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
+        self._subscribe()
+
+    @property
+    def trouble(self) -> OrdersError | None:
+        """Why some partition of ours is not read; None if all are."""
+        return self._blocked or self._trouble
 
     @property
     def partitions(self) -> list[int]:
@@ -144,6 +162,8 @@ class OrderConsumer:
         except KafkaException as error:
             raise ended(error.args[0]) from None
         records = [record_of(message) for message in messages if not self._failed(message)]
+        if self._growth.limits:
+            records = self._within(records)
         self._epochs |= {record.partition: Reached(record.offset + 1, record.epoch) for record in records}
         return records
 
@@ -154,9 +174,19 @@ class OrderConsumer:
         seek it is not known until the next of either leaves.
         """
         told = self._consumer.position(self._named(self._assigned - self._unplaced))
-        reached = {place.partition: Reached(place.offset, place.leader_epoch) for place in told if place.offset >= 0}
+        reached = {
+            place.partition: self._growth.capped(place.partition, Reached(place.offset, place.leader_epoch))
+            for place in told
+            if place.offset >= 0
+        }
         self._epochs |= reached
         return reached
+
+    def _within(self, records: list[Record]) -> list[Record]:
+        """Those that may be read yet; the client is stopped where it goes beyond, and seeks back once more may be."""
+        records, beyond = self._growth.within(records)
+        self._pause(beyond)
+        return records
 
     def _take(self, wait: float) -> list[Message]:
         first = self._consumer.poll(wait)
@@ -180,7 +210,7 @@ class OrderConsumer:
             if partition not in self._unplaced:
                 self._meet(partition, message, error)
         elif isinstance(wrong := verdict(error, self._topic, right="Read", group=self._group), SetupWrong):
-            self.trouble = wrong
+            self._trouble = wrong
             if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
                 self._barred = wrong
         return True
@@ -238,6 +268,7 @@ class OrderConsumer:
         for partition in numbers:
             self.stops.pop(partition, None)
             self._epochs.pop(partition, None)
+        self._growth.forget(numbers)
         self._owner.lost(numbers)
         consumer.incremental_unassign(partitions)
         log.info("partitions_revoked", partitions=numbers)
@@ -253,7 +284,7 @@ class OrderConsumer:
         waiting = sorted(self._unplaced)
         found = self._try_positions(waiting) if waiting else {}
         if len(found) == len(waiting):
-            self.trouble = None
+            self._trouble = None
         if self._start(found):
             self._unplaced.difference_update(found)
             self._tell(found)
@@ -302,19 +333,60 @@ class OrderConsumer:
             self.place()  # the others are looked at all the same: one that is stopped may stay so for days
         try:
             topic = self._view.look("Read")
-            same = topic.topic_id == self.topic_id and (self._held or self._is_in_place(topic.ends))
+            stored = {} if self._held else self._stored()
         except OrdersError as error:
-            self.trouble = error
+            self._trouble = error
             return
         if not self._unplaced:
-            self.trouble = self._barred
+            self._trouble = self._barred
+        same = topic.topic_id == self.topic_id and (self._held or self._is_in_place(topic.ends, stored))
+        self._blocked = None
         if not same and self._assigned:
             self.replace()
+        elif not self._held:
+            self._let_in(topic.ends, stored)
 
-    def _is_in_place(self, ends: Mapping[int, int]) -> bool:
-        stored = {place: position.offset for place, position in self._positions.positions().items()}
+    def _stored(self) -> dict[int, Position]:
+        positions = self._positions.positions().items()
+        return {partition: position for (topic_id, partition), position in positions if topic_id == self.topic_id}
+
+    def _is_in_place(self, ends: Mapping[int, int], stored: Mapping[int, Position]) -> bool:
         begins = self._owner.begins
-        return all(stored.get((self.topic_id, n)) == begin <= ends.get(n, begin) for n, begin in begins.items())
+        return all(n in stored and stored[n].offset == begin <= ends.get(n, begin) for n, begin in begins.items())
+
+    # -- new partitions --
+
+    @property
+    def is_growing(self) -> bool:
+        """Whether a partition of ours is a new one, which `check` lets be read bit by bit."""
+        return bool(self._growth.limits)
+
+    def _let_in(self, ends: Mapping[int, int], stored: Mapping[int, Position]) -> None:
+        ours = {n: stored[n] for n in self._owner.begins}
+        try:
+            more = self._growth.step(self.topic_id, ours, stored, ends)
+            self._join_for(stored)
+        except OrdersError as error:
+            self._trouble = error
+            return
+        self._blocked = self._growth.blocked(stored)
+        self._start({n: ours[n].offset for n in more})
+
+    def _join_for(self, stored: Mapping[int, Position]) -> None:
+        """Joins the group again where it has given a new partition to nobody.
+
+        A static member that came back in time gets what it had (KIP-345): the topic that grew meanwhile no member
+        looks at.
+        """
+        new = {n for n, position in stored.items() if position.below is not None} - self._assigned
+        owned = self._view.owned(self._group) if new else None
+        if owned is not None and new - owned:
+            log.info("group_joined_again", partitions=sorted(new - owned))
+            self._consumer.unsubscribe()
+            self._subscribe()
+
+    def _subscribe(self) -> None:
+        self._consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
 
     def replace(self) -> None:
         """Goes back to the stored positions, in all partitions."""
@@ -326,44 +398,46 @@ class OrderConsumer:
         self._unplaced.update(numbers)
         self._owner.lost(numbers)
         self._pause(numbers)
-        self.trouble = trouble or self.trouble
+        self._trouble = trouble or self._trouble
 
     def _try_positions(self, partitions: list[int]) -> dict[int, int]:
-        said, found = str(self.trouble), dict[int, int]()
+        said, found = str(self._trouble), dict[int, int]()
         try:
             found = self._find_positions(partitions)
         except OrdersError as error:
-            self.trouble = error
-        if len(found) < len(partitions) and str(self.trouble) != said:
-            log.warning("positions_unknown", partitions=partitions, reason=str(self.trouble))
+            self._trouble = error
+        if len(found) < len(partitions) and str(self._trouble) != said:
+            log.warning("positions_unknown", partitions=partitions, reason=str(self._trouble))
         return found
 
     def _find_positions(self, partitions: list[int]) -> dict[int, int]:
-        topic_id = self.read_topic_id()
-        if topic_id != self.topic_id:
+        topic = self._view.look("Read")
+        if topic.topic_id != self.topic_id:
             self._met.clear()
-        self.topic_id = topic_id
+        self.topic_id = topic.topic_id
         stored = self._positions.positions()
         if stored and not any(topic_id == self.topic_id for topic_id, _ in stored):
             stop = Stop("anew", f"{anew(self._topic)}; {DECIDE}")
             self.stops = dict.fromkeys(self._assigned, stop)
             self._met.clear()  # nothing is read of the new topic: what the client says late is of the old one
             raise SetupWrong(stop.reason)
-        places = {n: self._position(n, stored.get((self.topic_id, n))) for n in partitions}
+        if lacking := [n for n in topic.ends if (self.topic_id, n) not in stored]:
+            self._positions.begin(self.topic_id, self._view.starts(lacking))
+            if stored:
+                log.info("partitions_added", partitions=lacking)
+            stored = self._positions.positions()
+        if unlisted := [n for n in partitions if (self.topic_id, n) not in stored]:
+            raise Away(f"the brokers do not list partitions {unlisted} of {self._topic} yet")
+        places = {n: stored[self.topic_id, n] for n in partitions}
         for partition, position in places.items():
             self._look_at(partition, position)
         if reasons := [self.stops[n].reason for n in places if n in self.stops]:
             others = f" (and {len(reasons) - 1} partitions more are stopped)" if reasons[1:] else ""
-            self.trouble = SetupWrong(reasons[0] + others)
+            self._trouble = SetupWrong(reasons[0] + others)
         found = {n: position for n, position in places.items() if n not in self.stops}
         self._epochs |= {n: Reached(position.offset, position.epoch) for n, position in found.items()}
+        self._growth.place(found)
         return {n: position.offset for n, position in found.items()}
-
-    def _position(self, partition: int, stored: Position | None) -> Position:
-        if stored is not None:
-            return stored
-        self._positions.begin(self.topic_id, partition, self._watermarks(partition)[0])
-        return self._positions.positions()[self.topic_id, partition]
 
     def _look_at(self, partition: int, position: Position) -> None:
         """Notes why a partition may not go on from here, or that it may."""
@@ -393,10 +467,6 @@ class OrderConsumer:
         if marks is None:
             raise Away("Kafka did not tell its offsets in time")
         return marks
-
-    def read_topic_id(self) -> str:
-        """The topic's id, which changes when a topic is made anew; raises `Away` or `SetupWrong`."""
-        return self._view.look("Read").topic_id
 
     # -- flow --
 

@@ -33,6 +33,8 @@ log = structlog.get_logger()
 POLL_SECONDS = 0.5
 WATCH_SECONDS = 1.0
 CHECK_SECONDS = 5.0
+GROWING_SECONDS = 0.25
+"""How long a round of a new partition may be due: the records of one that waits for others wait for theirs too."""
 STATEMENT_SECONDS = 15.0
 TRANSACTION_SECONDS = 25.0
 """The longest wait for a lock and the longest statement together. It bounds how long a process that was stopped holds
@@ -183,13 +185,16 @@ def probe_entry() -> Entry:
 class Stream(Protocol):
     """What the loop asks of Kafka."""
 
-    trouble: OrdersError | None
     topic_id: str
 
+    @property
+    def trouble(self) -> OrdersError | None: ...
     @property
     def partitions(self) -> list[int]: ...
     @property
     def stops(self) -> Mapping[int, Stop]: ...
+    @property
+    def is_growing(self) -> bool: ...
     def poll(self, wait: float) -> list[Record]: ...
     def reached(self) -> Mapping[int, Reached]: ...
     def hold(self) -> None: ...
@@ -317,6 +322,7 @@ class Ingest:
         """Looks after the topic, and tells the other processes how this one is."""
         now = self._clock()
         every = WATCH_SECONDS if self.stream.trouble else CHECK_SECONDS
+        every = GROWING_SECONDS if self.stream.is_growing else every
         if now - self._checked_at >= every:
             self.stream.check()
             self._checked_at = self._clock()
@@ -367,7 +373,8 @@ def ingest(
         session_seconds=settings.kafka_session_timeout,
         queue_bytes=settings.kafka_queue_bytes,
     )
-    loop.stream = kafka.OrderConsumer(config, TopicView(settings.kafka, settings.kafka_topic), store, loop)
+    view = TopicView(settings.kafka, settings.kafka_topic)
+    loop.stream = kafka.OrderConsumer(config, view, store, loop, settings.kafka_growth_seconds)
     try:
         loop.run(stopping)
     finally:

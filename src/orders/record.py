@@ -1,5 +1,6 @@
 """What travels between Kafka and PostgreSQL: records, what the decoder made of them, what became of them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
@@ -140,9 +141,9 @@ class Batch(Struct, frozen=True):
     spans: dict[int, Span]
 
 
-StopKind = Literal["dead_letters", "retention", "went_back", "unreadable", "anew"]
+StopKind = Literal["dead_letters", "retention", "went_back", "unreadable", "anew", "new"]
 """Why a partition is not read on, in one word: too many dead letters, its position was passed by retention, Kafka's log
-went back, what it holds cannot be read, the topic was made anew."""
+went back, what it holds cannot be read, the topic was made anew; a new one waits for the older ones: see `growth`."""
 
 
 class Stop(NamedTuple):
@@ -153,11 +154,27 @@ class Stop(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where a partition stands in PostgreSQL: the first offset not stored, and the leader epoch of the one before."""
+    """Where a partition stands in PostgreSQL: the first offset not stored, and the leader epoch of the one before.
+
+    A partition that the topic gained is not read at and above `below`; `new_for` is how many seconds it has been known.
+    """
 
     offset: int
     epoch: int | None = None
     stop: Stop | None = None
+    below: int | None = None
+    new_for: float | None = None
+
+
+class Round(NamedTuple):
+    """A new partition may be read below `end` once the older ones are stored up to `awaited`.
+
+    The last round lets all of it be read.
+    """
+
+    end: int
+    awaited: Mapping[int, int]
+    is_last: bool
 
 
 class Standing(NamedTuple):

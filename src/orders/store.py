@@ -17,7 +17,7 @@ from orders.errors import Away, OrdersError, PositionsMoved, SetupWrong
 from orders.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced
 from orders.order import Row
 from orders.postgres import Connection, connect, queries, translated
-from orders.record import Moved, Outcome, Place, Position, Replay, Span, Standing, Stop
+from orders.record import Moved, Outcome, Place, Position, Replay, Round, Span, Standing, Stop
 
 log = structlog.get_logger()
 
@@ -122,14 +122,26 @@ class Store:
         with self._connected() as connection:
             rows = connection.execute(queries["places_of_topic"], {"topic": self.topic}).fetchall()
         return {
-            (topic_id, partition): Position(offset, epoch, None if kind is None else Stop(kind, reason))
-            for topic_id, partition, offset, epoch, kind, reason in rows
+            (topic_id, partition): Position(offset, epoch, None if kind is None else Stop(kind, reason), below, new_for)
+            for topic_id, partition, offset, epoch, kind, reason, below, new_for in rows
         }
 
-    def begin(self, topic_id: str, partition: int, position: int) -> None:
-        """Gives a partition its first position, unless it has one."""
+    def begin(self, topic_id: str, starts: Mapping[int, int]) -> None:
+        """Gives partitions their first positions, unless they have one; those that come after others are new."""
+        partitions, offsets = list(starts), list(starts.values())
+        begun = {"topic": self.topic, "topic_id": topic_id, "partitions": partitions, "offsets": offsets}
         with self._connected() as connection:
-            connection.execute(queries["begin_position"], (self.topic, topic_id, partition, position))
+            connection.execute(queries["begin_positions"], begun)
+
+    def open(self, topic_id: str, partition: int, planned: Round) -> bool:
+        """Lets a new partition be read as planned; False while the older ones are not stored up to there.
+
+        It is one statement: a server that takes over and has this has the positions that it rests on.
+        """
+        awaited = {"awaited": list(planned.awaited), "ends": list(planned.awaited.values())}
+        wanted = {"topic_id": topic_id, "partition": partition, "end": planned.end, "is_last": planned.is_last}
+        with self._connected() as connection:
+            return connection.execute(queries["open_partition"], wanted | awaited).rowcount > 0
 
     def stop(self, topic_id: str, partition: int, position: int, stop: Stop) -> None:
         """Says for every ingest that a partition is not to be read on, as long as it stands at `position`."""
@@ -151,13 +163,18 @@ class Transaction:
         self.topic_id = topic_id
 
     def lock(self, spans: Mapping[int, Span]) -> dict[int, Standing]:
-        """Holds the partitions; raises `PositionsMoved` where one is stopped, or not where its span begins."""
+        """Holds the partitions; raises `PositionsMoved` where one is stopped, or not where its span begins.
+
+        So it does where a span ends beyond what may be read of a new partition.
+        """
         wanted = {"topic_id": self.topic_id, "partitions": list(spans)}
         rows = self._connection.execute(queries["lock_positions"], wanted).fetchall()
         places = {partition: (offset, stopped) for partition, offset, stopped, *_ in rows}
         if places != {partition: (span.begin, False) for partition, span in spans.items()}:
             raise PositionsMoved("another ingest has written these records, or stopped their partition")
-        return {partition: Standing(*standing) for partition, _, _, *standing in rows}
+        if any(below is not None and spans[partition].end > below for partition, _, _, below, *_ in rows):
+            raise PositionsMoved("what may be read of a new partition went back")
+        return {partition: Standing(*standing) for partition, _, _, _, *standing in rows}
 
     def known(self, uids: Sequence[str]) -> dict[str, Known]:
         """Stored orders among `uids`, locked."""

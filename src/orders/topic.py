@@ -1,10 +1,11 @@
 """What the brokers say of the topic: its identity and where its partitions end."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
 from confluent_kafka.admin import AclOperation, NewTopic, OffsetSpec  # type: ignore[attr-defined] # public, not exported
 
 from orders import clients
@@ -72,12 +73,32 @@ class TopicView:
         The rights that are needed are asked for too: the client tells a consumer of its lack only once, and a
         producer when it is too late.
         """
-        try:
+        with self._asked():
             topic_id, partitions, rights = self._describe()
             for right in needed:
                 if rights and RIGHTS[right] not in rights:
                     raise no_right(right, "topic", self.topic)
-            view = View(topic_id, self._ends(partitions))
+            return View(topic_id, self._offsets(partitions, OffsetSpec.latest()))  # type: ignore[no-untyped-call] # untyped
+
+    def starts(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The first offset that there is of each; raises `Away` or `SetupWrong`."""
+        with self._asked():
+            return self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call] # the library's
+
+    def owned(self, group: str) -> set[int] | None:
+        """The partitions that members of a consumer group have; None while it hands them out. Raises as `look` does."""
+        with self._asked():
+            (asked,) = self._admin.describe_consumer_groups([group], request_timeout=REQUEST_SECONDS).values()
+            found = asked.result(REQUEST_SECONDS + 1)
+        if found.state != ConsumerGroupState.STABLE:
+            return None
+        places = (place for member in found.members for place in member.assignment.topic_partitions)
+        return {place.partition for place in places if place.topic == self.topic}
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        try:
+            yield
         except (KafkaException, TimeoutError) as error:
             self._admin.poll(0)
             trouble = self._met.trouble(error, self.topic)
@@ -86,7 +107,6 @@ class TopicView:
             raise trouble from None
         self._met.forget()
         self._answered_at = self._clock()
-        return view
 
     def _describe(self) -> tuple[str, list[int], list[AclOperation]]:
         """Id, partitions, and what we may do; no rights where the broker does not tell."""
@@ -100,9 +120,8 @@ class TopicView:
             found.authorized_operations or [],
         )
 
-    def _ends(self, partitions: Iterable[int]) -> dict[int, int]:
-        end = OffsetSpec.latest()  # type: ignore[no-untyped-call] # the library leaves it untyped
-        asked = {TopicPartition(self.topic, partition): end for partition in partitions}
+    def _offsets(self, partitions: Iterable[int], which: OffsetSpec) -> dict[int, int]:
+        asked = {TopicPartition(self.topic, partition): which for partition in partitions}
         answers = self._admin.list_offsets(asked, request_timeout=REQUEST_SECONDS)
         return {place.partition: answer.result(REQUEST_SECONDS + 1).offset for place, answer in answers.items()}
 

@@ -88,8 +88,8 @@ def store(settings: Settings) -> None:
     for message in whole_topic(settings.kafka_bootstrap, settings.kafka_topic):
         entry = decoder.read(record_of(message))
         parts.setdefault(entry.record.partition, []).append(entry)
+    made.begin(topic_id, dict.fromkeys(parts, 0))
     for partition, entries in parts.items():
-        made.begin(topic_id, partition, 0)
         Writer(made, memory).write(Batch(tuple(entries), {partition: Span(0, len(entries))}), topic_id)
     memory.close()
     made.close()

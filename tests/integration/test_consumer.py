@@ -19,7 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 from orders.consumer import OrderConsumer, consumer_config
 from orders.embedded.service import Service
 from orders.errors import Away, SetupWrong
-from orders.record import Position, Reached, Record, Stop
+from orders.record import Position, Reached, Record, Round, Stop
 from orders.topic import TopicView
 from support.services import MakeTopic
 from support.waiting import wait_for
@@ -39,8 +39,12 @@ class Stored:
             raise Away("PostgreSQL cannot be reached")
         return {at: Position(offset, self.epochs.get(at), self.stops.get(at)) for at, offset in self.kept.items()}
 
-    def begin(self, topic_id: str, partition: int, position: int) -> None:
-        self.kept.setdefault((topic_id, partition), position)
+    def begin(self, topic_id: str, starts: Mapping[int, int]) -> None:
+        for partition, position in starts.items():
+            self.kept.setdefault((topic_id, partition), position)
+
+    def open(self, *planned: str | int | Round) -> bool:
+        raise AssertionError(f"no partition is new here: {planned}")
 
     def stop(self, topic_id: str, partition: int, position: int, stop: Stop) -> None:
         assert self.kept[topic_id, partition] == position
@@ -78,6 +82,10 @@ class Bench:
         self.stored, self.owner = Stored(), Noted()
         self._open: list[OrderConsumer] = []
 
+    @property
+    def topic_id(self) -> str:
+        return TopicView({"bootstrap.servers": self.bootstrap}, self.topic).look().topic_id
+
     def produce(self, count: int, partition: int = 0, key: bytes | None = b"k", value: bytes | None = b"{}") -> None:
         producer = Producer({"bootstrap.servers": self.bootstrap})
         for number in range(count):
@@ -94,7 +102,7 @@ class Bench:
             session_seconds=6,
             queue_bytes=2**20,
         )
-        made = OrderConsumer(config, TopicView(kafka, self.topic), self.stored, self.owner)
+        made = OrderConsumer(config, TopicView(kafka, self.topic), self.stored, self.owner, 600)
         self._open.append(made)
         return made
 
@@ -211,7 +219,7 @@ def test_a_position_outside_of_the_log_stops_the_partition_and_says_so(bench: Be
     bench.produce(5)
     bench.forget(3)
     consumer = bench.consumer()
-    bench.stored.kept = {(consumer.read_topic_id(), 0): position, (consumer.read_topic_id(), 1): 0}
+    bench.stored.kept = {(bench.topic_id, 0): position, (bench.topic_id, 1): 0}
     stopped(consumer)
     consumer.check()
     assert said in str(consumer.trouble)
@@ -223,7 +231,7 @@ def test_a_log_that_went_back_stays_stopped_when_it_has_grown_past_the_position_
     """What was written there meanwhile would be skipped; the other partition goes on. A restart changes nothing."""
     bench.produce(5)
     consumer = bench.consumer()
-    topic_id = consumer.read_topic_id()
+    topic_id = bench.topic_id
     bench.stored.kept = {(topic_id, 0): 9, (topic_id, 1): 0}
     stopped(consumer)
     bench.produce(10)
@@ -272,7 +280,7 @@ def damage(kafka: Service, topic: str, value: bytes) -> None:
 def test_while_one_partition_is_stopped_the_others_are_compared_all_the_same(bench: Bench) -> None:
     """A standby that takes over may lack the last commits of any of them."""
     consumer = bench.consumer()
-    topic_id = consumer.read_topic_id()
+    topic_id = bench.topic_id
     bench.stored.kept = {(topic_id, 0): 9, (topic_id, 1): 0}
     stopped(consumer)
     bench.produce(5, partition=1)
@@ -432,11 +440,8 @@ def made_again(admin: AdminClient, topic: str) -> bool:
 
 
 def test_a_missing_topic_is_the_set_ups_fault_and_comes_with_the_command(kafka_bootstrap: str) -> None:
-    bench = Bench(kafka_bootstrap, "nowhere")
-    consumer = bench.consumer()
     with pytest.raises(SetupWrong, match=r"topic 'nowhere' does not exist.*orders topics create"):
-        consumer.read_topic_id()
-    bench.close()
+        TopicView({"bootstrap.servers": kafka_bootstrap}, "nowhere").look("Read")
 
 
 def test_two_members_share_the_partitions(bench: Bench) -> None:

@@ -58,7 +58,7 @@ def ingesting(settings: Settings, memory: Memory, stopping: threading.Event) -> 
             session_seconds=6,
             queue_bytes=2**20,
         )
-        loop.stream = OrderConsumer(config, TopicView(settings.kafka, settings.kafka_topic), store, loop)
+        loop.stream = OrderConsumer(config, TopicView(settings.kafka, settings.kafka_topic), store, loop, 600)
         loop.run(stopping.is_set)
         store.close()
 

@@ -73,7 +73,7 @@ def dsn(postgres_dsn: str) -> str:
 
 def begin(dsn: str) -> None:
     store = Store(lambda: connect(dsn, "test"), "orders")
-    store.begin(TOPIC_ID, 0, 0)
+    store.begin(TOPIC_ID, {0: 0})
     store.close()
 
 

@@ -71,8 +71,7 @@ def scene(postgres_dsn: str, tmp_path: Path) -> Iterator[Scene]:
     migrate(postgres_dsn)
     made = Scene(postgres_dsn, Memory.create(tmp_path / "memory", 4 * 2**20))
     store = Store(lambda: connect(postgres_dsn, "test"), "orders")
-    store.begin(TOPIC_ID, 0, 0)
-    store.begin(TOPIC_ID, 1, 0)
+    store.begin(TOPIC_ID, {0: 0, 1: 0})
     store.close()
     yield made
     for one in made.stores:

@@ -41,7 +41,7 @@ def dsn(postgres_dsn: str) -> str:
 def write(dsn: str, memory: Memory, *entries: Entry) -> None:
     """As ingest does."""
     store = Store(lambda: connect(dsn, "test"), "orders")
-    store.begin(TOPIC_ID, 0, entries[0].record.offset)
+    store.begin(TOPIC_ID, {0: entries[0].record.offset})
     span = Span(entries[0].record.offset, entries[-1].record.offset + 1)
     Writer(store, memory).write(Batch(entries, {0: span}), TOPIC_ID)
     store.close()

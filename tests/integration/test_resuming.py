@@ -12,7 +12,7 @@ from orders.cli import cli
 from orders.errors import StartError, UsageError
 from orders.migrations import migrate
 from orders.postgres import connect
-from orders.record import Stop
+from orders.record import Round, Stop
 from orders.store import Store
 from orders.topic import TopicView
 from support.services import MakeTopic
@@ -31,7 +31,8 @@ class Bench(NamedTuple):
 
     def stand(self, partition: int, offset: int, stop: Stop | None = None, topic_id: str = "") -> None:
         store = self.store()
-        store.begin(topic_id or self.topic_id, partition, offset)
+        store.begin(topic_id or self.topic_id, {partition: offset})
+        store.open(topic_id or self.topic_id, partition, Round(offset, {}, is_last=True))
         if stop:
             store.stop(topic_id or self.topic_id, partition, offset, stop)
         store.close()

@@ -27,7 +27,7 @@ class Bench:
     def __init__(self, dsn: str, memory: Memory) -> None:
         self._dsn, self.memory = dsn, memory
         self._store = Store(lambda: connect(dsn, "test"), "orders")
-        self._store.begin(TOPIC_ID, 0, 0)
+        self._store.begin(TOPIC_ID, {0: 0})
         self._writer = Writer(self._store, memory)
         self._offset = 0
 

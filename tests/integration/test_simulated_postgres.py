@@ -15,7 +15,7 @@ from orders.keeper import CHANNEL, rows_from
 from orders.migrations import migrate
 from orders.order import Content, document
 from orders.postgres import Connection, connect, queries
-from orders.record import Entry, Moved, Position, Span, Standing, Stop
+from orders.record import Entry, Moved, Position, Round, Span, Standing, Stop
 from orders.store import Plan, Store, Transaction, undone
 from support.entries import TOPIC_ID, delete, invalid, upsert
 from support.simulation.postgres import IDLE_SECONDS, REFUSED_AMOUNT, Server
@@ -135,7 +135,7 @@ def write(transaction: Transaction, *entries: Entry) -> Plan:
 def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
     bench: Bench = Simulated() if request.param == "simulated" else Real(request.getfixturevalue("postgres_dsn"))
     made = Stores(bench)
-    made.open().begin(TOPIC_ID, 0, 0)
+    made.open().begin(TOPIC_ID, {0: 0})
     yield made
     made.close()
 
@@ -245,10 +245,38 @@ def test_a_record_that_is_read_again_adds_no_dead_letter_and_no_outcome(stores: 
     assert stores.position == 2
 
 
-def test_a_first_position_is_given_once(stores: Stores) -> None:
-    stores.open().begin(TOPIC_ID, 0, 9)
-    stores.open().begin(TOPIC_ID, 1, 7)
-    assert stores.open().positions() == {(TOPIC_ID, 0): Position(0), (TOPIC_ID, 1): Position(7)}
+def test_a_first_position_is_given_once_and_what_comes_later_is_not_read_yet(stores: Stores) -> None:
+    stores.open().begin(TOPIC_ID, {0: 9})
+    stores.open().begin(TOPIC_ID, {1: 7, 2: 8})
+    stores.open().begin("another", {0: 1, 1: 2})
+    found = stores.open().positions()
+    assert {place: position._replace(new_for=None) for place, position in found.items()} == {
+        (TOPIC_ID, 0): Position(0),
+        (TOPIC_ID, 1): Position(7, below=7),
+        (TOPIC_ID, 2): Position(8, below=8),
+        ("another", 0): Position(1),
+        ("another", 1): Position(2),
+    }
+    ages = [found[TOPIC_ID, partition].new_for for partition in range(3)]
+    assert ages[0] is None
+    assert ages[1] == ages[2], "those that came together are equally new"
+
+
+def test_a_new_partition_opens_once_the_older_ones_are_stored_up_to_what_is_awaited(stores: Stores) -> None:
+    """What is opened is not closed by one who planned earlier, and not at all once it was opened wholly."""
+    store = stores.open()
+    store.begin(TOPIC_ID, {1: 7})
+    assert not store.open(TOPIC_ID, 1, Round(9, {0: 1}, is_last=False))
+    assert not store.open(TOPIC_ID, 1, Round(9, {0: 0, 5: 0}, is_last=False)), "an older one without a position"
+    stores.write(upsert("a"))
+    assert store.open(TOPIC_ID, 1, Round(9, {0: 1}, is_last=False))
+    assert not store.open(TOPIC_ID, 1, Round(8, {0: 1}, is_last=False))
+    assert store.positions()[TOPIC_ID, 1].below == 9
+    assert failed(lambda other: other.lock({1: Span(7, 10)}), stores) is PositionsMoved
+    assert failed(lambda other: other.lock({1: Span(7, 9)}), stores) is None
+    assert store.open(TOPIC_ID, 1, Round(8, {0: 1}, is_last=True))
+    assert store.positions()[TOPIC_ID, 1] == Position(7)
+    assert not store.open(TOPIC_ID, 1, Round(20, {0: 1}, is_last=False))
 
 
 def test_a_stop_stands_beside_its_position_and_the_first_one_stays(stores: Stores) -> None:

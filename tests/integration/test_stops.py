@@ -45,8 +45,7 @@ class Bench(NamedTuple):
 def bench(postgres_dsn: str, tmp_path: Path) -> Iterator[Bench]:
     migrate(postgres_dsn)
     store = Store(lambda: connect(postgres_dsn, "test"), "orders")
-    for partition in (0, 1):
-        store.begin(TOPIC_ID, partition, 0)
+    store.begin(TOPIC_ID, {0: 0, 1: 0})
     memory = Memory.create(tmp_path / "memory" / "file", 8 * 2**20)
     yield Bench(Writer(store, memory, limit=LIMIT), store, postgres_dsn)
     store.close()

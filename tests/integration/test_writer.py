@@ -55,7 +55,7 @@ class Bench(NamedTuple):
 def dsn(postgres_dsn: str) -> str:
     migrate(postgres_dsn)
     store = Store(lambda: connect(postgres_dsn, "test"), "orders")
-    store.begin(TOPIC_ID, 0, 0)
+    store.begin(TOPIC_ID, {0: 0})
     store.close()
     return postgres_dsn
 

@@ -34,6 +34,10 @@ class FakeStream:
     def partitions(self) -> list[int]:
         return [0]
 
+    @property
+    def is_growing(self) -> bool:
+        return False
+
     def poll(self, wait: float) -> list[Record]:
         assert wait >= 0
         return self.polls.pop(0) if self.polls else []

@@ -26,6 +26,7 @@ Bytes = Annotated[int, Meta(ge=1, le=2**40)]
 Prefetch = Annotated[int, Meta(ge=1024, le=2**31 - 1024)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Drain = Annotated[float, Meta(ge=0, le=3600)]
+Grace = Annotated[float, Meta(ge=0, le=86_400)]
 Session = Annotated[float, Meta(ge=1, le=3600)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 Window = Annotated[int, Meta(ge=1, le=100_000)]
@@ -84,6 +85,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     )
     kafka_session_timeout: Annotated[Session, about("seconds until a dead member's partitions are given away")] = 6.0
     kafka_partitions: Annotated[Count, about("partitions of a topic that is made")] = 4
+    kafka_growth_seconds: Annotated[
+        Grace,
+        about("seconds for which partitions that the topic gains wait for the older ones, from when they are found"),
+    ] = 600.0
     kafka_queue_bytes: Annotated[Prefetch, about("bytes that a consumer fetches ahead: a bound of its memory")] = (
         16 * 2**20
     )
@@ -170,8 +175,16 @@ _SERVE = (
     *("post_deadline", "default_view", "ready_lag", "drain_seconds"),
 )
 _INGEST = (
-    *("kafka_group", "kafka_protocol", "kafka_session_timeout", "kafka_queue_bytes", "memory_path"),
-    *("batch_records", "batch_bytes", "batch_age", "order_nesting", "dead_letter_percent", "dead_letter_window"),
+    *("kafka_group", "kafka_protocol", "kafka_session_timeout", "kafka_growth_seconds", "kafka_queue_bytes"),
+    *(
+        "memory_path",
+        "batch_records",
+        "batch_bytes",
+        "batch_age",
+        "order_nesting",
+        "dead_letter_percent",
+        "dead_letter_window",
+    ),
 )
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "run": tuple(name for name in SIMPLE if name != "memory_path"),

@@ -14,7 +14,7 @@ where datname = current_database() and usename = current_user and pid <> pg_back
 
 -- name: lock_positions
 -- Holds the partitions of a batch until it commits; a row that differs from where the batch begins stops it.
-select partition, next_offset, stop is not null, refused, counted_from from positions
+select partition, next_offset, stop is not null, read_below, refused, counted_from from positions
 where topic_id = %(topic_id)s and partition = any(%(partitions)s)
 order by partition for update
 
@@ -119,8 +119,11 @@ update positions set stop = %s, stop_reason = %s, stopped_at = now()
 where topic_id = %s and partition = %s and next_offset = %s and stop is null
 
 -- name: places_of_topic
--- Where each partition of a topic stands, under whatever topic id, and why it is not read on if it is not.
-select topic_id, partition, next_offset, leader_epoch, stop, stop_reason from positions where topic = %(topic)s
+-- Where each partition of a topic stands, under whatever topic id, why it is not read on if it is not, and for how many
+-- seconds it has been a new one.
+select topic_id, partition, next_offset, leader_epoch, stop, stop_reason, read_below,
+       extract(epoch from now() - new_since)::float8
+from positions where topic = %(topic)s
 
 -- name: notify_changes
 -- Tells the keepers of other machines which known orders changed.
@@ -130,10 +133,25 @@ select pg_notify('orders_changed', %s)
 -- Where each partition of a topic stands, under whatever topic id.
 select topic_id, partition, next_offset from positions where topic = %(topic)s
 
--- name: begin_position
--- A partition without a position starts at its low watermark.
-insert into positions (topic, topic_id, partition, next_offset) values (%s, %s, %s, %s)
+-- name: begin_positions
+-- Partitions without a position start at their low watermarks; new ones of a topic that had others before are not read yet.
+insert into positions (topic, topic_id, partition, next_offset, new_since, read_below)
+select %(topic)s, %(topic_id)s, begun.partition, begun.next_offset,
+       case when known then now() end, case when known then begun.next_offset end
+from unnest(%(partitions)s::int[], %(offsets)s::bigint[]) as begun (partition, next_offset),
+     lateral (select exists (select from positions where topic_id = %(topic_id)s) as known) as topic
+order by begun.partition
 on conflict do nothing
+
+-- name: open_partition
+-- Lets a new partition be read below an offset, or wholly, if the older ones are stored up to the ends that are awaited.
+update positions set read_below = case when %(is_last)s then null else %(end)s end,
+                     new_since = case when %(is_last)s then null else new_since end
+where topic_id = %(topic_id)s and partition = %(partition)s
+      and (read_below <= %(end)s or read_below is not null and %(is_last)s) and not exists (
+    select from unnest(%(awaited)s::int[], %(ends)s::bigint[]) as older (partition, next_offset)
+    left join positions stored on stored.topic_id = %(topic_id)s and stored.partition = older.partition
+    where stored.next_offset >= older.next_offset is not true)
 
 ---- keeper ----
 
@@ -274,7 +292,7 @@ where target = %(target)s and topic_id = %(topic_id)s and partition = %(partitio
 
 -- name: lock_places
 -- Holds all positions of a topic while somebody decides where its stopped partitions go on.
-select topic_id, partition, next_offset, stop, stop_reason from positions where topic = %(topic)s
+select topic_id, partition, next_offset, stop, stop_reason, read_below from positions where topic = %(topic)s
 order by topic_id, partition for update
 
 -- name: resume_partition
@@ -285,6 +303,8 @@ on conflict (topic_id, partition) do update
 set leader_epoch = case when positions.next_offset = excluded.next_offset and not %(forget_epoch)s
                         then positions.leader_epoch end,
     next_offset = excluded.next_offset, counted_from = excluded.counted_from, refused = '',
+    new_since = case when not %(is_released)s then positions.new_since end,
+    read_below = case when not %(is_released)s then positions.read_below end,
     stop = null, stop_reason = null, stopped_at = null, at = now()
 
 -- name: add_resume

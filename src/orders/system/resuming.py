@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 STATEMENT_SECONDS = 600
 """What Kafka lost is looked for in all orders."""
 SKIP = "--skip"
+WAITS = "the topic gained this partition, and it waits for what was written before to the older ones"
 FORGOTTEN = ("forget_orders", "forget_dead_letters", "forget_actions", "forget_copies", "forget_outcomes")
 """What remembers offsets that Kafka lost, and gives to other records."""
 
@@ -85,7 +86,7 @@ def refuse_nonsense(asked: Asked) -> None:
 
 
 def stopped_of(connection: "Connection", name: str, topic: "Topic") -> dict[int, Stopped]:
-    """The partitions that are stopped, held until the transaction ends. Of a topic made anew, all are."""
+    """The partitions that are stopped or new, locked for the transaction. Of a recreated topic all are stopped."""
     from orders.postgres import queries  # noqa: PLC0415 - PostgreSQL, for this command alone
     from orders.topic import anew  # noqa: PLC0415 - Kafka's client, for this command alone
 
@@ -93,15 +94,16 @@ def stopped_of(connection: "Connection", name: str, topic: "Topic") -> dict[int,
     if rows and not any(topic_id == topic.topic_id for topic_id, *_ in rows):
         return dict.fromkeys(sorted(topic.partitions), Stopped(None, Stop("anew", anew(name))))
     return {
-        partition: Stopped(offset, Stop(kind, reason))
-        for topic_id, partition, offset, kind, reason in rows
-        if topic_id == topic.topic_id and kind is not None
+        partition: Stopped(offset, Stop(kind, reason) if kind else Stop("new", WAITS))
+        for topic_id, partition, offset, kind, reason, below in rows
+        if topic_id == topic.topic_id and (kind is not None or below is not None)
     }
 
 
 def chosen(stopped: Mapping[int, Stopped], asked: Asked, name: str) -> dict[int, Stopped]:
     """Those that are asked for. Raises `StartError` where one is not stopped, or a new topic would be begun in part."""
-    wanted = sorted(set(stopped if asked.every else asked.partitions))
+    every = (number for number, each in stopped.items() if each.stop.kind != "new")
+    wanted = sorted(set(every if asked.every else asked.partitions))
     if others := [number for number in wanted if number not in stopped]:
         raise StartError(f"not stopped: {', '.join(f'{name}/{number}' for number in others)}; nothing was changed")
     if len(wanted) < len(stopped) and any(each.offset is None for each in stopped.values()):
@@ -165,6 +167,7 @@ def _write(connection: "Connection", name: str, topic_id: str, resumed: Resumed,
         "stop_reason": stop.reason,
         "who": f"{name_of(os.getuid())}@{socket.gethostname()}",
         "forget_epoch": stop.kind == "went_back",
+        "is_released": stop.kind == "new",
     }
     went_back = FORGOTTEN if stop.kind == "went_back" else ()
     for query in (*went_back, "resume_partition", "add_resume"):
@@ -178,4 +181,6 @@ def text(resumed: Sequence[Resumed], name: str) -> str:
     places = ", ".join(f"{each.partition} at {each.to_offset}" for each in resumed)
     uncounted = max(each.counted_from - each.to_offset for each in resumed)
     counted = f"; {uncounted} records of each do not count towards the limit" if uncounted else ""
-    return f"{name} goes on: partition {places}{counted}"
+    released = any(each.stop == "new" for each in resumed)
+    older = "; what waits in older partitions may now take the place of newer orders" if released else ""
+    return f"{name} goes on: partition {places}{counted}{older}"

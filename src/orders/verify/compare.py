@@ -110,6 +110,8 @@ class Comparison:
     def _judge(self, key: bytes, packed: bytes | None, kept: bytes | None, topic: Topic) -> None:
         histories = Histories(history.unpack(kept or b""), topic)
         order_uid, clue = key.decode(), None
+        if len(histories.each) > 1:
+            self._findings.spreads(order_uid, tuple(sorted(each.partition for each in histories.each)))
         if packed is None:
             verdict, place = histories.without(), _last(histories)
         else:

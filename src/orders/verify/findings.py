@@ -50,6 +50,13 @@ class Difference(Struct, frozen=True, omit_defaults=True):
     fields: tuple[str, ...] = ()
 
 
+class Spread(Struct, frozen=True):
+    """An order whose records lie in several partitions, between which Kafka keeps no order."""
+
+    order_uid: str
+    partitions: tuple[int, ...]
+
+
 class Clue(NamedTuple):
     """Where to look for the fields of an order that differ: its record, and the version that its row had."""
 
@@ -68,6 +75,8 @@ class Findings:
         self.differences: Counter[str] = Counter()
         self.unjudged: Counter[str] = Counter()
         self.clues: list[Clue] = []
+        self.spread_count = 0
+        self.spread: list[Spread] = []
 
     def differ(
         self,
@@ -86,6 +95,12 @@ class Findings:
     def leave(self, reason: str) -> None:
         """One thing that cannot be judged."""
         self.unjudged[reason] += 1
+
+    def spreads(self, order_uid: str, partitions: tuple[int, ...]) -> None:
+        """An order whose records lie in several partitions; the first are kept."""
+        self.spread_count += 1
+        if len(self.spread) < self._most:
+            self.spread.append(Spread(order_uid, partitions))
 
     def name(self, order_uid: str, fields: tuple[str, ...]) -> None:
         """The fields in which the content of an order differs."""

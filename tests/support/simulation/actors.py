@@ -12,10 +12,12 @@ from orders.pipeline import Ingest, Writer
 from orders.store import Store
 from orders.timing import Clock
 from orders.trees import Work
-from support.simulation.kafka import MOST_AT_ONCE, TOPIC, Broker, made
+from support.simulation.kafka import METADATA_SECONDS, MOST_AT_ONCE, TOPIC, Broker, made
 from support.simulation.postgres import Server
 
 T = TypeVar("T")
+
+GROWTH_SECONDS = 2 * METADATA_SECONDS
 
 
 class Around(Protocol):
@@ -89,7 +91,7 @@ class IngestProcess:
         self.loop = Ingest(self.name, Batcher(self._records, 10**6, 0.25), writer, memory, self.clock)
         config: dict[str, Any] = {"group.id": "orders", "client.id": self.name}
         with patch.object(clients, "consumer", lambda config: made(config, self.around.broker)):
-            self.loop.stream = OrderConsumer(config, self.around.broker.view, store, self.loop)
+            self.loop.stream = OrderConsumer(config, self.around.broker.view, store, self.loop, GROWTH_SECONDS)
         self.is_running = True
 
     def turn(self) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from psycopg import errors
 
 from orders.memory import Put
-from support.simulation.kafka import MARK, Said
+from support.simulation.kafka import MARK, METADATA_SECONDS, Said
 from support.simulation.postgres import REFUSED_AMOUNT, Session, Work
-from support.simulation.reference import POISONED, SHARED, value_of
+from support.simulation.reference import MOVING, POISONED, SHARED, value_of
 
 if TYPE_CHECKING:
     from support.simulation.world import World
 
-KINDS = {"upsert": 6, "delete": 2, "post": 3, "invalid": 1, "poison": 1, "shared": 2, MARK: 2}
+KINDS = {"upsert": 6, "delete": 2, "post": 3, "invalid": 1, "poison": 1, "shared": 2, MARK: 2, MOVING: 3}
 """Kinds of records, by weight."""
 RUBBISH = (b"", b"{", b'{"order_uid":1}', b"\xff")
 OUTAGES = ("down", "full", "read only", "refuses all")
@@ -39,9 +39,25 @@ def say(world: "World") -> None:
     partition = world.chance.below(len(world.broker.log))
     for _ in range(1 + world.chance.below(4)):
         said = record(world, world.chance.weighed(KINDS), partition)
-        world.broker.log[partition].append(said)
-        place = f"{partition}/{len(world.broker.log[partition]) - 1}"
-        world.tell(f"{place} is {said.kind} {said.order_uid} {said.amount}")
+        if said.kind == MOVING:
+            append(world, known_last(world), said)
+            world.moving = said.amount
+        else:
+            append(world, partition, said)
+
+
+def append(world: "World", partition: int, said: Said) -> None:
+    world.broker.log[partition].append(said)
+    place = f"{partition}/{len(world.broker.log[partition]) - 1}"
+    world.tell(f"{place} is {said.kind} {said.order_uid} {said.amount}")
+
+
+def known_last(world: "World") -> int:
+    """The last partition that the producer of `MOVING` knows of; what it learned it does not forget."""
+    since = world.now - METADATA_SECONDS
+    must = world.partitions_at_first + sum(at < since for at in world.broker.grown_at)
+    world.known_partitions = len(world.broker.log) if world.chance.one_in(3) else max(must, world.known_partitions)
+    return world.known_partitions - 1
 
 
 def record(world: "World", kind: str, partition: int) -> Said:
@@ -50,10 +66,10 @@ def record(world: "World", kind: str, partition: int) -> Said:
         return Said(kind, "", None, None, None, time)
     if kind == "invalid":
         return Said(kind, "", None, chance.pick((None, b"\xff")), chance.pick(RUBBISH), time, chance.one_in(2))
-    names = {"poison": f"{POISONED}-{partition}", "shared": SHARED}
+    names = {"poison": f"{POISONED}-{partition}", "shared": SHARED, MOVING: MOVING}
     order_uid = names.get(kind) or f"{chance.pick('ab')}-{partition}"
     key = order_uid.encode()
-    if kind == "delete" or (kind == "shared" and chance.one_in(4)):
+    if kind == "delete" or (kind in {"shared", MOVING} and chance.one_in(4)):
         return Said(kind, order_uid, None, key, None, time, kind == "delete" and chance.one_in(2))
     amount = some_amount(world, kind)
     return Said(kind, order_uid, amount, key, value_of(order_uid, amount), time, kind == "post", kind == "post")
@@ -69,7 +85,9 @@ def some_amount(world: "World", kind: str) -> int:
 
 def add_partition(world: "World") -> None:
     if len(world.broker.log) < MOST_PARTITIONS:
+        world.tell("the topic grows")
         world.broker.log.append([])
+        world.broker.grown_at.append(world.now)
         share_out(world)
 
 
@@ -222,6 +240,7 @@ def go_back(world: "World") -> None:
         world.tell(f"the position of {place} is set back")
         work = Work()
         work.positions[place] = 0
+        world.order_is_lost = True
         world.server.commit(work)
 
 
@@ -265,6 +284,6 @@ EVENTS: Mapping[Event, float] = {
     kafka_comes: 1.0,
     go_back: 0.1,
     step_clock: 0.3,
-    add_partition: 0.1,
+    add_partition: 0.25,
 }
 """What may happen next, by weight."""

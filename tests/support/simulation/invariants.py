@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from orders.order import document
 from support.simulation.kafka import Said
 from support.simulation.postgres import Tables
-from support.simulation.reference import SHARED, Truth, last_of, value_of
+from support.simulation.reference import MOVING, SHARED, Truth, last_of, value_of
 
 if TYPE_CHECKING:
     from support.simulation.world import World
@@ -124,4 +124,14 @@ def check_end(world: "World") -> None:
     expected = {None if amount is None else value_of(SHARED, amount) for amount in possible}
     assert (stored and b"{" + stored.document.partition(b",")[2][:-1]) in expected, (
         "8 the shared order is not a last one"
+    )
+    check_moving(world)
+
+
+def check_moving(world: "World") -> None:
+    """11: an order whose records moved to a partition that the topic gained is the last that was produced."""
+    stored = world.server.tables.orders.get(MOVING)
+    expected = None if world.moving is None else value_of(MOVING, world.moving)
+    assert world.order_is_lost or (stored and b"{" + stored.document.partition(b",")[2][:-1]) == expected, (
+        "11 the order that moved is not its last"
     )

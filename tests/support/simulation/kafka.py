@@ -32,6 +32,8 @@ CREATE_TIME = 1
 """The kind of timestamp that Kafka's producers make."""
 MOST_AHEAD = 3
 """Most records that a paused client may have fetched already."""
+METADATA_SECONDS = 20.0
+"""How long a producer may take to learn that there are more partitions."""
 MOST_AGAIN = 3
 """Most records that come twice at once."""
 
@@ -95,6 +97,7 @@ class Broker:
         self.chance = chance
         self.topic_id = "topic-1"
         self.log: list[list[Said]] = [[] for _ in range(partitions)]
+        self.grown_at: list[float] = []
         self.is_away = False
         self.refuses_seeks = False
         self.wanted: dict[int, str] = {}
@@ -109,13 +112,22 @@ class Broker:
         return {partition: len(log) for partition, log in enumerate(self.log)}
 
     def look(self, *_needed: str) -> View:
+        self.at("a consumer", "look")
         if self.is_away:
             raise Away("Kafka is away")
         return View(self.topic_id, self.ends)
 
     @property
     def view(self) -> TopicView:
-        return cast("TopicView", SimpleNamespace(topic=TOPIC, look=self.look))
+        return cast("TopicView", SimpleNamespace(topic=TOPIC, look=self.look, starts=self.starts, owned=self.owned))
+
+    def owned(self, _group: str) -> set[int]:
+        return set(self.wanted)
+
+    def starts(self, partitions: Iterable[int]) -> dict[int, int]:
+        if self.is_away:
+            raise Away("Kafka is away")
+        return dict.fromkeys(partitions, 0)
 
     # -- the group --
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec import structs
 
-from orders import decoder, fold, marks
+from orders import decoder, fold, growth, marks
 from orders.batcher import Batcher
 from orders.consumer import OrderConsumer
 from orders.errors import Away, OrdersError, PositionsMoved
@@ -18,8 +18,8 @@ from orders.fold import Folded
 from orders.memory import Memory
 from orders.order import Content
 from orders.pipeline import Ingest, Writer
-from orders.record import Batch, Entry, Invalid, Moved, Position, Reached, Record, Span, Standing, Tombstone
-from orders.store import Plan, Transaction
+from orders.record import Batch, Entry, Invalid, Moved, Reached, Record, Round, Span, Standing, Tombstone
+from orders.store import Plan, Store, Transaction
 from support.simulation.actors import Door
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -173,14 +173,13 @@ def unmarked_when_unknown(patch: pytest.MonkeyPatch) -> None:
 
 def placed_by_the_group(patch: pytest.MonkeyPatch) -> None:
     """A partition goes on from the offset that the group has."""
-    position = OrderConsumer._position
+    look_at = OrderConsumer._find_positions
 
-    def by_the_group(consumer: OrderConsumer, partition: int, stored: Position | None) -> Position:
+    def by_the_group(consumer: OrderConsumer, partitions: list[int]) -> dict[int, int]:
         client: Any = consumer._consumer
-        ours = position(consumer, partition, stored)
-        return ours._replace(offset=client.offsets.get(partition, ours.offset))
+        return {n: client.offsets.get(n, offset) for n, offset in look_at(consumer, partitions).items()}
 
-    patch.setattr(OrderConsumer, "_position", by_the_group)
+    patch.setattr(OrderConsumer, "_find_positions", by_the_group)
 
 
 def resumed_without_seek(patch: pytest.MonkeyPatch) -> None:
@@ -297,7 +296,26 @@ def ends_believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(OrderConsumer, "reached", ends)
 
 
-STORED, HEALED, SERVED = "123458", "6", "9"
+def opened_at_once(patch: pytest.MonkeyPatch) -> None:
+    """A new partition waits for nothing."""
+
+    def plan(partition: int, ends: growth.Ends, *_: object) -> Round:
+        return Round(ends[partition], {}, is_last=True)
+
+    patch.setattr(growth, "plan", plan)
+
+
+def opened_unchecked(patch: pytest.MonkeyPatch) -> None:
+    """A new partition is read once the older ones were read in this process, stored or not."""
+    open_partition = Store.open
+
+    def unchecked(store: Store, topic_id: str, partition: int, planned: Round) -> bool:
+        return open_partition(store, topic_id, partition, planned._replace(awaited={}))
+
+    patch.setattr(Store, "open", unchecked)
+
+
+STORED, HEALED, SERVED, MOVED = "123458", "6", "9", "11"
 """Numbers of invariants: a row that is missing, or too much, breaks several of what is stored at the same time."""
 
 
@@ -313,7 +331,7 @@ PLANTED: Mapping[str, Planted] = {
     "positions are committed before the orders": Planted(positions_first, STORED, 0),
     "an order of a batch is left out": Planted(without_rows, STORED, 0),
     "a failed batch is passed over by the next commit": Planted(covered_by_the_next, STORED + HEALED, 0),
-    "after an outage the client goes on without a seek": Planted(resumed_without_seek, STORED, 1),
+    "after an outage the client goes on without a seek": Planted(resumed_without_seek, STORED, 21),
     "orders and positions are committed in two transactions": Planted(in_two_transactions, "3", 0),
     "dead letters are committed before their batch": Planted(letters_apart, "3", 0),
     "a replaced order keeps its version": Planted(versions_moved(0), "2", 0),
@@ -322,28 +340,34 @@ PLANTED: Mapping[str, Planted] = {
     "an invalid message ends the process": Planted(ended_by_what_is_no_order, "10", 0),
     "invalid messages are skipped": Planted(without_letters, STORED, 0),
     "a refused batch becomes dead letters": Planted(whole_batch_refused, STORED, 0),
-    "the first record of a refused batch is blamed": Planted(first_blamed, STORED, 0),
+    "the first record of a refused batch is blamed": Planted(first_blamed, STORED, 1),
     "an outage becomes dead letters": Planted(outage_refused, STORED, 0),
-    "a record is blamed without a probe": Planted(blamed_without_probe, STORED, 0),
+    "a record is blamed without a probe": Planted(blamed_without_probe, STORED, 1),
     "an ingest that idles does not look at its positions": Planted(
-        always(OrderConsumer, "_is_in_place", answer=True), HEALED, 6
+        always(OrderConsumer, "_is_in_place", answer=True), HEALED, 31
     ),
-    "after moved positions nobody seeks": Planted(leave_out(OrderConsumer, "replace"), HEALED + "7", 1),
-    "a partition goes on from the group's offset": Planted(placed_by_the_group, HEALED, 1),
+    "after moved positions nobody seeks": Planted(leave_out(OrderConsumer, "replace"), HEALED + "7", 4),
+    "a partition goes on from the group's offset": Planted(placed_by_the_group, HEALED, 0),
     "what failed is never tried again": Planted(never_tried_again, HEALED, 0),
-    "positions are locked unchecked": Planted(locked_unchecked, STORED, 38),
-    "the fold ignores where a row came from": Planted(always(fold.Origin, "covers", answer=False), STORED, 54),
+    "positions are locked unchecked": Planted(locked_unchecked, STORED, 18),
+    "the fold ignores where a row came from": Planted(always(fold.Origin, "covers", answer=False), STORED, 25),
     "a condition is ignored": Planted(condition_ignored, STORED, 0),
     "memory is filled before COMMIT": Planted(memory_first, SERVED, 0),
-    "no marks are set": Planted(leave_out(Memory, "mark"), SERVED, 2),
-    "a lost reply to COMMIT counts as a rollback": Planted(unmarked_when_unknown, SERVED, 78),
-    "nothing stops a put below the floor": Planted(always(marks, "lowest", 0), SERVED, 20),
-    "what was read long ago is put": Planted(always(marks, "is_fresh", answer=True), SERVED, 1),
-    "what was read before an emptying is put": Planted(always(marks, "is_since_emptying", answer=True), SERVED, 0),
+    "no marks are set": Planted(leave_out(Memory, "mark"), SERVED, 3),
+    "a lost reply to COMMIT counts as a rollback": Planted(unmarked_when_unknown, SERVED, 53),
+    "nothing stops a put below the floor": Planted(always(marks, "lowest", 0), SERVED, 6),
+    "what was read long ago is put": Planted(always(marks, "is_fresh", answer=True), SERVED, 66),
+    "what was read before an emptying is put": Planted(always(marks, "is_since_emptying", answer=True), SERVED, 6),
     "other machines are not told": Planted(notices_lost, SERVED, 1),
-    "lost partitions are written on": Planted(leave_out(Ingest, "lost"), STORED + HEALED + "7", 0),
-    "what comes twice is taken twice": Planted(taken_twice, STORED, 1),
-    "marks of transactions are never passed": Planted(always(OrderConsumer, "reached", {}), HEALED, 0),
-    "the end of a partition counts as read": Planted(ends_believed, STORED, 24),
+    "lost partitions are written on": Planted(leave_out(Ingest, "lost"), STORED + HEALED + "7", 1),
+    "what comes twice is taken twice": Planted(taken_twice, STORED, 0),
+    "marks of transactions are never passed": Planted(always(OrderConsumer, "reached", {}), HEALED, 3),
+    "the end of a partition counts as read": Planted(ends_believed, STORED + HEALED, 1),
+    "a new partition waits for nothing": Planted(opened_at_once, MOVED, 0),
+    "a new partition waits for no commit of the older ones": Planted(opened_unchecked, MOVED, 0),
+    "what may not be read yet counts as passed": Planted(
+        lambda patch: patch.setattr(growth.Growth, "capped", lambda _, _partition, reached: reached), STORED + HEALED, 5
+    ),
+    "what was left of a new partition is never read": Planted(leave_out(OrderConsumer, "_let_in"), HEALED, 0),
 }
 """By what is planted."""

@@ -63,6 +63,8 @@ class Beside(NamedTuple):
     refused: bytes = b""
     stop: str | None = None
     stop_reason: str | None = None
+    below: int | None = None
+    new_since: float | None = None
 
 
 class Tables(NamedTuple):
@@ -344,12 +346,16 @@ class Session:
 
     def lock(self, lock: object) -> None:
         """Takes a lock until the end of the transaction."""
+        self.meet(lock)
+        self.working.locks.add(lock)
+
+    def meet(self, lock: object) -> None:
+        """Needs a lock for one statement."""
         holder = self.server.holder(lock, self)
         if holder is not None:
             self.server.contend(holder)
             if holder.is_alive and holder.work:
                 raise errors.LockNotAvailable
-        self.working.locks.add(lock)
 
     @property
     def working(self) -> Work:
@@ -418,9 +424,9 @@ def lock_positions(session: Session, asked: Mapping[str, Any]) -> Rows:
     return [(place[1], session.position(place), *standing(session.beside(place))) for place in stored]
 
 
-def standing(beside: Beside) -> tuple[bool, bytes, int]:
-    """Whether the partition is stopped, what was refused lately, and from where that counts."""
-    return beside.stop is not None, beside.refused, 0
+def standing(beside: Beside) -> tuple[bool, int | None, bytes, int]:
+    """Whether the partition is stopped, what may be read, what was refused lately, and from where that counts."""
+    return beside.stop is not None, beside.below, beside.refused, 0
 
 
 def seen_uids(session: Session, asked: Mapping[str, Any]) -> Rows:
@@ -492,18 +498,45 @@ def notify_changes(session: Session, values: Sequence[Any]) -> Rows:
 def places_of_topic(session: Session, asked: Mapping[str, Any]) -> Rows:
     del asked
     found = ((place, position, session.beside(place)) for place, position in session.seen.positions.items())
-    return [(*place, position, each.epoch, each.stop, each.stop_reason) for place, position, each in found]
+    now = session.server.clock()
+    return [
+        (*place, position, each.epoch, each.stop, each.stop_reason, each.below, each.new_since and now - each.new_since)
+        for place, position, each in found
+    ]
 
 
-def begin_position(session: Session, values: Sequence[Any]) -> Rows:
-    _, topic_id, partition, position = values
+def begin_positions(session: Session, asked: Mapping[str, Any]) -> Rows:
     if session.server.is_read_only:
         raise errors.ReadOnlySqlTransaction
-    if (topic_id, partition) not in session.server.tables.positions:
-        work = Work()
-        work.positions[topic_id, partition] = position
+    known, topic_id = session.server.tables.positions, asked["topic_id"]
+    is_new = any(place[0] == topic_id for place in known)
+    work = Work()
+    for partition, position in zip(asked["partitions"], asked["offsets"], strict=True):
+        if (topic_id, partition) not in known:
+            work.positions[topic_id, partition] = position
+            if is_new:
+                work.beside[topic_id, partition] = Beside(below=position, new_since=session.server.clock())
+    if work.positions:
         session.server.commit(work)
     return []
+
+
+def open_partition(session: Session, asked: Mapping[str, Any]) -> Rows:
+    if session.server.is_read_only:
+        raise errors.ReadOnlySqlTransaction
+    topic_id, tables = asked["topic_id"], session.server.tables
+    place, end, is_last = (topic_id, asked["partition"]), asked["end"], asked["is_last"]
+    session.meet(place)
+    awaited = zip(asked["awaited"], asked["ends"], strict=True)
+    beside = session.beside(place)
+    if beside.below is None or (beside.below > end and not is_last):
+        return []
+    if any(tables.positions.get((topic_id, older), -1) < end for older, end in awaited):
+        return []
+    work = Work()
+    work.beside[place] = beside._replace(below=None, new_since=None) if is_last else beside._replace(below=asked["end"])
+    session.server.commit(work)
+    return [()]
 
 
 def newest_id(session: Session, asked: Mapping[str, Any]) -> Rows:
@@ -540,7 +573,8 @@ STATEMENTS: Mapping[str, Statement] = {
     "notify_changes": notify_changes,
     "places_of_topic": places_of_topic,
     "stop_partition": stop_partition,
-    "begin_position": begin_position,
+    "begin_positions": begin_positions,
+    "open_partition": open_partition,
     "newest_id": newest_id,
     "estimate_orders": lambda session, _asked: [(len(session.seen.orders),)],
     "rows_at_once": lambda _session, _asked: [],

@@ -12,6 +12,8 @@ from support.simulation.postgres import REFUSED_AMOUNT
 
 SHARED = "shared"
 """The uid whose records come in every partition: which of them is last nobody can say."""
+MOVING = "moving"
+"""The uid, and the kind of its records, whose records come in the last partition that its producer knows of."""
 POISONED = "poisoned"
 """Of a uid so named some orders are refused by PostgreSQL."""
 
@@ -39,7 +41,7 @@ class Truth(NamedTuple):
 
 
 def truth_of(log: Sequence[Said]) -> Truth:
-    """Folds the records of one partition; those of `SHARED` are left out."""
+    """Folds the records of one partition; those of `SHARED` and `MOVING` are left out."""
     truth = Truth({}, set(), set(), {})
     for offset, said in enumerate(log):
         if said.kind == MARK:
@@ -57,7 +59,7 @@ def outcome_of(said: Said, amounts: dict[str, int]) -> str:
     """The outcome of one record, after it changed `amounts` or not."""
     if said.kind == "invalid" or said.amount == REFUSED_AMOUNT:
         return "refused"
-    if said.order_uid == SHARED or amounts.get(said.order_uid) == said.amount:
+    if said.order_uid in {SHARED, MOVING} or amounts.get(said.order_uid) == said.amount:
         return "unchanged"
     there = said.order_uid in amounts
     if said.amount is None:

@@ -33,7 +33,7 @@ from support.simulation.actors import IngestProcess, KeeperProcess, Machine
 from support.simulation.chance import Chance
 from support.simulation.kafka import Broker
 from support.simulation.postgres import Killed, Server, Session
-from support.simulation.reference import POISONED, SHARED, Truth, truth_of
+from support.simulation.reference import MOVING, POISONED, SHARED, Truth, truth_of
 
 STEPS = 30
 """Events of a schedule, those not counted that happen inside of others."""
@@ -86,11 +86,17 @@ class World:
         self.busy: list[str] = []
         self.reads: list[Read] = []
         self.last_amount = 1_000
+        self.moving: int | None = None
+        """The last amount of `MOVING`; None where it was deleted, or never was."""
+        self.order_is_lost = False
+        """Whether nobody can know the order of two partitions: the topic grew before it was first read, or a person has
+        set a position back."""
         self.memory_fails = chance.one_in(4)
         self._truths: dict[tuple[int, int], Truth] = {}
         self._looked_at: tuple[object, ...] = ()
         self.server = Server(self._read_clock)
         self.broker = Broker(chance, partitions or 1 + chance.below(3))
+        self.known_partitions = self.partitions_at_first = len(self.broker.log)
         self.machines = [self._machine(folder, number) for number in range(machines or 1 + chance.below(2))]
         self.ingests = [self._ingest(number) for number in range(ingests or 1 + chance.below(3))]
         self.keepers = [KeeperProcess(self, machine, f"keeper:{n}") for n, machine in enumerate(self.machines)]
@@ -120,7 +126,7 @@ class World:
     @property
     def uids(self) -> list[str]:
         """All that orders may be named."""
-        return [*NAMES[: len(self.broker.log) * OWN_NAMES], SHARED]
+        return [*NAMES[: len(self.broker.log) * OWN_NAMES], SHARED, MOVING]
 
     def truth(self, partition: int, position: int) -> Truth:
         """What a partition says up to a position."""
@@ -260,6 +266,7 @@ class World:
 
     def _committed(self, notices: Sequence[str]) -> None:
         self.tell(f"COMMIT: {sorted(self.server.tables.positions.items())}")
+        self.order_is_lost |= bool(self.broker.grown_at) and not self.before.positions
         invariants.check_commit(self)
         for notice in map(keeper.read_notice, notices):
             for machine in self.machines:

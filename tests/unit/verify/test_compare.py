@@ -31,6 +31,17 @@ def test_what_became_of_a_replay_is_not_judged_by_the_topic_alone(value: bytes, 
     assert (dict(findings.differences), dict(findings.unjudged)) == ({}, unjudged)
 
 
+def test_an_order_whose_records_lie_in_several_partitions_is_noted() -> None:
+    findings = Findings(10)
+    uid = msgspec.json.decode(ORDER)["order_uid"]
+    with scratch() as room:
+        comparison = Comparison(room, findings, {})
+        for partition in (5, 0, 5):
+            comparison.take(Record(partition, 0, None, uid.encode(), ORDER))
+        comparison.judge(Topic({0: Ground(0, 1, 1), 5: Ground(0, 2, 2)}), lambda _: None)
+    assert [(each.order_uid, each.partitions) for each in findings.spread] == [(uid, (0, 5))]
+
+
 @pytest.mark.parametrize(
     ("value", "outcome", "differences"),
     [(ORDER, b"created", {"missing": 1}), (ORDER, b"conflict", {}), (b"{", b"refused", {})],

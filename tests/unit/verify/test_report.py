@@ -35,7 +35,23 @@ def test_programs_read_the_same_as_one_object() -> None:
         "differences": {"content": 1},
         "unjudged": {},
         "shown": [{"kind": "content", "order_uid": "b563", "partition": 1, "offset": 7}],
+        "in_several_partitions": 0,
+        "spread": [],
     }
+
+
+def test_orders_in_several_partitions_are_listed_and_are_no_difference() -> None:
+    """Whether the topic grew in time nobody can tell from the records: a person looks at them."""
+    findings = Findings(1)
+    findings.spreads("b563", (0, 4))
+    findings.spreads("c1", (1, 5))
+    found = report("orders", Compared(4, 2, 0, None), findings)
+    assert (found.same, found.in_several_partitions, [each.partitions for each in found.spread]) == (True, 2, [(0, 4)])
+    assert text(found).splitlines()[:2] == [
+        "in several partitions: b563: 0, 4",
+        "in several partitions: 2 orders, of which Kafka does not say which record is the last: "
+        "see docs/operations.md#more-partitions",
+    ]
 
 
 def test_a_uid_that_no_record_can_have_does_no_harm_to_a_terminal() -> None:
