@@ -47,11 +47,9 @@ def test_orders_in_several_partitions_are_listed_and_are_no_difference() -> None
     findings.spreads("c1", (1, 5))
     found = report("orders", Compared(4, 2, 0, None), findings)
     assert (found.same, found.in_several_partitions, [each.partitions for each in found.spread]) == (True, 2, [(0, 4)])
-    assert text(found).splitlines()[:2] == [
-        "in several partitions: b563: 0, 4",
-        "in several partitions: 2 orders, of which Kafka does not say which record is the last: "
-        "see docs/operations.md#more-partitions",
-    ]
+    first, numbers, *_ = text(found).splitlines()
+    assert first == "in several partitions: b563: 0, 4"
+    assert numbers.startswith("in several partitions: 2 orders, of which Kafka does not say which record is the last")
 
 
 def test_a_uid_that_no_record_can_have_does_no_harm_to_a_terminal() -> None:
