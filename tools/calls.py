@@ -221,7 +221,7 @@ ORDERS = Folder(
             {
                 "The answer says what is wrong and where": [
                     "pm.expect(pm.response.json().errors).to.eql([",
-                    '    { detail: "Expected `int`, got `str`", pointer: "#/items/0/price" },',
+                    '    { detail: "Expected `integer`, got `string`", pointer: "#/items/0/price" },',
                     "]);",
                 ]
             },

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import DecodeError, Raw, Struct, ValidationError
 from msgspec.structs import astuple, replace
 
+from orders import malformed
 from orders.order import (
     MAX_DOCUMENT_BYTES,
     MAX_NESTING,
@@ -68,10 +69,8 @@ class _RefusedError(Exception):
 _decode_order = msgspec.json.Decoder(Order).decode
 _decode_parts = msgspec.json.Decoder(_Parts).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode_any = msgspec.json.Decoder(Raw).decode
 _decode_replay = msgspec.json.Decoder(Replay).decode
 
-_NOT_JSON = Invalid("Invalid JSON", fault="not_json")
 _TOO_LARGE = Invalid(f"Larger than {MAX_DOCUMENT_BYTES} bytes", fault="too_large")
 _SURROGATES = Invalid("Unpaired surrogates are not allowed in names or values", fault="surrogates")
 _U0000 = Invalid("U+0000 is not allowed in names or values", fault="nul")
@@ -84,6 +83,9 @@ _PATTERNS = {
     "date_created": _DATE,
 }
 
+_TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean", "None": "null"}
+"""JSON's words (JSON Schema 2020-12) for those of Python in msgspec's messages; its others are JSON's already."""
+
 _OWN_OF_ORDER = frozenset((*Order.__struct_fields__, "id"))
 _OWN_OF_DELIVERY = frozenset(Delivery.__struct_fields__)
 _OWN_OF_PAYMENT = frozenset(Payment.__struct_fields__)
@@ -91,11 +93,12 @@ _OWN_OF_ITEM = frozenset(Item.__struct_fields__)
 
 _NUL = rb"\u0000"
 _find_nul = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
-_hide_surrogates = re.compile(rb"\\u[dD][89a-fA-F]").sub
 _drop_strings = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"').sub
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _OTHERS = bytes(set(range(256)) - set(b"{}[]"))
 
+_replace_types = re.compile(f"`({'|'.join(_TYPES)})`").sub
+_find_missing = re.compile(r"Object missing required field `(.*)`").fullmatch
 _find_version = re.compile(rb"version=([1-9][0-9]{0,18})").fullmatch
 
 
@@ -262,21 +265,28 @@ def _is_too_deep(value: bytes, nesting: int) -> bool:
 def _why(value: bytes, error: Exception, nesting: int) -> Invalid:
     """What msgspec's refusal means. It stops at the first error, so the rest may still not be JSON."""
     try:
-        value.decode()
-        _decode_any(_hide_surrogates(rb"\\u00", value))
+        found = malformed.find(value)
     except RecursionError:
         return _too_deep(nesting)
-    except (DecodeError, UnicodeDecodeError):
-        return _NOT_JSON
+    if found is not None:
+        return Invalid(malformed.describe(value, found), fault="not_json")
     if isinstance(error, ValidationError):
         return explained(str(error))
     return _too_deep(nesting) if isinstance(error, RecursionError) else _SURROGATES
 
 
 def explained(message: str, at: str = "$") -> Invalid:
-    """What a ValidationError's message says; `at` is the path of the value that was decoded."""
+    """What a ValidationError's message says, in JSON's words; `at` is the path of the value that was decoded."""
     reason, _, path = message.partition(" - at `")
     path = path.rstrip("`").replace("$", at, 1) or (at if at != "$" else "")
     if "matching regex" in reason:
         reason = _PATTERNS[path.removeprefix("$.")]
+    if lacking := _find_missing(reason):
+        return missing(lacking[1], path or "$")
+    reason = _replace_types(lambda found: f"`{_TYPES[found[1]]}`", reason)
     return Invalid(reason, path, "date" if reason == _DATE else "schema")
+
+
+def missing(name: str, path: str) -> Invalid:
+    """That the object at a path lacks a field; the fault's path is the field's."""
+    return Invalid(f"Object missing required field `{name}`", f"{path}.{name}")

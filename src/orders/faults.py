@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Raw, Struct, ValidationError
 
-from orders.decoder import explained, unreal
+from orders.decoder import explained, missing, unreal
 from orders.order import Moment, Order
 from orders.record import Invalid
 
@@ -43,7 +43,7 @@ def _of_struct(raw: Raw, struct: type[Struct], path: str) -> Iterator[Invalid]:
         if name in fields:
             yield from _of_value(fields[name], kind, f"{path}.{name}")
         else:
-            yield Invalid(f"Object missing required field `{name}`", "" if path == "$" else path)
+            yield missing(name, path)
 
 
 def _of_value(raw: Raw, kind: Any, path: str) -> Iterator[Invalid]:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from orders.malformed import BEGIN, Start, characters
+
 MOST_BYTES = 2**22
 """Of one value; what is longer is cut, and is refused wherever it goes."""
 TOKEN = re.compile(rb'"(?:[^"\\\n]|\\[^\n])*+("?)|[\[\]{}\n]')
@@ -14,9 +16,9 @@ LINE_BREAK = ord("\n")
 
 
 class Found(NamedTuple):
-    """A value, or what stands in place of one up to the end of its line; `line` is where it begins, from 1."""
+    """A value, or what stands in place of one up to the end of its line, and where it starts in the stream."""
 
-    line: int
+    start: Start
     value: bytes
 
 
@@ -28,8 +30,10 @@ class Splitter:
         self._at = 0
         """Up to here it was looked at."""
         self._line = 1
+        """The line of that byte."""
+        self._start = BEGIN
+        """Of what is held."""
         self._depth = 0
-        self._begin_line = 0
         self._opened_bare = False
         """Whether the value's first line is its bracket alone, as where it is indented."""
         self._in_array = False
@@ -42,6 +46,7 @@ class Splitter:
             self._is_first = False
             if self._held.startswith(codecs.BOM_UTF8):
                 del self._held[: len(codecs.BOM_UTF8)]
+                self._start = Start(len(codecs.BOM_UTF8))
         if not self._is_first:
             while (found := self._next(last=last)) is not None:
                 yield found
@@ -67,8 +72,8 @@ class Splitter:
             else:
                 break
             self._at += 1
-        del self._held[: self._at]
-        self._at, self._begin_line = 0, self._line
+        self._drop(self._at)
+        self._at = 0
         if self._held[:1] == b"{":
             self._depth = self._at = 1
             self._opened_bare = False
@@ -111,10 +116,17 @@ class Splitter:
         return not self._opened_bare and self._held[at : at + 1] == b"{"
 
     def _cut(self, end: int) -> Found:
-        found = Found(self._begin_line, bytes(self._held[:end]).strip(SPACE))
-        del self._held[:end]
+        found = Found(self._start, bytes(self._held[:end]).strip(SPACE))
+        self._drop(end)
         self._at = self._depth = 0
         return found
+
+    def _drop(self, end: int) -> None:
+        line_break = self._held.rfind(b"\n", 0, end)
+        column = 1 if line_break >= 0 else self._start.column
+        column += characters(self._held[line_break + 1 : end])
+        self._start = Start(self._start.byte + end, self._line, column)
+        del self._held[:end]
 
 
 def split(chunks: Iterable[bytes]) -> Iterator[Found]:

@@ -177,7 +177,7 @@ def test_what_is_refused_again_stays_open_and_makes_no_second_dead_letter(system
     number = letter_at(system, place)
     before = query(system, "select count(*) from dead_letters")
     (result,) = rows(system, "replay", str(number))
-    assert (result["outcome"], result["reason"]) == ("refused", "Invalid JSON")
+    assert (result["outcome"], result["reason"]) == ("refused", "Invalid JSON: not UTF-8 at byte 0 (line 1, column 1)")
     assert rows(system, "replay", str(number))[0]["outcome"] == "refused"
     assert query(system, "select count(*) from dead_letters") == before
     (shown,) = rows(system, "show", str(number))

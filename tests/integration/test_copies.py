@@ -51,7 +51,7 @@ class Bench(NamedTuple):
 
     def add(self, partition: int, offset: int, value: bytes | None = b"{", headers: Any = ((), ())) -> None:
         names, values = headers
-        row = (TOPIC_ID, partition, offset, b"key", value, list(names), list(values), "Expected `int`", "$.sm_id")
+        row = (TOPIC_ID, partition, offset, b"key", value, list(names), list(values), "Expected `integer`", "$.sm_id")
         self.connection.execute(ADD, row)
 
     def position(self, partition: int, offset: int) -> None:
@@ -113,7 +113,7 @@ def test_a_copy_has_what_came_and_the_headers_of_kafka_connect(bench: Bench) -> 
         "__connect.errors.stage": b"TASK_PUT",
         "__connect.errors.class.name": b"orders.pipeline.Writer",
         "__connect.errors.exception.class.name": b"orders.record.Invalid",
-        "__connect.errors.exception.message": b"$.sm_id: Expected `int`",
+        "__connect.errors.exception.message": b"$.sm_id: Expected `integer`",
     }
 
 

@@ -81,6 +81,10 @@ def _wrong(path: Sequence[str | int], *values: bytes) -> list[Hostile]:
     return [Hostile(f"{jsonpath(path)} {value[:40]!r}", put(path, value), jsonpath(path)) for value in values]
 
 
+def _without(*path: str | int) -> Hostile:
+    return Hostile(f"without {jsonpath(path)}", without(path), jsonpath(path))
+
+
 def _twice(value: bytes, part: bytes) -> bytes:
     """A part of an order whose first field is there before, with another value."""
     first = value.partition(part)[2].partition(b",")[0]
@@ -140,14 +144,14 @@ NOT_AN_ORDER = [
     Hostile("array", b"[]"),
     Hostile("string", b'"x"'),
     Hostile("number", b"1"),
-    Hostile("empty object", b"{}"),
+    Hostile("empty object", b"{}", "$.order_uid"),
     Hostile("array of an order", b"[" + VALID + b"]"),
-    Hostile("as it is served", b'{"order":' + VALID + b"}"),
+    Hostile("as it is served", b'{"order":' + VALID + b"}", "$.order_uid"),
     Hostile("array items", put(["items"], b"[[]]"), "$.items[0]"),
-    *[Hostile(f"without {name}", without([name])) for name in json.loads(VALID)],
-    *[Hostile(f"delivery without {n}", without(["delivery", n]), "$.delivery") for n in json.loads(VALID)["delivery"]],
-    *[Hostile(f"payment without {n}", without(["payment", n]), "$.payment") for n in json.loads(VALID)["payment"]],
-    *[Hostile(f"item without {n}", without(["items", 0, n]), "$.items[0]") for n in json.loads(VALID)["items"][0]],
+    *[Hostile(f"without {name}", without([name]), f"$.{name}") for name in json.loads(VALID)],
+    *[_without("delivery", name) for name in json.loads(VALID)["delivery"]],
+    *[_without("payment", name) for name in json.loads(VALID)["payment"]],
+    *[_without("items", 0, name) for name in json.loads(VALID)["items"][0]],
 ]
 
 

@@ -89,7 +89,7 @@ def test_damaged_messages_are_taken_whole_or_refused(message: bytes, damages: li
 def test_hostile_messages_are_refused_with_the_place_of_their_fault(hostile: Hostile) -> None:
     invalid = refused(hostile.value)
     assert (invalid.path, invalid.is_json) == (hostile.path, hostile.is_json)
-    assert (invalid.reason == "Invalid JSON") is not hostile.is_json
+    assert invalid.reason.startswith("Invalid JSON: ") is not hostile.is_json
 
 
 def faults() -> dict[Fault, Invalid | Content | Tombstone]:
@@ -245,14 +245,36 @@ def test_two_conditions_refuse_the_record() -> None:
 
 def test_a_refused_order_keeps_its_condition_and_its_wish_for_a_reply() -> None:
     entry = read(record(b"{", headers=((REPLY_HEADER, b"1"), (CONDITION_HEADER, b"absent"))))
-    assert entry.content == Invalid("Invalid JSON", fault="not_json")
+    assert entry.content == Invalid("Invalid JSON: unexpected end at byte 1 (line 1, column 2)", fault="not_json")
     assert entry.reply
 
 
 def test_msgspec_still_stops_at_the_first_fault_and_names_its_place() -> None:
     # The split of reason and path stands on the form of msgspec's messages.
-    assert refused(put(["items", 0, "price"], b'"x"')) == Invalid("Expected `int`, got `str`", "$.items[0].price")
-    assert refused(without(["locale"])).reason == "Object missing required field `locale`"
+    wrong = refused(put(["items", 0, "price"], b'"x"'))
+    assert wrong == Invalid("Expected `integer`, got `string`", "$.items[0].price")
+
+
+def test_a_missing_field_is_named_by_its_own_path() -> None:
+    """Not by that of the object that lacks it."""
+    assert refused(without(["locale"])) == Invalid("Object missing required field `locale`", "$.locale")
+    assert refused(without(["items", 0, "rid"])) == Invalid("Object missing required field `rid`", "$.items[0].rid")
+
+
+@pytest.mark.parametrize("hostile", REFUSED, ids=lambda h: h.name)
+def test_types_have_the_words_of_json(hostile: Hostile) -> None:
+    """integer, number, string, boolean, null, array and object, whatever Python calls them."""
+    words = {word.strip("`") for word in refused(hostile.value).reason.split() if word.startswith("`")}
+    assert not words & {"int", "float", "str", "bool", "None", "list", "tuple", "dict"}
+
+
+def test_each_type_of_json_is_named() -> None:
+    """Where an integer is expected and something else came."""
+    others = {b'"x"': "string", b"1.5": "number", b"true": "boolean", b"null": "null", b"[]": "array", b"{}": "object"}
+    for value, word in others.items():
+        assert refused(put(["sm_id"], value)).reason.strip("`,").rpartition("`")[2] == word
+    assert refused(put(["sm_id"], b"9" * 19)).reason == "Expected `integer` <= 9223372036854775807"
+    assert refused(put(["entry"], b'"' + b"x" * 1001 + b'"')).reason == "Expected `string` of length <= 1000"
 
 
 REPLAYS = st.builds(

@@ -52,10 +52,11 @@ BREAKS: dict[str, Break] = {
     "$.delivery.zip": lambda o: put(o, "delivery/zip", "x" * 1001),
     "$.payment": lambda o: put(o, "payment", []),
     "$.items[0].price": lambda o: put(o, "items/0/price", 1.5),
-    "$.items[0]": lambda o: o["items"][0].pop("rid"),
+    "$.items[0].rid": lambda o: o["items"][0].pop("rid"),
     "$.items[1]": lambda o: o["items"].insert(1, "no item"),
     "$.date_created": lambda o: put(o, "date_created", "2021-02-30T00:00:00Z"),
-    "": lambda o: drop(o, "locale"),
+    "$.locale": lambda o: drop(o, "locale"),
+    "$.delivery.city": lambda o: drop(o["delivery"], "city"),
 }
 
 

@@ -1,7 +1,9 @@
 """Values are found in a stream however they are laid out and however it is cut, and a broken one takes no other."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.json_stream import MOST_BYTES, Found, split
+from orders.malformed import Start
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
@@ -39,7 +42,20 @@ def test_all_objects_are_found_in_any_layout(layout: str, them: list[dict[str, A
     assert [json.loads(each.value) for each in found] == them
     lines = text.encode().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     for each in found:
-        assert each.value.partition(b"\n")[0].rstrip(b"\r") in lines[each.line - 1], "the line where it begins"
+        assert each.value.partition(b"\n")[0].rstrip(b"\r") in lines[each.start.line - 1], "the line where it begins"
+
+
+@given(st.binary(max_size=300) | st.text('{}[]",: \nж').map(str.encode), st.integers(1, 50), st.booleans())
+def test_each_value_says_where_it_starts(data: bytes, size: int, mark: bool) -> None:
+    """The byte, and the line and the column that an editor shows: characters count, a byte order mark does not."""
+    data = data.removeprefix(BOM_UTF8)
+    for each in split(cut(BOM_UTF8 * mark + data, size)):
+        at = each.start.byte - len(BOM_UTF8) * mark
+        assert data[at:].startswith(each.value)
+        above, _, before = data[:at].rpartition(b"\n")
+        line = above.count(b"\n") + 2 if b"\n" in data[:at] else 1
+        with suppress(UnicodeDecodeError):
+            assert each.start[1:] == (line, len(before.decode()) + 1)
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))
@@ -68,7 +84,7 @@ def test_nothing_but_space_and_brackets_of_arrays_is_left_out_of_any_bytes(data:
     ],
 )
 def test_what_is_broken_takes_no_other_with_it(text: bytes, found: list[tuple[int, bytes]]) -> None:
-    assert list(split([text])) == [Found(*each) for each in found]
+    assert [(each.start.line, each.value) for each in split([text])] == found
 
 
 def test_a_value_without_an_end_is_cut() -> None:
@@ -76,4 +92,4 @@ def test_a_value_without_an_end_is_cut() -> None:
     endless = [b'{"a": [1', *[b", 1"] * 3_000_000, b'\n{"b": 2}\n']
     first, *rest = split(b"".join(endless[at : at + 10_000]) for at in range(0, len(endless), 10_000))
     assert MOST_BYTES < len(first.value) < MOST_BYTES + 100_000
-    assert rest[-1] == Found(2, b'{"b": 2}')
+    assert rest[-1] == Found(Start(len(b"".join(endless)) - len(b'{"b": 2}\n'), 2, 1), b'{"b": 2}')

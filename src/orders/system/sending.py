@@ -11,6 +11,7 @@ from typing import IO, Literal, cast
 import msgspec
 from msgspec import Struct
 
+from orders import malformed
 from orders.errors import StartError, UsageError
 from orders.json_stream import Found, split
 from orders.settings import Settings
@@ -31,7 +32,10 @@ Pair = tuple[bytes | None, bytes]
 
 
 class Wrong(Struct, frozen=True):
-    """A value that is no valid order: the line where it begins, the JSONPath of the fault, and why; never a value."""
+    """A value that is no valid order: the line where it begins, the JSONPath of the fault, and why; never a value.
+
+    What is not JSON has no path: the reason has the position in the file, unpacked if it was gzip's.
+    """
 
     line: int
     path: str
@@ -96,7 +100,9 @@ def judged(found: Found, nesting: int) -> Pair | Wrong:
 
     content = decode(found.value, nesting)
     if isinstance(content, Invalid):
-        return Wrong(found.line, content.path, content.reason)
+        fault = None if content.is_json else malformed.find(found.value)
+        reason = malformed.describe(found.value, fault, found.start) if fault else content.reason
+        return Wrong(found.start.line, content.path, reason)
     return content.row.order_uid.encode(), found.value
 
 

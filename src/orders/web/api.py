@@ -15,8 +15,9 @@ from litestar.response import Response
 from litestar.response.base import ASGIResponse
 
 from orders.decoder import decode
+from orders.differences import Difference, differences
 from orders.errors import Busy, OrdersError
-from orders.faults import faults
+from orders.faults import MOST, UNREADABLE, faults
 from orders.meter import Values
 from orders.metrics import BUSY, LOOKUPS, POSTS, Full, Posted, private
 from orders.order import Content
@@ -34,7 +35,7 @@ from orders.web.reader import Found
 from orders.web.representation import matches, represented
 from orders.web.startup import THROUGH, Start
 from orders.web.views import original
-from orders.web.waiting import Gate, Told
+from orders.web.waiting import Gate, Told, in_time
 
 log = structlog.get_logger()
 
@@ -46,6 +47,8 @@ NOT_MODIFIED = frozenset({"cache-control", "vary", "etag"})
 """Fields of a 304 (RFC 9110, 15.4.5)."""
 SAVED = "Order processed and saved successfully"
 ACCEPTED = "Order accepted, not yet saved"
+COMPARISON_SECONDS = 1.0
+"""How long a 409 waits for the stored order; without it, it does not say where the two differ."""
 
 _encode = msgspec.json.Encoder().encode
 AnyRequest = Request[Any, Any, State]
@@ -96,10 +99,12 @@ def answer(status: int, content: object, headers: Mapping[str, str] | None = Non
     return Answer(body, status_code=status, headers=headers, media_type=JSON)
 
 
-def failure(name: str, wrong: Sequence[Invalid] = (), headers: Mapping[str, str] | None = None) -> Answer:
+def failure(
+    name: str, wrong: Sequence[Invalid] = (), headers: Mapping[str, str] | None = None, detail: str = ""
+) -> Answer:
     """An error of `problems`; `wrong` is what is wrong with the body."""
     fields = {**extra_fields(name), **(headers or {})}
-    return Answer(problem(name, wrong), status_code=KINDS[name].status, headers=fields, media_type=MEDIA_TYPE)
+    return Answer(problem(name, wrong, detail), status_code=KINDS[name].status, headers=fields, media_type=MEDIA_TYPE)
 
 
 class Refused(HTTPException):
@@ -176,16 +181,18 @@ async def post_order(request: AnyRequest) -> Answer:
     content = decode(body, parts.limits.nesting)
     if isinstance(content, Invalid):
         _values(request).add(POSTS, "refused")
-        return failure("invalid-order", faults(body, content)) if content.is_json else failure("invalid-json")
+        return refusal(body, content)
     try:
         with _gate(request, "posts"):
             told = await parts.submit(content, wait)
+            differing = await _differing(parts, content) if told and told.outcome == "conflict" else []
     except OrdersError:
         _values(request).add(POSTS, "unavailable")
         raise
     _values(request).add(POSTS, posted(told))
     honoured = {"preference-applied": applied} if applied else {}
-    return outcome(told, {"location": f"/orders/{content.row.order_uid}", **honoured}, parts.default_view)
+    where = {"location": f"/orders/{content.row.order_uid}", **honoured}
+    return outcome(told, where, parts.default_view, differing)
 
 
 def _check_sender(request: AnyRequest) -> None:
@@ -196,19 +203,53 @@ def _check_sender(request: AnyRequest) -> None:
         raise Refused("not-json")
 
 
+def refusal(body: bytes, wrong: Invalid) -> Answer:
+    """The answer to a body that is no order, of which the decoder said what is `wrong`."""
+    return (
+        failure("invalid-order", faults(body, wrong)) if wrong.is_json else failure("invalid-json", detail=wrong.reason)
+    )
+
+
+async def _differing(parts: Parts, content: Content) -> list[Difference]:
+    """In which fields an order is not as PostgreSQL has it now; none where that cannot be read, or is not there."""
+    try:
+        stored = await in_time(parts.order(content.row.order_uid), COMPARISON_SECONDS)
+        return differences(stored.document, content.text) if stored else []
+    except (OrdersError, *UNREADABLE):
+        return []
+
+
+def conflict(differing: Sequence[Difference]) -> Answer:
+    """409, with the fields that differ from the stored order where they are known."""
+    if not differing:
+        return failure("order-exists")
+    count, more = len(differing), len(differing) - MOST
+    listed = f"`errors` lists the first {MOST}, {more} more are not listed" if more > 0 else "`errors` lists them"
+    detail = (
+        f"The stored order with this order_uid differs in {count} {'field' if count == 1 else 'fields'}: {listed}. "
+        "A POST never replaces an order: send a record to the topic to do so."
+    )
+    return failure("order-exists", [Invalid(each.how, each.path) for each in differing[:MOST]], detail=detail)
+
+
 def posted(told: Told | None) -> Posted:
     """How a POST is counted; none of them deletes."""
     return "accepted" if told is None or told.outcome == "deleted" else told.outcome
 
 
-def outcome(told: Told | None, where: Mapping[str, str], default_view: View) -> Answer:
-    """The answer to a POST, by what became of its record; `where` are fields of those that have a place."""
+def outcome(
+    told: Told | None, where: Mapping[str, str], default_view: View, differing: Sequence[Difference] = ()
+) -> Answer:
+    """The answer to a POST, by what became of its record.
+
+    `where` are fields of those that have a place, `differing` is in what a conflict differs from the stored order.
+    """
     if told is None:
         return answer(202, {"message": ACCEPTED}, where)
     if told.outcome == "refused":
         return failure("invalid-order", [Invalid(told.reason, told.path)])
     if told.outcome == "conflict":
-        return failure("order-exists")
+        return conflict(differing)
     if told.outcome == "created":
         return answer(201 if default_view == "standard" else 200, {"message": SAVED}, where)
     return answer(200, {"message": SAVED}, where)

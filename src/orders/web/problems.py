@@ -5,10 +5,11 @@ A problem's `type` is the path of its page on this server; docs/problems.md is m
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+from urllib.parse import quote
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from orders.record import Invalid
 
@@ -22,31 +23,56 @@ PATH = "/problems/"
 
 
 class Kind(NamedTuple):
-    """One kind of error: its status, its title, and what it means and what to do for a person."""
+    """One kind of error: its status, its title, and what it means and what to do for a person.
+
+    `detail` is in each answer of this kind that has no other: one sentence or two, with the next step.
+    """
 
     status: int
     title: str
     about: str
     member: str = "error"
     """Which member the original had for the title."""
+    detail: str = ""
 
 
 KINDS: Mapping[str, Kind] = {
     "order-not-found": Kind(
-        404, "Order not found", "PostgreSQL has no order of this order_uid, or it can be none.", "message"
+        404,
+        "Order not found",
+        "PostgreSQL has no order of this order_uid, or it can be none.",
+        "message",
+        "PostgreSQL holds no order with this order_uid. Check the order_uid, or ask again once the order is stored.",
     ),
-    "not-found": Kind(404, "Not found", "There is no such path. The document at `/openapi.json` lists them."),
+    "not-found": Kind(
+        404,
+        "Not found",
+        "There is no such path. The document at `/openapi.json` lists them.",
+        detail="There is no such path. GET /openapi.json lists all paths.",
+    ),
     "method-not-allowed": Kind(405, "Method not allowed", "`Allow` lists the methods that this path takes."),
     "unknown-view": Kind(400, "view is standard or original", "`?view=` names another shape of the order."),
-    "invalid-json": Kind(400, "Invalid JSON", "The body is not JSON of RFC 8259 in UTF-8."),
+    "invalid-json": Kind(
+        400,
+        "Invalid JSON",
+        "The body is not JSON of RFC 8259 in UTF-8. `detail` says what is wrong and where: at which byte, counted from "
+        "0, and in which line and column, counted from 1.",
+    ),
     "invalid-order": Kind(
         422,
         "Invalid order",
         "The body is JSON and no order that can be stored. `errors` has what is wrong with it: `detail`, and as "
-        "`pointer` the JSON Pointer (RFC 6901) of the value, or of the object that lacks one.",
+        "`pointer` the JSON Pointer (RFC 6901) of the value, or of the field that is missing.",
     ),
     "order-exists": Kind(
-        409, "Order exists with other content", "A POST never replaces an order. Send a record to the topic to do so."
+        409,
+        "Order exists with other content",
+        "A POST never replaces an order. Send a record to the topic to do so. `errors` has the fields that differ from "
+        "the stored order, as `pointer`, up to 100; `detail` says how many there are. Unknown fields are not named: "
+        "the object that has them stands for them. Where the stored order cannot be read then, or has been deleted or "
+        "replaced since, there may be no `errors`.",
+        detail="When this order was to be stored, PostgreSQL held another one with this order_uid. A POST never "
+        "replaces an order: send a record to the topic to do so.",
     ),
     "too-large": Kind(413, "Request body too large", "The body has more bytes than an order may have."),
     "not-json": Kind(415, "Content-Type is not JSON", "Send the order with `Content-Type: application/json`."),
@@ -84,10 +110,10 @@ KINDS: Mapping[str, Kind] = {
 
 
 class Fault(Struct, frozen=True):
-    """One thing that is wrong with a body."""
+    """One thing that is wrong with a body, or in which it differs from the stored order; never a value."""
 
     detail: str
-    pointer: str
+    pointer: Annotated[str, Meta(description="JSON Pointer (RFC 6901) of the field in the body, as a URI fragment")]
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
@@ -96,14 +122,18 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     type: str
     title: str
     status: int
-    errors: Sequence[Fault] | UnsetType = UNSET
+    detail: Annotated[str, Meta(description="What is wrong, and the next step")] | UnsetType = UNSET
+    errors: (
+        Annotated[Sequence[Fault], Meta(description="422: all faults; 409: the fields that differ; up to 100")]
+        | UnsetType
+    ) = UNSET
     message: str | UnsetType = UNSET
     error: str | UnsetType = UNSET
 
 
-def problem(name: str, faults: Sequence[Invalid] = ()) -> bytes:
-    """The body of an error, with what is wrong with the request's body."""
-    return _plain(name) if not faults else msgspec.json.encode(_problem(name, faults))
+def problem(name: str, faults: Sequence[Invalid] = (), detail: str = "") -> bytes:
+    """The body of an error, with what is wrong with the request's body; `detail` replaces that of the kind."""
+    return msgspec.json.encode(_problem(name, faults, detail)) if faults or detail else _plain(name)
 
 
 def extra_fields(name: str) -> dict[str, str]:
@@ -119,16 +149,21 @@ def fields_of(name: str) -> list[tuple[bytes, bytes]]:
 
 @cache
 def _plain(name: str) -> bytes:
-    return msgspec.json.encode(_problem(name, ()))
+    return msgspec.json.encode(_problem(name, (), ""))
 
 
-def _problem(name: str, faults: Sequence[Invalid]) -> Problem:
+def _problem(name: str, faults: Sequence[Invalid], detail: str) -> Problem:
     kind = KINDS[name]
     told = [Fault(fault.reason, pointer(fault.path)) for fault in faults] or UNSET
     message, error = (kind.title, UNSET) if kind.member == "message" else (UNSET, kind.title)
-    return Problem(f"{PATH}{name}", kind.title, kind.status, told, message, error)
+    return Problem(f"{PATH}{name}", kind.title, kind.status, detail or kind.detail or UNSET, told, message, error)
 
 
 def pointer(path: str) -> str:
     """The JSON Pointer, as a fragment (RFC 6901, 6), of a decoder's path: `$.items[0].price` → `#/items/0/price`."""
-    return "#" + path.removeprefix("$").replace("[", "/").replace("]", "").replace(".", "/")
+    return "#" + "/".join(map(_escaped, path.removeprefix("$").replace("[", ".").replace("]", "").split(".")))
+
+
+def _escaped(name: str) -> str:
+    """A name in a JSON Pointer (RFC 6901, 3) that stands in a URI fragment (6)."""
+    return quote(name.replace("~", "~0").replace("/", "~1"), safe="")

@@ -27,7 +27,7 @@ HEADERS: list[tuple[str, bytes | None]] = [("trace", b"\xff"), ("nothing", None)
 
 def a_letter(**changed: Any) -> Letter:
     made = Letter(
-        *(7, "orders", "topic-1", 2, 30, AT, AT, "Expected `int`, got `str`", "$.sm_id", "open", None),
+        *(7, "orders", "topic-1", 2, 30, AT, AT, "Expected `integer`, got `string`", "$.sm_id", "open", None),
         *(b"key", b"{", [name for name, _ in HEADERS], [value for _, value in HEADERS], False, None),
     )
     return made._replace(**changed)

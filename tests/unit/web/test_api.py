@@ -1,10 +1,12 @@
 """What the application answers, without services."""
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from html import escape
 from typing import Any, get_args
 
+import httpx
 import pytest
 from litestar.testing import TestClient
 from structlog.testing import capture_logs
@@ -18,7 +20,8 @@ from orders.record import Outcome
 from orders.web.exposition import Page, page
 from orders.web.health import Lag, Part, Parts, Report, Restore
 from orders.web.page import PAGE
-from orders.web.problems import KINDS, problem
+from orders.web.problems import KINDS, MEDIA_TYPE, problem
+from orders.web.reader import Found
 from orders.web.startup import THROUGH, Start, StartParts
 from orders.web.views import original
 from orders.web.waiting import Told
@@ -88,6 +91,8 @@ def test_no_such_order(plain: TestClient[Any], uid: str) -> None:
         "type": "/problems/order-not-found",
         "title": "Order not found",
         "status": 404,
+        "detail": "PostgreSQL holds no order with this order_uid. Check the order_uid, or ask again once the order is "
+        "stored.",
         "message": "Order not found",
     }
 
@@ -133,12 +138,87 @@ def test_post_outcomes(outcome: Outcome, status: int, body: object) -> None:
     assert got.headers["location"] == f"/orders/{ORDER_UID}"
 
 
+def stored(value: bytes) -> Callable[[str], Awaitable[Found | None]]:
+    """PostgreSQL with this order."""
+    content = decode(value)
+    assert isinstance(content, Content)
+    found = Found(document(1, content.text), 1, 0.0)
+
+    async def order(_: str) -> Found:
+        return found
+
+    return order
+
+
+def conflict(order: Callable[[str], Awaitable[Found | None]], value: bytes = ORDER) -> httpx.Response:
+    """The answer to a POST of which PostgreSQL holds another order, and this one by the time that it is asked."""
+    with client(submit=told("conflict"), order=order) as http:
+        return http.post("/orders", content=value)
+
+
 def test_post_of_another_order_of_that_uid() -> None:
-    """409: a POST never replaces."""
-    with client(submit=told("conflict")) as http:
-        got = http.post("/orders", content=ORDER)
-    assert is_problem(got, "order-exists")
+    """409 names the fields that differ, and no value: a POST never replaces."""
+    other = json.loads(ORDER) | {"entry": "another"}
+    other["items"][0]["price"] += 1
+    got = conflict(stored(json.dumps(other).encode()))
+    assert (got.status_code, got.headers["content-type"]) == (409, MEDIA_TYPE)
+    assert got.json() == {
+        "type": "/problems/order-exists",
+        "title": "Order exists with other content",
+        "status": 409,
+        "detail": "The stored order with this order_uid differs in 2 fields: `errors` lists them. "
+        "A POST never replaces an order: send a record to the topic to do so.",
+        "errors": [
+            {"detail": "Not as in the stored order", "pointer": "#/entry"},
+            {"detail": "Not as in the stored order", "pointer": "#/items/0/price"},
+        ],
+        "error": "Order exists with other content",
+    }
     assert "location" not in got.headers
+
+
+def test_so_many_fields_that_differ_are_listed_and_the_others_counted() -> None:
+    """Of 150 items that the stored order lacks a hundred are listed."""
+    order = json.loads(ORDER)
+    items = order["items"][:1]
+    got = conflict(
+        stored(json.dumps(order | {"items": items}).encode()), json.dumps(order | {"items": items * 151}).encode()
+    )
+    assert got.json()["detail"].startswith(
+        "The stored order with this order_uid differs in 150 fields: `errors` lists the first 100, 50 more are not "
+    )
+    assert [each["pointer"] for each in got.json()["errors"]] == [f"#/items/{number}" for number in range(1, 101)]
+
+
+async def _deleted(_: str) -> None:
+    return None
+
+
+async def _away(_: str) -> None:
+    raise Away("PostgreSQL cannot be reached")
+
+
+async def _by_hand(_: str) -> Found:
+    return Found(b'{"order":{"id":1,"delivery":null}}', 1, 0.0)
+
+
+async def _silent(_: str) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("order", [stored(ORDER), _deleted, _away, _by_hand, _silent])
+def test_a_conflict_is_a_conflict_whatever_is_stored_by_then(
+    order: Callable[[str], Awaitable[Found | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same by then, deleted, not to be read, no order, or no answer: 409 without a list."""
+    monkeypatch.setattr("orders.web.api.COMPARISON_SECONDS", 0.05)
+    assert is_problem(conflict(order), "order-exists")
+
+
+@pytest.mark.parametrize("outcome", ["created", "unchanged", "refused"])
+def test_only_a_conflict_asks_for_the_stored_order(outcome: Outcome) -> None:
+    with client(submit=told(outcome), order=_silent) as http:
+        assert http.post("/orders", content=ORDER).status_code in {200, 201, 422}
 
 
 def test_post_in_place_of_the_original() -> None:
@@ -280,12 +360,36 @@ def test_metrics_are_given_in_the_format_that_is_asked_for() -> None:
             assert dict(http.head("/metrics", headers={"accept": accept}).headers) == dict(got.headers)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"{'a':1}", b'{"a":1}x'])
-def test_post_of_no_json(plain: TestClient[Any], body: bytes) -> None:
-    """400 as the original answered."""
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b"", "unexpected end at byte 0 (line 1, column 1)"),
+        (b"{\n", "unexpected end at byte 2 (line 2, column 1)"),
+        (b"{'a':1}", "expected '\"' at byte 1 (line 1, column 2)"),
+        (b'{"a":1}x', "bytes after the end at byte 7 (line 1, column 8)"),
+        (b'{"a":\n"\xff"}', "not UTF-8 at byte 7 (line 2, column 2)"),
+        (b"\xef\xbb\xbf{}", "starts with a byte order mark (BOM) at byte 0 (line 1, column 1)"),
+    ],
+)
+def test_post_of_no_json(plain: TestClient[Any], body: bytes, what: str) -> None:
+    """400 as the original answered, with what is wrong and where."""
     got = plain.post("/orders", content=body)
-    assert is_problem(got, "invalid-json")
-    assert got.json()["error"] == "Invalid JSON"
+    assert (got.status_code, got.headers["content-type"]) == (400, MEDIA_TYPE)
+    assert got.json() == {
+        "type": "/problems/invalid-json",
+        "title": "Invalid JSON",
+        "status": 400,
+        "detail": f"Invalid JSON: {what}",
+        "error": "Invalid JSON",
+    }
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.status in {404, 409}])
+def test_what_is_not_there_or_there_already_has_a_detail(name: str) -> None:
+    """RFC 9457, 3.1.4: sentences for this kind, with the next step."""
+    detail = json.loads(problem(name))["detail"]
+    assert detail.endswith(".")
+    assert detail.count(". ") == 1
 
 
 def test_post_of_an_invalid_order(plain: TestClient[Any]) -> None:
@@ -296,8 +400,8 @@ def test_post_of_an_invalid_order(plain: TestClient[Any]) -> None:
     got = plain.post("/orders", content=json.dumps(order))
     assert (got.status_code, got.json()["error"]) == (422, "Invalid order")
     assert got.json()["errors"] == [
-        {"detail": "Expected `int`, got `str`", "pointer": "#/items/0/price"},
-        {"detail": "Object missing required field `locale`", "pointer": "#"},
+        {"detail": "Expected `integer`, got `string`", "pointer": "#/items/0/price"},
+        {"detail": "Object missing required field `locale`", "pointer": "#/locale"},
     ]
 
 

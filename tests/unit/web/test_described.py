@@ -167,4 +167,4 @@ def test_the_page_shows_an_order_as_it_is_taken_and_an_error_with_all_that_is_wr
     assert json.loads(order) == example()
     assert not isinstance(decode(order.encode()), Invalid)
     assert json.loads(error)["type"] == "/problems/invalid-order"
-    assert {each["pointer"] for each in json.loads(error)["errors"]} == {"#", "#/items/0/price"}
+    assert {each["pointer"] for each in json.loads(error)["errors"]} == {"#/delivery", "#/items/0/price"}
