@@ -128,6 +128,11 @@ def test_a_dead_letter_is_shown_edited_and_replayed_and_the_order_is_served(syst
     still = run(system, "edit", str(number), "-", "--json", given=order(201, amount=None)[1])
     assert still.returncode == 1
     assert json.loads(still.stdout)["path"] == "$.payment.amount"
+    broken = run(system, "edit", str(number), "-", given=b'{\n "order_uid": "a",\n "payment"}')
+    assert (broken.returncode, broken.stdout.decode()) == (
+        1,
+        "kept, and still wrong, -: Invalid JSON: expected ':' at byte 31 (line 3, column 11)\n",
+    )
     (tmp_path / "mended.json").write_bytes(order(201, amount=4242)[1])
     mended = run(system, "edit", str(number), str(tmp_path / "mended.json"))
     assert (mended.returncode, mended.stdout.decode()) == (
@@ -145,7 +150,7 @@ def test_a_dead_letter_is_shown_edited_and_replayed_and_the_order_is_served(syst
     assert shown["headers"][0] == {"name": "trace", "value": {"base64": base64.b64encode(b"\x00\xff").decode()}}
     actions = [(each["action"], each.get("by_user"), each.get("by_host")) for each in shown["actions"]]
     me = (getpass.getuser(), socket.gethostname())
-    assert actions == [("edit", *me), ("edit", *me), ("replay", *me), ("outcome", None, None)]
+    assert actions == [("edit", *me), ("edit", *me), ("edit", *me), ("replay", *me), ("outcome", None, None)]
 
     outcome = shown["actions"][-1]
     record = record_at(system, outcome["partition"], outcome["offset"])

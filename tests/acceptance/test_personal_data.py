@@ -161,6 +161,10 @@ def test_what_is_personal_is_never_said(addresses: list[str], postgres: Postgres
             told.command(command, "--json")
         told.command("status")
         told.command("get", uid, shown=False)
+        with psycopg.connect(dsn) as connection:
+            ((letter,),) = connection.execute("select min(id) from dead_letters").fetchall()
+        for body in (MARK, b'{"name":"' + MARK, b'{"sm_id":"' + MARK + b'"}', b'"' + MARK + b'" ' + MARK):
+            told.command("dead-letters", "edit", str(letter), "-", "--postgres-dsn", dsn, given=body)
         for options in ([], ["--json"]):
             told.command("dead-letters", "list", "--limit", "10000", "--postgres-dsn", dsn, *options)
             told.command("dead-letters", "discard", "--partition", "0", "--yes", "--postgres-dsn", dsn, *options)
@@ -177,5 +181,6 @@ def test_what_is_personal_is_never_said(addresses: list[str], postgres: Postgres
         assert faults[1] > 300
         statuses = {who for who, _ in told.by if who.startswith("answer")}
         assert statuses >= {f"answer {status}" for status in (200, 400, 409, 413, 422)}
+        assert any(b'"pointer"' in text for who, text in told.by if who == "answer 409"), "differences are named"
         assert b"record_sent" in system.output.read_bytes(), "it was the level that says most"
         assert b"batch_rejected" in system.output.read_bytes()

@@ -118,9 +118,24 @@ def test_an_orders_whole_way(house: House) -> None:
     assert house.http.get(where).content == got.content
 
     assert house.http.post("/orders", json=got.json()["order"]).status_code == 200
-    conflict = house.http.post("/orders", json=order | {"entry": "other"})
-    assert is_problem(conflict, "order-exists")
+    conflict = house.http.post("/orders", json=order | {"entry": "other", "items": order["items"] * 2})
+    assert (conflict.status_code, conflict.json()["type"]) == (409, "/problems/order-exists")
+    more = [f"#/items/{number}" for number in range(len(order["items"]), 2 * len(order["items"]))]
+    assert [each["pointer"] for each in conflict.json()["errors"]] == ["#/entry", *more]
     assert house.http.get(where).content == got.content
+
+
+def test_a_conflict_is_compared_with_what_postgresql_holds(house: House) -> None:
+    """Not with memory, and without a list where PostgreSQL cannot say what it holds."""
+    (order,) = orders(1)
+    other = order | {"entry": "other"}
+    house.http.post("/orders", json=order)
+    house.sql("update orders set entry = 'by hand', locale = 'xx'")
+    conflict = house.http.post("/orders", json=other)
+    assert [each["pointer"] for each in conflict.json()["errors"]] == ["#/entry", "#/locale"]
+    assert "by hand" not in conflict.text
+    house.sql("alter view documents rename to elsewhere")
+    assert is_problem(house.http.post("/orders", json=other), "order-exists")
 
 
 def test_two_posts_of_one_uid_at_once(house: House) -> None:

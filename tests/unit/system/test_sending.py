@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -89,6 +90,42 @@ def test_what_is_wrong_is_counted_and_the_first_are_shown_with_line_path_and_rea
         f"  line 2: $.sm_id: {checked.first[0].reason}",
     ]
     assert "no" not in sending.checked_text(checked).splitlines()[3].partition(": ")[2].split()
+
+
+BROKEN = b'{\n "order_uid": "qx7persona",\n "entry": "\xd0\xb6" "qx7persona"\n}'
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("kind", [io.BytesIO, Pipe])
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"[", b"[\n" + GOOD[0] + b", ", GOOD[0] + b"\r\n\r\n"])
+def test_what_is_not_json_is_shown_with_its_position_in_the_file(
+    before: bytes, kind: type[io.BytesIO], pack: Callable[[bytes], bytes]
+) -> None:
+    """The byte, and the line and the column that an editor shows."""
+    checked = check(SETTINGS, kind(pack(before + BROKEN)))
+    at = len(before) + BROKEN.index(b'"qx7persona"\n}')
+    (wrong,) = checked.first
+    assert wrong.line == before.count(b"\n") + 1
+    assert wrong.reason == f"Invalid JSON: expected ',' or '}}' at byte {at} (line {wrong.line + 2}, column 15)"
+
+
+def test_the_column_of_the_first_line_counts_what_stands_before_the_value() -> None:
+    (wrong,) = check(SETTINGS, io.BytesIO(b'[{"\xd0\xb6": }]')).first
+    assert wrong.reason == "Invalid JSON: invalid character at byte 8 (line 1, column 8)"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (b'{"a": "\xff"}', "not UTF-8"),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{}", "starts with a byte order mark (BOM)"),
+        (b"1 2", "bytes after the end"),
+        (b'{"a": 1', "unexpected end"),
+    ],
+)
+def test_each_kind_of_what_is_not_json_is_named(text: bytes, kind: str) -> None:
+    (wrong,) = check(SETTINGS, io.BytesIO(text)).first
+    assert wrong.reason.startswith(f"Invalid JSON: {kind} at byte ")
 
 
 class Brokers:
