@@ -138,7 +138,10 @@ def test_a_document_that_is_no_order_is_reported_by_one_kind_of_error(stored: by
         differences(stored, VALID)
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters=".[]"), min_size=1)))
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=".[]"), min_size=1)
+
+
+@given(st.lists(NAMES | st.text("~/01%", min_size=1)))
 def test_a_pointer_is_escaped_as_rfc_6901_has_it(names: list[str]) -> None:
     """`~` and `/` of a name (3), and whatever a URI fragment does not take (6)."""
     found = pointer("".join(f".{name}" for name in ["$", *names])[1:])

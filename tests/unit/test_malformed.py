@@ -71,6 +71,8 @@ def refuse(word: str) -> Any:
         (b'{"a":01,"b":"\xff"}', 6, "invalid number"),
         (b'{"a":nul}', 8, "invalid character"),
         (b"[trx", 3, "invalid character"),
+        (b"[f]", 2, "invalid character"),
+        (b'["\\u"]', 4, "invalid character in unicode escape"),
         (b'["\\u12G4"]', 6, "invalid character in unicode escape"),
         (b'["\\q"]', 3, "invalid escaped character"),
         (b'["a\nb"]', 3, "invalid character"),

@@ -205,9 +205,9 @@ def _check_sender(request: AnyRequest) -> None:
 
 def refusal(body: bytes, wrong: Invalid) -> Answer:
     """The answer to a body that is no order, of which the decoder said what is `wrong`."""
-    return (
-        failure("invalid-order", faults(body, wrong)) if wrong.is_json else failure("invalid-json", detail=wrong.reason)
-    )
+    if wrong.is_json:
+        return failure("invalid-order", faults(body, wrong))
+    return failure("invalid-json", detail=wrong.reason)
 
 
 async def _differing(parts: Parts, content: Content) -> list[Difference]:
