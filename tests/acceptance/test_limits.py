@@ -148,3 +148,20 @@ def test_a_connection_too_many_is_told_and_the_place_is_free_again_when_one_ends
             assert system.request("GET", "/livez")[0] == 200
             assert status_of(held[0], "/orders/nobody") == 404
         wait_for(lambda: system.request("GET", "/orders/nobody")[0] == 404, "room")
+
+
+def test_a_client_that_uses_an_unknown_name_is_told_the_setting_and_so_is_the_log_once(addresses: list[str]) -> None:
+    """Whichever serve process it meets: all of them together write one line."""
+    with open_folder() as folder, running(folder / "data", ["--http-workers", "3", *addresses]) as system:
+        for _ in range(60):
+            connection = http.client.HTTPConnection(*system.address, timeout=10)
+            connection.request("GET", "/readyz", headers={"Host": "orders.internal:8080"})
+            answer = connection.getresponse()
+            told = json.loads(answer.read())
+            connection.close()
+            assert (answer.status, told["detail"]) == (
+                421,
+                "Unknown host name 'orders.internal': add it to ORDERS_HTTP_HOSTS",
+            )
+        wait_for(lambda: "unknown_host " in system.said, "the line", deadline=10)
+        assert system.said.count("unknown_host ") == 1

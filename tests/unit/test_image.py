@@ -10,9 +10,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 
 from orders.settings import loading
 from orders.system.stopping import STOP_SECONDS
+from orders.web.hosts import knows
 from support.dockerfile import argument, instructions, variables
 from support.system import ROOT
 
@@ -81,6 +83,28 @@ def test_the_variables_of_the_image_are_settings(tmp_path: Path) -> None:
     assert settings.http_host == "0.0.0.0"  # noqa: S104 - inside of a container
     assert settings.data_dir == "/var/lib/orders"
     assert f"mkdir {variables()['ORDERS_HOME']}" in dict(last for last in instructions() if "useradd" in last[1])["RUN"]
+
+
+def test_the_service_of_compose_answers_to_every_name_that_it_has_among_the_containers() -> None:
+    """The name of each service that runs it, their common alias, and the proxy's, through which Host goes unchanged."""
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    replicas = {name: each for name, each in compose["services"].items() if "ORDERS_HTTP_HOSTS" in str(each)}
+    assert set(replicas) == {"orders", "orders-2", "orders-zookeeper"}
+    for each in replicas.values():
+        known = knows(loading.load(each["environment"] | {"ORDERS_POSTGRES_DSN_FILE": ""}).hosts)
+        for name in (*replicas, *each["networks"]["default"]["aliases"], "proxy"):
+            assert known(f"{name}:8080".encode()), name
+
+
+def test_the_pods_of_the_kubernetes_example_answer_to_the_names_of_their_service() -> None:
+    """In each form that a cluster resolves, and to the Ingress's; the settings of the example are settings."""
+    (example,) = re.findall(r"```yaml\n(spec:.*?)```", (ROOT / "docs/containers.md").read_text(), re.DOTALL)
+    (container,) = yaml.safe_load(example)["spec"]["containers"]
+    given = {each["name"]: each["value"] for each in container["env"]}
+    known = knows(loading.load({**given, "ORDERS_POSTGRES_DSN_FILE": ""}).hosts)
+    for name in ("orders", "orders.shop", "orders.shop.svc", "orders.shop.svc.cluster.local", "orders.example.org"):
+        assert known(name.encode()), name
+    assert not known(b"evil.example")
 
 
 def test_compose_gives_the_service_more_time_to_stop_than_it_takes() -> None:

@@ -1,4 +1,4 @@
-"""What the machine gives: the data directory, room on disks and in memory, open files, the HTTP port."""
+"""What the machine gives: the data directory, room on disks and in memory, open files, the HTTP port and names."""
 
 import os
 import re
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
+from ipaddress import ip_address
 from pathlib import Path
 
 from orders import claims
@@ -16,6 +17,7 @@ from orders.settings import Settings
 from orders.system import machine
 from orders.system.place import OWNED, bind
 from orders.system.room import allow_files, files_of, require_disk, require_files, require_memory
+from orders.web.hosts import ANY, LOCAL
 
 DISK_SCARCE = 2 * GB
 """Bytes under which embedded services still start, and may soon have no room."""
@@ -35,6 +37,7 @@ def look(case: Case) -> Iterator[Check]:
         ram = machine.available_memory()
         yield shared_memory(case.settings, room(machine.SHM), ram, machine.free_bytes(data))
         yield http_port(case.settings)
+    yield http_names(case.settings)
     yield open_files(case.settings, embedded=embedded)
 
 
@@ -186,3 +189,33 @@ def http_port(settings: Settings) -> Check:
     host, port = settings.http_host, settings.http_port
     found = ok("HTTP port", f"{host}:{port} is free" if port else f"any free one of {host} will be taken")
     return required("HTTP port", lambda: bind(host, port).close()) or found
+
+
+def http_names(settings: Settings) -> Check:
+    """Whether clients elsewhere can use a name: HTTP answers 421 to every name that it was not given."""
+    names = [name for name in settings.hosts if name != LOCAL and not is_ip(name)]
+    if ANY in names:
+        return ok("HTTP names", "HTTP answers to any name")
+    if names:
+        return ok("HTTP names", f"HTTP answers to {', '.join(names)}, to localhost and to addresses")
+    if is_loopback(settings.http_host):
+        return ok("HTTP names", "HTTP is for this machine alone and answers to localhost and to addresses")
+    return warning(
+        "HTTP names",
+        f"HTTP listens on {settings.http_host} for other machines and has no name: it answers 421 to any but localhost",
+        "list the names by which clients call it in ORDERS_HTTP_HOSTS, with commas between (of a Service, of a proxy)",
+    )
+
+
+def is_ip(host: str) -> bool:
+    """Whether this is an IPv4 or an IPv6 address."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this machine alone reaches what listens there."""
+    return host == LOCAL or (is_ip(host) and ip_address(host).is_loopback)

@@ -45,7 +45,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     http_port: Annotated[Port, about("port the HTTP server listens on; 0: any free one")] = 8080
     http_hosts: Annotated[
         str,
-        about("names, with commas between, that HTTP answers to beside addresses and localhost; `*`: to any"),
+        about("names, with commas between, that HTTP answers to beside addresses and localhost; others: 421; `*`: any"),
     ] = ""
     http_head_bytes: Annotated[Head, about("most bytes of a request's line and fields; more: 431")] = 32_768
     http_body_bytes: Annotated[

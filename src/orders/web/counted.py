@@ -16,7 +16,8 @@ METHODS: dict[str, Method] = {name: name for name in get_args(Method)}
 ROUTES: dict[str, Route] = {name: name for name in get_args(Route)}
 FAILED = 500
 """From this status on the failure is ours, and the client is told a name for it."""
-AWAY, AWAY_FIELDS = problem("unavailable"), fields_of("unavailable")
+AWAY = problem("unavailable")
+AWAY_FIELDS = fields_of("unavailable", AWAY)
 STATUSES: dict[int, Status] = {int(name): name for name in get_args(Status) if name.isdecimal()}
 
 

@@ -130,7 +130,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
 }
 """HEAD answers wherever GET does, and is added to each."""
 ANYWHERE = (
-    *("invalid-http", "invalid-host", "too-slow", "unknown-host", "head-too-large", "internal", "busy", "http-version"),
+    *("invalid-http", "invalid-host", "too-slow", "unknown-host", "https-target", "head-too-large", "internal", "busy"),
+    "http-version",
 )
 """Errors that any request may meet."""
 

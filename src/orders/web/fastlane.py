@@ -25,11 +25,11 @@ from orders.order import LONGEST_UID
 from orders.timing import monotonic
 from orders.web.counted import Counted
 from orders.web.flow import PIECE, Flow, LastAnswer
-from orders.web.heads import HOST, TARGET_URI, WIDE, Pieces, wrong_with_target
-from orders.web.hosts import ANY, knows
+from orders.web.heads import HOST, TARGET_URI, WIDE, Pieces, is_help, wrong_with_target
+from orders.web.hosts import ANY, Unknown, knows
 from orders.web.limits import USUAL, Limits
 from orders.web.named import FIELD, REQUEST_ID
-from orders.web.refusing import refusal
+from orders.web.refusing import failure, misdirected, refusal
 from orders.web.representation import CACHE, WORTH_BYTES, tag_of, takes_gzip
 
 PREFIX = b"/orders/"
@@ -79,13 +79,14 @@ class FastLane(HttpToolsProtocol):
     __slots__ = (
         *("_began", "_cells", "_crowded", "_deadline", "_deaf", "_fields", "_gzip", "_head", "_head_304"),
         *("_head_refusal", "_hit", "_host", "_hosts", "_in_head", "_in_request", "_keep", "_last", "_last_answer"),
-        *("_leaving", "_match", "_noted", "_pieces", "_plain", "_refusal", "_request_id", "_running"),
+        *("_leaving", "_match", "_noted", "_pieces", "_plain", "_refusal", "_request_id", "_running", "_stranger"),
     )
     """Beside the attributes that uvicorn has: with more than thirty in a dictionary each access takes longer."""
 
     lookup: Lookup | None = None
     values: Values
     knows: Callable[[bytes], bool]
+    unknown: Unknown
     limits: Limits
     piece: int
     flow: Flow
@@ -100,7 +101,7 @@ class FastLane(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._hit: bytes | None = None
         self._keep = True
-        self._host = self._request_id = self._match = b""
+        self._host = self._stranger = self._request_id = self._match = b""
         self._hosts = 0
         self._noted = True
         self._crowded = False
@@ -308,7 +309,7 @@ class FastLane(HttpToolsProtocol):
         if not HOST.fullmatch(value):
             self._head_refusal = "invalid-host"
         elif not self.knows(value):
-            self._head_refusal = self._head_refusal or "unknown-host"
+            self._head_refusal, self._stranger = self._head_refusal or "unknown-host", value
         else:
             self._host = value
 
@@ -336,13 +337,15 @@ class FastLane(HttpToolsProtocol):
     def _check_host(self, version: str) -> None:
         if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
             self._head_refusal = "invalid-host"
-        if self._head_refusal == "unknown-host" and TARGET_URI.match(self.url):
+        if self._head_refusal == "unknown-host" and (TARGET_URI.match(self.url) or is_help(self.url)):
             return  # the host that counts is the target's (RFC 9112, 3.2.2)
         if self._head_refusal:
             self._end(self._head_refusal)
 
     def _check_target(self) -> None:
         if refusal := wrong_with_target(self.url, self.parser.get_method(), self.knows):
+            if uri := TARGET_URI.match(self.url):
+                self._stranger = uri[2]
             self._end(refusal)
 
     def _check_crowd(self) -> None:
@@ -473,10 +476,13 @@ class FastLane(HttpToolsProtocol):
         self._in_request = False
         super().on_message_begin()
         self.url = b"/"
-        app = refusal("internal", mistake) if mistake else refusal(name)
+        app = failure(mistake) if mistake else self._refusal_of(name)
         self._start(Counted(app, self.values, self._began, readable=False, request_id=request_id))
         if not has_method:
             self.scope["method"] = "GET"  # the parser has that of the request before: an answer to HEAD has no body
+
+    def _refusal_of(self, name: str) -> ASGI3Application:
+        return misdirected(self._stranger, self.unknown) if name == "unknown-host" else refusal(name)
 
     def _abandon(self) -> bool:
         """Takes back a request whose body broke off; False if it had its answer, and the connection is closed."""
@@ -501,13 +507,21 @@ def mistake_in(error: httptools.HttpParserError) -> BaseException | None:
 
 
 def fast_lane(
-    lookup: Lookup | None, values: Values | None = None, hosts: Iterable[str] = (ANY,), limits: Limits = USUAL
+    lookup: Lookup | None,
+    values: Values | None = None,
+    hosts: Iterable[str] = (ANY,),
+    limits: Limits = USUAL,
+    unknown: Unknown | None = None,
 ) -> type[FastLane]:
-    """The protocol class of a server that answers to `hosts`; `lookup` finds orders in memory, None: no fast lane."""
+    """The protocol class of a server that answers to `hosts`; `lookup` finds orders in memory, None: no fast lane.
+
+    `unknown` logs the names of others.
+    """
     given: dict[str, Any] = {
         "lookup": None if lookup is None else staticmethod(lookup),
         "values": values or private(),
         "knows": staticmethod(knows(hosts)),
+        "unknown": unknown or Unknown(),
         "limits": limits,
         "piece": min(PIECE, limits.head_bytes),
     }

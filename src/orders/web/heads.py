@@ -14,6 +14,8 @@ FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:")
 VERSION = b"HTTP/"
 TARGET_URI = re.compile(rb"(https?)://([^/?#]+)", re.IGNORECASE)
 """Scheme and authority of a target in absolute form (RFC 9112, 3.2.2)."""
+HELP = re.compile(rb"/problems/[A-Za-z0-9-]*(?:\?.*)?")
+"""The pages about errors: also a client that used an unknown name can read why it was refused."""
 END = b"\r\n\r\n"
 
 
@@ -27,7 +29,17 @@ def wrong_with_target(url: bytes, method: bytes, knows: Callable[[bytes], bool])
     is_asterisk = url == b"*" and method == b"OPTIONS"
     if b"#" in url or not (is_path or is_host or is_asterisk):
         return "invalid-http"
-    return "unknown-host" if uri and (uri[1].lower() == b"https" or not knows(uri[2])) else ""
+    if uri is None or is_help(url):
+        return ""
+    if uri[1].lower() == b"https":
+        return "https-target"
+    return "" if knows(uri[2]) else "unknown-host"
+
+
+def is_help(url: bytes) -> bool:
+    """Whether a target, in whichever form, is a page about an error."""
+    uri = TARGET_URI.match(url)
+    return HELP.fullmatch(url, uri.end() if uri else 0) is not None
 
 
 class Pieces:

@@ -1,28 +1,53 @@
 """The names that this service answers to: a page whose name leads here by DNS rebinding is not among them.
 
-Addresses always are: a page cannot be given one for a name.
+Addresses always are: a page cannot be given one for a name. A name that is not is reported to the client, and once a
+day in the log.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from time import time
+
+import structlog
+
+from orders.timing import Clock
+
+log = structlog.get_logger()
 
 ANY = "*"
 LOCAL = "localhost"
 _PORT = re.compile(r":[0-9]*$", re.ASCII)
 
+LONGEST = 253
+"""Characters of a host name that are shown: no name of DNS has more (RFC 1035, 2.3.4)."""
+MOST = 100
+"""Unknown names that a process logs in a day."""
+DAY_SECONDS = 86_400.0
+MARKS = ".unknown-hosts"
+"""At the end of the name of the directory, beside the shared memory, with a file for each name that was logged."""
+
 
 def knows(names: Iterable[str]) -> Callable[[bytes], bool]:
     """Whether a Host that is well formed is an address, `localhost` or one of `names`, whatever its port; `*`: any."""
-    known = {LOCAL, *(name.lower().rstrip(".") for name in names)}
+    known = {LOCAL, *(without_port(name).lower().rstrip(".") for name in names)}
     if ANY in known:
         return lambda _: True
 
     def check(host: bytes) -> bool:
-        name = _PORT.sub("", host.decode("latin-1")).lower()
+        name = without_port(host.decode("latin-1")).lower()
         return not name or name.rstrip(".") in known or is_address(name)
 
     return check
+
+
+def without_port(host: str) -> str:
+    """The name or address of a Host."""
+    return _PORT.sub("", host)
 
 
 def is_address(name: str) -> bool:
@@ -33,3 +58,63 @@ def is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def sentence(host: bytes) -> str:
+    """What to do about an unknown Host: bounded in length, in printable ASCII but for the dots of a cut."""
+    name = without_port(host.decode("latin-1"))
+    shown = ascii(name[:LONGEST]) + ("…" if len(name) > LONGEST else "")
+    return f"Unknown host name {shown}: add it to ORDERS_HTTP_HOSTS"
+
+
+class Unknown:
+    """Logs each unknown name once a day, by one of the serve processes that share a memory, up to `MOST` for each.
+
+    `memory` is the path of the shared memory; without it a process knows only what it logged itself. The clock is the
+    wall clock, by which the processes compare.
+    """
+
+    def __init__(self, memory: Path | None = None, clock: Clock = time) -> None:
+        self._marks = None if memory is None else Path(f"{memory}{MARKS}")
+        self._clock = clock
+        self._seen: dict[str, float] = {}
+
+    def report(self, host: bytes) -> None:
+        """Logs a Host unless it was logged, or too many were."""
+        told, now = sentence(host), self._clock()
+        key = told.lower()
+        self._forget(now)
+        if key in self._seen or len(self._seen) >= MOST:
+            return
+        self._seen[key] = now
+        if self._mark(key, now):
+            log.warning("unknown_host", reason=told)
+        if len(self._seen) == MOST:
+            log.warning("unknown_hosts_many", names=MOST)
+
+    def _forget(self, now: float) -> None:
+        """Removes what is older than a day; also what a clock that was set back made younger than now."""
+        for key in [key for key, at in self._seen.items() if not 0 <= now - at < DAY_SECONDS]:
+            del self._seen[key]
+
+    def _mark(self, key: str, now: float) -> bool:
+        """Whether no other process has logged it; where no file can be made, it is logged by each."""
+        if self._marks is None:
+            return True
+        try:
+            self._marks.mkdir(mode=0o700, exist_ok=True)
+            self._remove_old(self._marks, now)
+            mark = self._marks / sha256(key.encode()).hexdigest()
+            os.close(os.open(mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.utime(mark, (now, now))
+        except FileExistsError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def _remove_old(self, marks: Path, now: float) -> None:
+        for mark in marks.iterdir():
+            with suppress(OSError):
+                if now - mark.stat().st_mtime >= DAY_SECONDS:
+                    mark.unlink()

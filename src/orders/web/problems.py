@@ -81,8 +81,12 @@ KINDS: Mapping[str, Kind] = {
     ),
     "unknown-host": Kind(
         421,
-        "Host is no name of this service",
-        "It answers to IP addresses, to `localhost`, and to the names in `ORDERS_HTTP_HOSTS`.",
+        "Unknown host name: add it to ORDERS_HTTP_HOSTS",
+        "`detail` has the name that was sent. The service answers to IP addresses, to `localhost`, and to the names "
+        "that the setting `ORDERS_HTTP_HOSTS` lists, with commas between; restart it after a change.",
+    ),
+    "https-target": Kind(
+        421, "The target is an https URL", "This service has no TLS. Send a path, or a URL with `http://`."
     ),
     "unavailable": Kind(
         503,
@@ -141,9 +145,9 @@ def extra_fields(name: str) -> dict[str, str]:
     return UNKEPT | (RETRY if KINDS[name].status == AWAY else {})
 
 
-def fields_of(name: str) -> list[tuple[bytes, bytes]]:
-    """The fields of an error that is answered without the application, as ASGI has them."""
-    fields = {**extra_fields(name), "content-type": MEDIA_TYPE, "content-length": str(len(problem(name)))}
+def fields_of(name: str, body: bytes) -> list[tuple[bytes, bytes]]:
+    """The fields of an error with this body that is answered without the application, as ASGI has them."""
+    fields = {**extra_fields(name), "content-type": MEDIA_TYPE, "content-length": str(len(body))}
     return [(name.encode(), value.encode()) for name, value in fields.items()]
 
 

@@ -18,6 +18,7 @@ from orders.timing import monotonic
 from orders.topic import TopicView, TopicWatch
 from orders.web.api import Parts, create_app
 from orders.web.health import Health, never
+from orders.web.hosts import Unknown
 from orders.web.limits import limits_of
 from orders.web.posts import Posts
 from orders.web.reader import Reader
@@ -93,6 +94,7 @@ def serve(settings: Settings, sockets: Sequence[socket.socket], stopping: Stoppi
             stopping,
             settings.drain_seconds,
             hosts=settings.hosts,
+            unknown=Unknown(Path(settings.memory_path)),
             limits=limits_of(settings),
         )
         running.run(list(sockets))

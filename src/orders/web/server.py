@@ -16,7 +16,7 @@ import uvicorn
 from orders.meter import Values
 from orders.timing import Clock, monotonic
 from orders.web.fastlane import LEAVE, Lookup, fast_lane
-from orders.web.hosts import ANY
+from orders.web.hosts import ANY, Unknown
 from orders.web.limits import USUAL, Limits
 
 log = structlog.get_logger()
@@ -85,12 +85,16 @@ def server(
     drain_seconds: float = 0.0,
     *,
     hosts: Iterable[str] = (ANY,),
+    unknown: Unknown | None = None,
     limits: Limits = USUAL,
 ) -> Server:
-    """A server of an ASGI application that answers to `hosts`, with the fast lane unless `lookup` is None."""
+    """A server of an ASGI application that answers to `hosts`, with the fast lane unless `lookup` is None.
+
+    `unknown` logs the names of others.
+    """
     settings: dict[str, Any] = {
         "loop": "uvloop",
-        "http": fast_lane(lookup, values, hosts, limits),
+        "http": fast_lane(lookup, values, hosts, limits, unknown),
         "ws": "none",
         "lifespan": "on",
         "interface": "asgi3",

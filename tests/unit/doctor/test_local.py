@@ -9,7 +9,16 @@ import pytest
 
 from orders.doctor import local
 from orders.doctor.check import GB, MB
-from orders.doctor.local import data_directory, data_versions, disk, http_port, memory, open_files, shared_memory
+from orders.doctor.local import (
+    data_directory,
+    data_versions,
+    disk,
+    http_names,
+    http_port,
+    memory,
+    open_files,
+    shared_memory,
+)
 from orders.embedded import account
 from orders.settings import Settings
 from orders.system import machine, place
@@ -124,3 +133,26 @@ def test_a_taken_port_fails_and_says_by_whom() -> None:
         assert found.state == "failed"
         assert f"(process {os.getpid()})" in found.found
     assert http_port(Settings(http_port=0)).state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "state"),
+    [
+        ("127.0.0.1", "", "ok"),
+        ("127.8.9.10", "", "ok"),
+        ("::1", "", "ok"),
+        ("localhost", "", "ok"),
+        ("0.0.0.0", "", "warning"),  # noqa: S104 - it is not bound
+        ("::", "", "warning"),
+        ("192.0.2.1", "", "warning"),
+        ("192.0.2.1", "localhost, 192.0.2.1, ::1", "warning"),
+        ("0.0.0.0", "orders.example", "ok"),  # noqa: S104 - it is not bound
+        ("0.0.0.0", "*", "ok"),  # noqa: S104 - it is not bound
+        ("orders.example", "", "ok"),
+    ],
+)
+def test_a_server_for_other_machines_without_a_name_is_a_warning(host: str, names: str, state: str) -> None:
+    """Every client that calls it by a name would get 421."""
+    found = http_names(Settings(http_host=host, http_hosts=names))
+    assert found.state == state
+    assert ("ORDERS_HTTP_HOSTS" in found.advice) == (state == "warning")
