@@ -1,5 +1,6 @@
 """Clients that would tip a service over, at a running system: what is too large or too slow ends, others go on."""
 
+import gzip
 import http.client
 import json
 import socket
@@ -24,10 +25,15 @@ HUGE = 200 * MB
 GROWTH = 16 * MB
 """Most that a body of any size adds to a serve process: the largest order, its chunks on the way, and noise."""
 CHUNK = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+BOMB = gzip.compress(bytes(16 * MB), mtime=0)
 HEAD = "POST /orders HTTP/1.1\r\nHost: localhost\r\n"
 BODIES = {
     "announced": (f"{HEAD}Content-Length: {HUGE}\r\n\r\n".encode(), b" " * 0x10000),
     "chunked": (f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode(), CHUNK),
+    "compressed": (
+        f"{HEAD}Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n".encode(),
+        b"%x\r\n%b\r\n" % (len(BOMB), BOMB),
+    ),
 }
 
 pytestmark = pytest.mark.system  # it takes long

@@ -4,6 +4,7 @@ Where the RFC leaves a choice, the row has the one that was taken. After a reque
 connection ends: what follows cannot be told from its body (RFC 9112, 6.3).
 """
 
+import gzip
 import re
 from collections.abc import Container
 from typing import NamedTuple
@@ -307,6 +308,37 @@ CONNECTIONS = {
     "pipelined, the second the last": last("9112 9.6", HIT + field(b"Connection: close") + HIT, 200, 200),
 }
 
+PACKED = gzip.compress(BODY, mtime=0)
+CONTENT_CODINGS = {
+    "gzip": taken("9110 8.4.1.3", post(PACKED, b"Content-Encoding: gzip"), 422),
+    "x-gzip": taken("9110 8.4.1.3", post(PACKED, b"Content-Encoding: x-gzip"), 422),
+    "gzip in capitals": taken("9110 8.4.1", post(PACKED, b"Content-Encoding: GZIP"), 422),
+    "gzip in chunks": taken(
+        "9110 8.4",
+        chunks(b"%x\r\n%b\r\n0\r\n\r\n" % (len(PACKED), PACKED)).replace(b"\r\n", b"\r\nContent-Encoding: gzip\r\n", 1),
+        422,
+    ),
+    "identity and gzip in two fields": taken(
+        "9110 5.3", post(PACKED, b"Content-Encoding: identity", b"Content-Encoding: gzip"), 422
+    ),
+    "no coding in the field": taken("9110 5.6.1", post(BODY, b"Content-Encoding: "), 422),
+    "identity": taken("9110 12.5.3", post(BODY, b"Content-Encoding: identity"), 422),
+    "gzip, and it is none": taken("9110 8.4", post(BODY, b"Content-Encoding: gzip"), 400),
+    "gzip without a body": taken("9110 8.4", post(b"", b"Content-Encoding: gzip"), 400),
+    "gzip that is not told of": taken("9110 8.4", post(PACKED), 400),
+    "br": taken("9110 15.5.16", post(BODY, b"Content-Encoding: br"), 415),
+    "deflate in chunks": taken(
+        "9110 15.5.16",
+        framed(b"Content-Encoding: deflate\r\nTransfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n"),
+        415,
+    ),
+    "gzip twice": taken("9110 15.5.16", post(PACKED, b"Content-Encoding: gzip, gzip"), 415),
+    "unknown coding, expect": taken(
+        "9110 10.1.1", framed(b"Content-Length: 2\r\nContent-Encoding: br\r\nExpect: 100-continue", BODY), 415
+    ),
+    "of a GET": taken("9110 9.3.1", field(b"Content-Encoding: br")),
+}
+
 SPACES = {
     "Host, space": taken("9112 5.1", get(host=b"h ")),
     "Host, tab": taken("9112 5.1", get(host=b"h\t")),
@@ -345,6 +377,7 @@ ROWS: dict[str, Row] = {
         "coding": CODINGS,
         "chunk": CHUNKS,
         "connection": CONNECTIONS,
+        "content coding": CONTENT_CODINGS,
         "space after": SPACES,
     }.items()
     for name, row in rows.items()

@@ -1,6 +1,7 @@
 """HTTP in tests: raw requests, a transport that is none, and servers of both lanes on free ports."""
 
 import asyncio
+import gzip
 import re
 import socket
 import threading
@@ -171,6 +172,10 @@ REQUESTS: dict[str, bytes] = {
     "ready": get(b"/readyz"),
     "start, HEAD": get(b"/startupz", method=b"HEAD"),
     "post of no JSON": post(b"{"),
+    "post, compressed": post(gzip.compress(b"{}", mtime=0), b"Content-Encoding: gzip"),
+    "post, compressed and cut": post(gzip.compress(b"{}", mtime=0)[:-1], b"Content-Encoding: gzip"),
+    "post in another coding": post(b"{}", b"Content-Encoding: br") + HIT,
+    "post of a bomb": post(gzip.compress(b" " * 2_000_000, mtime=0), b"Content-Encoding: gzip") + HIT,
     "post of another type": post(b"{", b"Content-Type: text/plain"),
     "post of another origin": post(b"{", b"Content-Type: application/json", b"Origin: http://evil.example"),
     "post of its own origin": post(b"{", b"Content-Type: application/json", b"Origin: http://h"),

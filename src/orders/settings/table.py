@@ -50,7 +50,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     http_head_bytes: Annotated[Head, about("most bytes of a request's line and fields; more: 431")] = 32_768
     http_body_bytes: Annotated[
         Body,
-        about("most bytes of a request's body, chunks decoded; more: 413; a record of Kafka has room for the default"),
+        about("most bytes of a request's body, decompressed too; more: 413; Kafka's records have room for the default"),
     ] = MAX_DOCUMENT_BYTES
     http_head_deadline: Annotated[
         Seconds, about("seconds for a new connection to begin, and for a request's head to arrive; then 408")

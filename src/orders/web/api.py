@@ -22,6 +22,7 @@ from orders.meter import Values
 from orders.metrics import BUSY, LOOKUPS, POSTS, Full, Posted, private
 from orders.order import Content
 from orders.record import Invalid
+from orders.web import unpacking
 from orders.web.asked import is_foreign, is_json, patience
 from orders.web.described import asyncapi, openapi, order_schema
 from orders.web.docs import docs_page
@@ -34,6 +35,7 @@ from orders.web.problems import KINDS, MEDIA_TYPE, PATH, RETRY, extra_fields, pr
 from orders.web.reader import Found
 from orders.web.representation import matches, represented
 from orders.web.startup import THROUGH, Start
+from orders.web.unpacking import Body, body_of
 from orders.web.views import original
 from orders.web.waiting import Gate, Told, in_time
 
@@ -177,7 +179,7 @@ async def post_order(request: AnyRequest) -> Answer:
     parts = _parts(request)
     _check_sender(request)
     wait, applied = patience(_field(request, "prefer"), parts.deadline)
-    body = await _body(request, parts.limits.body_bytes)
+    body = await _body(request, _coding(request), parts.limits.body_bytes)
     content = decode(body, parts.limits.nesting)
     if isinstance(content, Invalid):
         _values(request).add(POSTS, "refused")
@@ -255,21 +257,30 @@ def outcome(
     return answer(200, {"message": SAVED}, where)
 
 
-async def _body(request: AnyRequest, most: int) -> bytes:
-    """The whole body. Raises `Refused`, before reading where the request announces its length, and `Gone`."""
+def _coding(request: AnyRequest) -> Callable[[int], Body]:
+    """What takes the body, by its Content-Encoding. Raises `Refused` (RFC 9110, 15.5.16)."""
+    taking = body_of(_field(request, "content-encoding"))
+    if taking is None:
+        raise Refused("unknown-coding")
+    return taking
+
+
+async def _body(request: AnyRequest, taking: Callable[[int], Body], most: int) -> bytes:
+    """The whole body, decoded. Raises `Refused`, before reading where the request announces its length, and `Gone`."""
     if (request.content_length or 0) > most:
         raise Refused("too-large")
-    body = bytearray()
+    body = taking(most)
     more = True
-    while more:
-        message = await request.receive()
-        if message["type"] != "http.request":
-            raise Gone
-        body += message["body"]
-        more = message["more_body"]
-        if len(body) > most:
-            raise Refused("too-large")
-    return bytes(body)
+    try:
+        while more:
+            message = await request.receive()
+            if message["type"] != "http.request":
+                raise Gone
+            body.take(message["body"])
+            more = message["more_body"]
+        return body.whole()
+    except unpacking.Refused as refused:
+        raise Refused(refused.name) from None
 
 
 # ---- health, metrics and the page ----

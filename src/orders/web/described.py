@@ -15,7 +15,7 @@ from orders import __version__
 from orders.order import MAX_DOCUMENT_BYTES, UID_PATTERN, Order
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.web.health import Report
-from orders.web.problems import AWAY, KINDS, MEDIA_TYPE, Problem
+from orders.web.problems import KINDS, MEDIA_TYPE, Problem, own_fields
 from orders.web.schemas import PLACE, Json, schemas_of
 from orders.web.startup import Start
 from orders.web.views import OriginalDocument, ServedDocument
@@ -76,9 +76,11 @@ FIELDS: Mapping[str, str] = {
     "Location": "path of the order",
     "Preference-Applied": "what of Prefer was heard",
     "Retry-After": "seconds",
+    "Accept-Encoding": "where `Content-Encoding` is what is not supported: the codings that are",
 }
 CACHED = ("ETag", "Cache-Control", "Vary")
 PLACED = ("Location", "Preference-Applied")
+BODY = "As it is, or compressed once with `Content-Encoding: gzip`; limits hold for what is decompressed too"
 STORED: Mapping[str, Json] = {
     "order": {
         "operationId": "get_orders_order_uid",
@@ -96,7 +98,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             200: Answered("PostgreSQL holds it already, with the same content", [Saved], fields=PLACED, links=STORED),
             202: Answered("Kafka has it; no outcome within the time that is waited", [Saved], fields=PLACED),
         },
-        ("invalid-json", "cross-site", "order-exists", "too-large", "not-json", "invalid-order", "unavailable"),
+        (
+            *("invalid-json", "invalid-gzip", "cross-site", "order-exists", "too-large", "not-json", "unknown-coding"),
+            *("invalid-order", "unavailable"),
+        ),
         [PREFER],
         Order,
     ),
@@ -179,7 +184,7 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
     }
     if operation.takes:
         content = {JSON: {"schema": _reference(operation.takes), "example": example()}}
-        told["requestBody"] = {"required": True, "content": content}
+        told["requestBody"] = {"description": BODY, "required": True, "content": content}
     return told
 
 
@@ -193,8 +198,7 @@ def _responses(operation: Operation, *, bodies: bool) -> Json:
             told[str(status)]["links"] = answered.links
     names = (*operation.problems, *ANYWHERE)
     for status in sorted({KINDS[name].status for name in names}):
-        about = "; ".join(KINDS[name].title for name in names if KINDS[name].status == status)
-        wrong = _problem(about, status, bodies=bodies)
+        wrong = _problem([name for name in names if KINDS[name].status == status], bodies=bodies)
         known = told.setdefault(str(status), wrong)
         if known is not wrong and bodies:
             known["content"] = {**known["content"], **wrong["content"]}
@@ -206,9 +210,12 @@ def _fields(names: Sequence[str]) -> Json:
     return {"headers": fields} if fields else {}
 
 
-def _problem(about: str, status: int, *, bodies: bool) -> Json:
+def _problem(names: Sequence[str], *, bodies: bool) -> Json:
+    """Errors of one status."""
+    about = "; ".join(KINDS[name].title for name in names)
+    own = {field.title(): None for name in names for field in own_fields(name)}
     content = {"content": {MEDIA_TYPE: {"schema": _reference(Problem)}}} if bodies else {}
-    return {"description": about, **_fields(["Retry-After"] if status == AWAY else []), **content}
+    return {"description": about, **_fields(list(own)), **content}
 
 
 def _content(answered: Answered) -> Json:

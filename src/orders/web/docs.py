@@ -9,7 +9,7 @@ import msgspec
 from orders.decoder import decode
 from orders.faults import faults
 from orders.record import Invalid
-from orders.web.described import ANYWHERE, OPERATIONS, Operation, example
+from orders.web.described import ANYWHERE, BODY, OPERATIONS, Operation, example
 from orders.web.page import marked, page_of
 from orders.web.problems import KINDS, MEDIA_TYPE, PATH, problem
 
@@ -29,7 +29,7 @@ def docs_page() -> bytes:
 def _operation(path: str, method: str, operation: Operation) -> Iterator[str]:
     yield f"<h2><code>{method.upper()} {escape(path)}</code></h2>\n<p>{escape(operation.about)}.</p>"
     if operation.takes:
-        yield '<p>The body is JSON, <a href="/schemas/order.json">an order</a>.</p>'
+        yield f'<p>The body is JSON, <a href="/schemas/order.json">an order</a>. {marked(BODY)}.</p>'
         yield f"<details><summary>Such as this one</summary>\n{_shown(msgspec.json.encode(example()))}</details>"
     yield "<dl>"
     for parameter in operation.parameters:

@@ -19,6 +19,8 @@ UNKEPT = {"cache-control": "no-store"}
 AWAY = 503
 RETRY = {"retry-after": "1"}
 """Of what passes by itself, in seconds."""
+CODINGS = {"accept-encoding": "gzip"}
+"""Which codings of a request's body are taken (RFC 9110, 12.5.3); a 415 for another reason does not have it."""
 PATH = "/problems/"
 
 
@@ -74,8 +76,20 @@ KINDS: Mapping[str, Kind] = {
         detail="When this order was to be stored, PostgreSQL held another one with this order_uid. A POST never "
         "replaces an order: send a record to the topic to do so.",
     ),
-    "too-large": Kind(413, "Request body too large", "The body has more bytes than an order may have."),
+    "too-large": Kind(
+        413, "Request body too large", "The body has more bytes than an order may have, as it is or decompressed."
+    ),
+    "invalid-gzip": Kind(
+        400,
+        "Body is not valid gzip",
+        "`Content-Encoding` says gzip, and the body is not, or is cut, damaged, or followed by something else.",
+    ),
     "not-json": Kind(415, "Content-Type is not JSON", "Send the order with `Content-Type: application/json`."),
+    "unknown-coding": Kind(
+        415,
+        "Content-Encoding is not supported",
+        "Send the order without `Content-Encoding`, or compressed once with `Content-Encoding: gzip`.",
+    ),
     "cross-site": Kind(
         403, "Not from another site", "A page of another site sent this request. Programs send no `Origin`."
     ),
@@ -142,7 +156,12 @@ def problem(name: str, faults: Sequence[Invalid] = (), detail: str = "") -> byte
 
 def extra_fields(name: str) -> dict[str, str]:
     """Fields of an error beside those of its body."""
-    return UNKEPT | (RETRY if KINDS[name].status == AWAY else {})
+    return {**UNKEPT, **own_fields(name)}
+
+
+def own_fields(name: str) -> Mapping[str, str]:
+    """Those that tell the client what to do."""
+    return CODINGS if name == "unknown-coding" else RETRY if KINDS[name].status == AWAY else {}
 
 
 def fields_of(name: str, body: bytes) -> list[tuple[bytes, bytes]]:

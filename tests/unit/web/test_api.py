@@ -1,6 +1,7 @@
 """What the application answers, without services."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from html import escape
@@ -268,6 +269,7 @@ def test_post_that_prefers(prefer: str, waited: float, applied: str | None) -> N
         ({"content-type": "application/x-www-form-urlencoded"}, "not-json"),
         ({"content-type": "application/json", "origin": "https://evil.example"}, "cross-site"),
         ({"origin": "null"}, "cross-site"),
+        ({"content-type": "text/plain", "content-encoding": "br"}, "not-json"),
     ],
 )
 def test_post_of_a_page_that_nobody_asked(plain: TestClient[Any], fields: dict[str, str], name: str) -> None:
@@ -281,6 +283,45 @@ def test_post_of_a_page_that_nobody_asked(plain: TestClient[Any], fields: dict[s
 def test_post_of_json_by_any_of_its_names(plain: TestClient[Any], fields: dict[str, str]) -> None:
     """Also without a type, as some programs send it."""
     assert plain.post("/orders", content=ORDER, headers=fields).status_code == 201
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "identity, gzip"])
+def test_post_that_is_compressed(coding: str) -> None:
+    """The same order, whatever way it came."""
+    got: list[Content] = []
+
+    async def submit(content: Content, _wait: float) -> None:
+        got.append(content)
+
+    with client(submit=submit) as http:
+        packed = http.post("/orders", content=gzip.compress(ORDER), headers={"content-encoding": coding})
+        plain = http.post("/orders", content=ORDER)
+    assert (packed.status_code, plain.status_code) == (202, 202)
+    assert got[0] == got[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (ORDER, "invalid-gzip"),
+        (gzip.compress(ORDER)[:-1], "invalid-gzip"),
+        (gzip.compress(ORDER) + b"\n", "invalid-gzip"),
+        (gzip.compress(ORDER[:-1]), "invalid-json"),
+        (gzip.compress(b" " * (MAX_DOCUMENT_BYTES + 1)), "too-large"),
+    ],
+)
+def test_post_that_is_compressed_and_wrong(plain: TestClient[Any], body: bytes, name: str) -> None:
+    """Labelled and not compressed, cut, followed by more; and limits hold for what comes out."""
+    assert is_problem(plain.post("/orders", content=body, headers={"content-encoding": "gzip"}), name)
+
+
+@pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, br", "gzip, gzip"])
+def test_post_in_a_coding_that_is_not_supported(plain: TestClient[Any], coding: str) -> None:
+    """Plain JSON so labelled too; Accept-Encoding says what is, and is not there where the type is wrong."""
+    got = plain.post("/orders", content=ORDER, headers={"content-encoding": coding})
+    assert is_problem(got, "unknown-coding")
+    assert got.headers["accept-encoding"] == "gzip"
+    assert "accept-encoding" not in plain.post("/orders", headers={"content-type": "text/plain"}).headers
 
 
 def test_post_that_postgresql_refuses() -> None:

@@ -1,6 +1,7 @@
 """What a serve process takes at most: connections, sizes, times, and those who wait; without a network."""
 
 import asyncio
+import gzip
 from typing import Any
 
 import pytest
@@ -136,9 +137,13 @@ def test_far_too_many_connections_are_closed_unheard() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("frame", [post, chunked])
+def packed(body: bytes) -> bytes:
+    return post(gzip.compress(body), b"Content-Encoding: gzip")
+
+
+@pytest.mark.parametrize("frame", [post, chunked, packed])
 def test_a_body_is_taken_up_to_its_bound(frame: Any) -> None:
-    """By its length, and while its chunks arrive."""
+    """By its length, while its chunks arrive, and while it is decompressed."""
     app = plain_app(limits=USUAL._replace(body_bytes=len(ORDER)))
 
     async def scenario(body: bytes) -> bytes:
