@@ -1,16 +1,22 @@
 """The pages that are made from the code are what the code says, and their examples work."""
 
 import ast
+import inspect
 import json
 import re
 import runpy
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 
+from orders.decoder import decode
+from orders.faults import faults
 from orders.logs import LEVELS, STABLE, SUPPRESSED
+from orders.record import Invalid
 from orders.settings import load
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +60,46 @@ def test_the_logins_of_security_are_accepted(tmp_path: Path) -> None:
         "ssl",
         "/run/secrets/orders.key",
     )
+
+
+def without_empty(value: Any) -> Any:
+    """As a producer writes it that leaves out empty fields (`omitempty`)."""
+    if isinstance(value, dict):
+        return {name: without_empty(each) for name, each in value.items() if each not in ("", 0, None)}
+    return [without_empty(each) for each in value] if isinstance(value, list) else value
+
+
+def test_what_the_page_says_of_an_order_without_its_empty_fields_is_so() -> None:
+    """The fields that the sample order lacks then, and the reason of one alone."""
+    text = (ROOT / "docs/order.md").read_text()
+    sample = json.loads((ROOT / "src/orders/original.json").read_bytes())
+    body = json.dumps(without_empty(sample)).encode()
+    verdict = decode(body)
+    assert isinstance(verdict, Invalid)
+    missing = [each.reason.split("`")[1] for each in faults(body, verdict)]
+    assert sorted(missing) == ["custom_fee", "internal_signature", "request_id"]
+    assert all(f"`{name}`" in text for name in missing)
+    del sample["payment"]["custom_fee"]
+    alone = decode(json.dumps(sample).encode())
+    assert isinstance(alone, Invalid)
+    assert f"``{alone.reason} `` at\n  `{alone.path}`" in text
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="node is missing")
+def test_what_the_page_says_of_javascript_is_so() -> None:
+    """It rounds what Python does not; and its way around it keeps the digits, where JavaScript has it."""
+    blocks = re.findall(r"```js\n(.*?)```", (ROOT / "docs/order.md").read_text(), re.DOTALL)
+    rounds, keeps = (inspect.cleandoc(block) for block in blocks)
+    call, shown = rounds.strip().split("   // ")
+    digits = call.split(":")[1].split("}")[0]
+    script = f"""
+    console.log({call});
+    const text = '{{"a":{digits},"b":"{digits}","c":1,"d":[-{digits}],"e":1.5}}';
+    if (JSON.rawJSON) {{ {keeps}; console.log(body === text); }} else console.log(true);
+    """
+    done = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == [shown, "true"]
+    assert json.loads(digits) != json.loads(shown)
 
 
 METHODS = (*LEVELS, "exception", "critical", "warn", "fatal", "msg", "log", "bind")
