@@ -19,6 +19,8 @@ from orders.system.place import OWNED, bind
 from orders.system.room import allow_files, files_of, require_disk, require_files, require_memory
 from orders.web.hosts import ANY, LOCAL
 
+NAME = re.compile(r"[a-z0-9_.-]+(?::[0-9]*)?", re.ASCII | re.IGNORECASE)
+"""What a Host may be beside an address."""
 DISK_SCARCE = 2 * GB
 """Bytes under which embedded services still start, and may soon have no room."""
 
@@ -196,6 +198,12 @@ def http_names(settings: Settings) -> Check:
     names = [name for name in settings.hosts if name != LOCAL and not is_ip(name)]
     if ANY in names:
         return ok("HTTP names", "HTTP answers to any name")
+    if wrong := [name for name in names if not NAME.fullmatch(name)]:
+        return warning(
+            "HTTP names",
+            f"{wrong[0]!a} in ORDERS_HTTP_HOSTS is not a host name: no request matches it",
+            "give names alone, without a scheme, a path or a `*`, others than ASCII as xn--…; a port does not matter",
+        )
     if names:
         return ok("HTTP names", f"HTTP answers to {', '.join(names)}, to localhost and to addresses")
     if is_loopback(settings.http_host):

@@ -156,3 +156,13 @@ def test_a_server_for_other_machines_without_a_name_is_a_warning(host: str, name
     found = http_names(Settings(http_host=host, http_hosts=names))
     assert found.state == state
     assert ("ORDERS_HTTP_HOSTS" in found.advice) == (state == "warning")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["https://orders.example", "orders.example/", "*.example", "orders example", "заказы.example", "[::1", "a;b"],
+)
+def test_a_name_that_no_request_can_have_is_a_warning(name: str) -> None:
+    found = http_names(Settings(http_hosts=f"orders.example:8080, Orders_2, {name}"))
+    assert (found.state, ascii(name) in found.found) == ("warning", True)
+    assert http_names(Settings(http_hosts="orders.example:8080, Orders_2, 192.0.2.1, ::1")).state == "ok"
