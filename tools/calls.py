@@ -252,24 +252,26 @@ HEALTH = Folder(
             ["pm.expect(pm.response.json().started).to.be.true;"],
         ),
         Call(
-            "Can it do its work?",
+            "Is it ready?",
             "GET /readyz",
             200,
             "the service is ready",
-            "Answers 200 when the service can do its work and 503 when it cannot. Each part (the process itself, "
-            "PostgreSQL, Kafka, the assignment of partitions, the lag, the restore of the memory) says for itself "
+            "Returns 200 when the service is ready and 503 when it is not. Without a parameter it speaks for reading: "
+            "memory or PostgreSQL can answer a GET. `for=writing` speaks for POSTs too. Each part (the process itself, "
+            "PostgreSQL, Kafka, the assignment of partitions, the lag, memory and its restore) says for itself "
             "whether it is in order and, if not, why. For a readiness probe.",
             ["pm.expect(pm.response.json().ready).to.be.true;"],
             {
                 "Each part is in order": [
                     "const parts = pm.response.json().parts;",
-                    'const names = ["process", "postgres", "kafka", "assignment", "lag", "restore"];',
+                    'const names = ["process", "postgres", "kafka", "assignment", "lag", "memory", "restore"];',
                     "pm.expect(parts).to.have.all.keys(names);",
                     "Object.values(parts).forEach(function (part) {",
                     '    pm.expect(part).to.include({ ok: true, reason: "" });',
                     "});",
                 ]
             },
+            values={"for": "writing"},
         ),
     ],
 )

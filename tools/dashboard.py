@@ -54,9 +54,9 @@ OVERVIEW = Row(
         ),
         Panel(
             "Ready",
-            "Machines whose /readyz says yes: the least of all its parts.",
+            "Machines that are ready for reading, and for writing too: what /readyz and /readyz?for=writing say.",
             "none",
-            [Query("min by (instance) (orders_ready{OF})", "{{instance}}")],
+            [Query("min by (instance, purpose) (orders_ready_for{OF})", "{{instance}} {{purpose}}")],
             "stat",
             width=4,
             height=4,
@@ -121,7 +121,7 @@ OVERVIEW = Row(
             width=12,
             steps=GOOD_IS_ONE,
             most=1,
-            alerts=["OrdersPostgresAway", "OrdersKafkaAway"],
+            alerts=["OrdersPostgresAway", "OrdersKafkaAway", "OrdersReadingUnavailable"],
         ),
         Panel(
             "Ingests",

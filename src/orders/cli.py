@@ -178,6 +178,9 @@ def status(*, as_json: bool, **given: Any) -> None:
 
 @command(cli, "health", "orders health --startup")
 @settings_of("health")
+@click.option(
+    "--writing", "condition", flag_value="ready for writing", help="readiness for POSTs too, not for GETs alone"
+)
 @click.option("--live", "condition", flag_value="alive", help="whether HTTP answers, in place of readiness")
 @click.option(
     "--startup", "condition", flag_value="started", help="whether the start is through, in place of readiness"
@@ -185,6 +188,8 @@ def status(*, as_json: bool, **given: Any) -> None:
 @for_programs("the body of the answer")
 def health(*, condition: str | None, as_json: bool, **given: Any) -> None:
     """Ask whether the system is ready, alive or started.
+
+    Ready is for reading: memory or PostgreSQL can answer a GET. `--writing` asks whether a POST can be stored too.
 
     For a container's health check: one sentence, and the exit status. The address is the one that is given, else that
     of the system of the data directory; where HTTP listens on all addresses, loopback is asked.

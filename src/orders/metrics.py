@@ -166,6 +166,7 @@ PARTITION_STOPPED = Gauge(
     "reason",
 )
 READY = Gauge("orders_ready", "Whether a part of /readyz is well: 1 or 0", "part")
+READY_FOR = Gauge("orders_ready_for", "Whether this machine is ready for reading or writing: 1 or 0", "purpose")
 BUILD = Gauge("orders_build_info", "Release of the service and of Python; always 1", "version", "python")
 
 TABLE: tuple[Definition, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Definition))

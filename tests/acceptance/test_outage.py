@@ -33,6 +33,8 @@ def test_an_outage_of_postgresql_is_waited_out(machine: Machine, own_postgres: P
         own_postgres.stop()
         wait_for(lambda: "PostgreSQL" in reason(http), "/readyz says that PostgreSQL is away", 20)
         assert http.get("/orders/known").status_code == 200, "memory serves on"
+        ready = [http.get(f"/readyz{query}").status_code for query in ("", "?for=writing")]
+        assert ready == [200, 503], "reading is ready while memory serves"
         missed = http.get("/orders/unknown")
         assert missed.status_code == 503, "a miss is not a 404 while nobody can tell"
         assert int(missed.headers["retry-after"]) > 0

@@ -208,7 +208,7 @@ def test_a_keeper_that_is_started_again_restores_memory_and_old_outcomes_are_rem
 
 
 def test_the_commands_and_pages_that_tell_how_it_is_find_nothing_wrong(running: Running) -> None:
-    wait_for(lambda: running.system.request("GET", "/readyz")[0] == 200, "readiness", 20)
+    wait_for(lambda: running.system.request("GET", "/readyz?for=writing")[0] == 200, "readiness", 20)
     doctor = running.orders.command("doctor", "--json", **running.variables)
     assert doctor.returncode == 0, doctor.stdout
     checks = {each["name"]: each["state"] for each in json.loads(doctor.stdout)["checks"]}

@@ -60,6 +60,10 @@ def ready(**parts: str) -> dict[str, str]:
     return {f'orders_ready{{{A},part="{part}"}}': values for part, values in parts.items()}
 
 
+def ready_for(**purposes: str) -> dict[str, str]:
+    return {f'orders_ready_for{{{A},purpose="{purpose}"}}': values for purpose, values in purposes.items()}
+
+
 def dead_letters(values: str, reason: str = "schema", machine: str = A) -> dict[str, str]:
     return {f'orders_dead_letters_total{{{machine},reason="{reason}"}}': values}
 
@@ -118,6 +122,25 @@ CASES = [
         ],
     ),
     Case("OrdersPostgresAway", "for a minute; and Kafka for long", ready(postgres="1x8 0x4 1x40", kafka="0x60"), "3m"),
+    Case(
+        "OrdersReadingUnavailable",
+        "for more than a minute, PostgreSQL being unavailable and memory empty",
+        ready(process=WELL, postgres="0x60") | ready_for(reading="1x8 0x20", writing="0x60"),
+        "4m",
+        [Firing(LABELS_A | {"purpose": "reading"}, {"summary": "a:8080 cannot answer GETs"})],
+    ),
+    Case(
+        "OrdersReadingUnavailable",
+        "writing alone is not ready",
+        ready(process=WELL, postgres="0x60") | ready_for(reading=WELL, writing="0x60"),
+        "5m",
+    ),
+    Case(
+        "OrdersReadingUnavailable",
+        "for half a minute; and a machine that drains for long",
+        ready(process="1x16 0x40") | ready_for(reading="1x8 0x1 1x6 0x40", writing="0x60"),
+        "8m",
+    ),
     Case(
         "OrdersKafkaAway",
         "for more than two minutes",

@@ -166,7 +166,7 @@ class Machine:
         for kind, process in self._running.items():
             assert process.poll() is None, f"{kind} ended with status {process.returncode}"
         with suppress(httpx.TransportError):
-            answer = httpx.get(f"{self.url}/readyz", timeout=5)
+            answer = httpx.get(f"{self.url}/readyz?for=writing", timeout=5)
             self._tell(answer.text if answer.status_code != httpx.codes.OK else "ready")
             return answer.status_code == httpx.codes.OK
         return False

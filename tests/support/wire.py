@@ -17,7 +17,7 @@ from orders.order import Content
 from orders.record import Outcome
 from orders.web.api import Parts, create_app
 from orders.web.fastlane import LEAVE, FastLane, Lookup, fast_lane
-from orders.web.health import Lag, Part, Report, Restore
+from orders.web.health import Lag, Part, Purpose, Report, Restore, report_of
 from orders.web.health import Parts as HealthParts
 from orders.web.reader import Found
 from orders.web.representation import tag_of
@@ -38,9 +38,9 @@ async def _order(order_uid: str) -> Found | None:
     return Found(STORED, 1, 0.0) if order_uid == "stored" else None
 
 
-async def _health() -> Report:
+async def _health(purpose: Purpose) -> Report:
     fine = Part(ok=True)
-    return Report(ready=True, parts=HealthParts(fine, fine, fine, Lag(ok=True), Restore(ok=True)))
+    return report_of(HealthParts(fine, fine, fine, Lag(ok=True), fine, Restore(ok=True)), purpose)
 
 
 @asynccontextmanager

@@ -149,17 +149,24 @@ def test_kafka_starts_with_the_settings_of_compose_and_both_listeners_lead_to_it
 
 
 class Replica:
-    """Answers as a replica does, as far as the proxy looks: alive and ready or not."""
+    """Answers as a replica does, as far as the proxy looks: alive, and ready for reading and writing, or not."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.ready = True
+        self.writes = True
+        self.reads = True
         self.alive = True
         replica = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                well = {"/readyz": replica.ready, "/livez": replica.alive}.get(self.path, True)
+                states = {"/readyz?for=writing": replica.writes, "/readyz": replica.reads, "/livez": replica.alive}
+                self._answer(well=states.get(self.path, True))
+
+            def do_POST(self) -> None:
+                self._answer(well=True)
+
+            def _answer(self, *, well: bool) -> None:
                 body = replica.name.encode()
                 self.send_response(200 if well else 503)
                 self.send_header("Content-Length", str(len(body)))
@@ -185,11 +192,11 @@ def serving(replica: Replica) -> Iterator[None]:
         replica.server.server_close()
 
 
-def asked(port: int, path: str = "/orders/a") -> str:
+def asked(port: int, path: str = "/orders/a", method: str = "GET") -> str:
     """Who answered; the status where nobody did."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request("GET", path)
+        connection.request(method, path)
         answer = connection.getresponse()
         body = answer.read().decode()
         return body if answer.status == 200 and body in {"one", "two"} else str(answer.status)
@@ -199,7 +206,8 @@ def asked(port: int, path: str = "/orders/a") -> str:
         connection.close()
 
 
-def test_the_proxy_asks_the_ready_and_where_none_is_the_living(tmp_path: Path) -> None:
+def test_the_proxy_sends_gets_and_posts_to_who_is_ready_for_them_and_else_to_the_living(tmp_path: Path) -> None:
+    """Each replica loses writing, reading and life in turn."""
     one, two = Replica("one"), Replica("two")
     port, health = ports.free(2)
     text = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
@@ -217,17 +225,22 @@ def test_the_proxy_asks_the_ready_and_where_none_is_the_living(tmp_path: Path) -
     with serving(one), serving(two), subprocess.Popen(command, stdout=-3, stderr=-3) as proxy:
         try:
 
-            def answers() -> set[str]:
-                return {asked(port) for _ in range(6)}
+            def answers(method: str = "GET") -> set[str]:
+                return {asked(port, method=method) for _ in range(6)}
 
-            wait_for(lambda: answers() == {"one", "two"}, "both serve")
+            wait_for(lambda: answers() == answers("POST") == {"one", "two"}, "both serve")
             assert asked(health, "/") == "200"
-            one.ready = False  # it restores, or it is being stopped
-            wait_for(lambda: answers() == {"two"}, "the ready one serves")
-            two.ready = False  # PostgreSQL is away: what is in memory is served on
-            wait_for(lambda: answers() == {"one", "two"}, "the living serve")
+            one.writes = False  # its ingest waits
+            wait_for(lambda: answers("POST") == {"two"}, "the one that is ready for writing takes orders")
+            assert answers() == {"one", "two"}
+            two.writes = False  # Kafka is unavailable: a replica says so
+            wait_for(lambda: answers("POST") == {"one", "two"}, "the ready ones answer")
+            two.writes, one.reads = True, False  # memory is empty without PostgreSQL, or it is being stopped
+            wait_for(lambda: answers() == answers("POST") == {"two"}, "the ready one serves")
+            two.writes = two.reads = False  # what is in memory is served on
+            wait_for(lambda: answers() == answers("POST") == {"one", "two"}, "the living serve")
             two.alive = False
-            wait_for(lambda: answers() == {"one"}, "the living one serves")
+            wait_for(lambda: answers() == answers("POST") == {"one"}, "the living one serves")
             one.alive = False
             wait_for(lambda: answers() == {"503"}, "nobody serves")
         finally:

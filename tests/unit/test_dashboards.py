@@ -11,7 +11,7 @@ import pytest
 
 from orders.meter import Definition, Histogram
 from orders.metrics import TABLE, IngestState
-from orders.web.health import Parts
+from orders.web.health import PURPOSES, Parts
 from support.alerts import CASES, rules
 from support.promql import Matcher, grouped, selectors
 from tools import dashboard
@@ -24,7 +24,11 @@ RUNBOOK = (ROOT / "docs/runbook.md").read_text()
 METRICS = {metric.name: metric for metric in TABLE}
 OUTSIDE = {"job", "instance"}
 """Labels that Prometheus gives to what it scrapes."""
-FIXED = {"orders_ready": {"part": Parts.__struct_fields__}, "orders_ingests": {"state": get_args(IngestState)}}
+FIXED = {
+    "orders_ready": {"part": Parts.__struct_fields__},
+    "orders_ready_for": {"purpose": tuple(PURPOSES)},
+    "orders_ingests": {"state": get_args(IngestState)},
+}
 """Values of gauges' labels, which the table does not have."""
 UNUSED: dict[str, str] = {}
 """Metrics that no panel shows, each with the reason."""

@@ -27,6 +27,7 @@ UNITLESS = {
     "orders_memory_floors",
     "orders_ingests",
     "orders_ready",
+    "orders_ready_for",
     "orders_build_info",
 }
 ROW = 1 + len(COMMIT_SECONDS.buckets)

@@ -20,7 +20,7 @@ HEAD = re.compile(rb"HTTP/1\.1 ([0-9]{3}) .*?\r\ncontent-length: ([0-9]+)\r\n.*?
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - names them, binds nothing
 """Addresses that a server may listen on and nobody can ask, and what is asked instead."""
 
-PATHS = {"ready": "/readyz", "alive": "/livez", "started": "/startupz"}
+PATHS = {"ready": "/readyz", "ready for writing": "/readyz?for=writing", "alive": "/livez", "started": "/startupz"}
 
 
 class Part(Struct, frozen=True):
@@ -84,9 +84,9 @@ def fetch(url: str, path: str, seconds: float = ANSWER_SECONDS) -> tuple[int, by
 
 
 def ask_ready(url: str) -> Ready:
-    """What /readyz says, also when nobody answers."""
+    """What /readyz says of the whole system, also when nobody answers."""
     with suppress(StartError, msgspec.MsgspecError):
-        return msgspec.json.decode(fetch(url, PATHS["ready"], READY_SECONDS)[1], type=Ready)
+        return msgspec.json.decode(fetch(url, PATHS["ready for writing"], READY_SECONDS)[1], type=Ready)
     return Ready(parts={"http": Part(reason="nothing answers")})
 
 

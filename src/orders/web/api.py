@@ -28,7 +28,7 @@ from orders.web.described import asyncapi, openapi, order_schema
 from orders.web.docs import docs_page
 from orders.web.exposition import Page
 from orders.web.fastlane import Lookup
-from orders.web.health import Report
+from orders.web.health import Purpose, Report, purpose_of
 from orders.web.limits import USUAL, Limits
 from orders.web.page import PAGE_FIELDS, page_at, problem_page
 from orders.web.problems import KINDS, MEDIA_TYPE, PATH, RETRY, extra_fields, problem
@@ -75,7 +75,7 @@ class Parts(NamedTuple):
     find: Lookup
     order: Callable[[str], Awaitable[Found | None]]
     submit: Callable[[Content, float], Awaitable[Told | None]]
-    health: Callable[[], Awaitable[Report]]
+    health: Callable[[Purpose], Awaitable[Report]]
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
     default_view: View = "standard"
     metrics: Callable[[str], Awaitable[Page]] = no_metrics
@@ -294,8 +294,11 @@ async def get_livez() -> Answer:
 
 @route("/readyz", http_method=["GET", "HEAD"])
 async def get_readyz(request: AnyRequest) -> Answer:
-    """Whether the service can do its work, and why not."""
-    report = await _parts(request).health()
+    """Whether the service is ready for reading or writing, and why not."""
+    purpose = purpose_of(request.scope["query_string"])
+    if purpose is None:
+        return failure("unknown-purpose")
+    report = await _parts(request).health(purpose)
     return answer(200 if report.ready else 503, report, None if report.ready else RETRY)
 
 

@@ -7,15 +7,15 @@ the application's, tests say.
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
 from orders import __version__
 from orders.order import MAX_DOCUMENT_BYTES, UID_PATTERN, Order
 from orders.record import CONDITION_HEADER, REPLY_HEADER
-from orders.web.health import Report
-from orders.web.problems import KINDS, MEDIA_TYPE, Problem, own_fields
+from orders.web.health import Purpose, Report
+from orders.web.problems import AWAY, KINDS, MEDIA_TYPE, Problem, own_fields
 from orders.web.schemas import PLACE, Json, schemas_of
 from orders.web.startup import Start
 from orders.web.views import OriginalDocument, ServedDocument
@@ -66,6 +66,7 @@ def _parameter(name: str, place: str, about: str, **schema: Any) -> Json:
 
 ORDER_UID = _parameter("order_uid", "path", "the order's name", type="string", pattern=UID_PATTERN)
 VIEW = _parameter("view", "query", "`standard` or `original` shape", type="string", enum=["standard", "original"])
+PURPOSE = _parameter("for", "query", "`reading` or `writing`", type="string", enum=list(get_args(Purpose)))
 KNOWN = _parameter("If-None-Match", "header", "tags that the client has (RFC 9110, 13.1.2)", type="string")
 PREFER = _parameter("Prefer", "header", "`respond-async`, `wait=N` (RFC 7240)", type="string")
 NAME = _parameter("name", "path", "the kind of error", type="string", enum=list(KINDS))
@@ -116,8 +117,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("/livez", "get"): Operation("The process answers", {200: Answered("it does", [Alive])}),
     ("/readyz", "get"): Operation(
-        "Whether the service can do its work, and why not",
-        {200: Answered("it can", [Report]), 503: Answered("it cannot", [Report], fields=["Retry-After"])},
+        "Whether the service is ready for reading or writing, and why not",
+        {200: Answered("it is", [Report]), 503: Answered("it is not", [Report], fields=["Retry-After"])},
+        ("unknown-purpose",),
+        [PURPOSE],
     ),
     ("/startupz", "get"): Operation(
         "Whether the start is through, and why not",

@@ -1,8 +1,13 @@
-"""Whether this process can do its work: PostgreSQL, Kafka, assignment, lag, restore, itself, each with its reason."""
+"""Whether this process is ready for reading and for writing, from its parts, each with its reason.
+
+Reading is ready while memory has its orders, or PostgreSQL can be asked for what memory lacks. Writing
+is ready when all parts are well. Why they are two: docs/decisions/0029.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +21,8 @@ from orders.topic import View
 from orders.web.waiting import in_time
 
 T = TypeVar("T")
+Purpose = Literal["reading", "writing"]
+PURPOSES: Mapping[str, Purpose] = {"reading": "reading", "writing": "writing"}
 
 GONE_SECONDS = 10.0
 """A process that has not posted for so long counts as gone."""
@@ -54,6 +61,7 @@ class Parts(Struct, frozen=True):
     kafka: Part
     assignment: Part
     lag: Lag
+    memory: Part
     restore: Restore
     process: Part = Part(ok=True)
 
@@ -62,9 +70,11 @@ STOPPING = Part(ok=False, reason="this process is stopping")
 
 
 class Report(Struct, frozen=True):
-    """The body of /readyz."""
+    """The body of /readyz: `ready` for what was asked, then for each purpose."""
 
     ready: bool
+    reading: bool
+    writing: bool
     parts: Parts
 
 
@@ -93,9 +103,9 @@ Positions = Mapping[tuple[str, int], int]
 
 
 class Look(NamedTuple):
-    """A report and what it was made from; None: that is away."""
+    """The parts and what they were made from; None: that is away."""
 
-    report: Report
+    parts: Parts
     positions: Positions | None
     view: View | None
     ingests: Sequence[Ingest]
@@ -118,30 +128,32 @@ class Health:
         positions: Callable[[], Awaitable[Positions]],
         topic: Callable[[float], Awaitable[View]],
         board: Callable[[], Board],
+        restore_wanted: Callable[[], bool],
+        *,
         ready_lag: int,
         clock: Clock,
-        *,
         stopping: Callable[[], bool] = never,
     ) -> None:
         self._positions = positions
         self._topic = topic
         self._board = board
+        self._restore_wanted = restore_wanted
         self._ready_lag = ready_lag
         self._clock = clock
         self._stopping = stopping
         self._checking: asyncio.Task[Look] | None = None
 
-    async def report(self) -> Report:
-        """All parts as they are now."""
-        return (await self.look()).report
+    async def report(self, purpose: Purpose) -> Report:
+        """Whether it is ready for a purpose, and all parts as they are now."""
+        return report_of((await self.look()).parts, purpose)
 
     async def look(self) -> Look:
-        """The same, with the figures behind it."""
+        """The parts, with the figures behind them."""
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check())
         look = await asyncio.shield(self._checking)
         # Asked again here: a check that began before the signal must not answer ready after it.
-        return look._replace(report=unready(look.report)) if self._stopping() else look
+        return look._replace(parts=of_stopping(look.parts)) if self._stopping() else look
 
     async def _check(self) -> Look:
         (postgres, positions), (kafka, view) = await asyncio.gather(
@@ -153,15 +165,35 @@ class Health:
             kafka,
             assignment(board, now),
             lag(view, positions, self._ready_lag),
+            held(self._restore_wanted),
             restore(board, now),
         )
-        ready = all(getattr(parts, name).ok for name in parts.__struct_fields__)
-        return Look(Report(ready, parts), positions, view, alive(board, now))
+        return Look(parts, positions, view, alive(board, now))
 
 
-def unready(report: Report) -> Report:
-    """The report of a process that is to stop."""
-    return Report(ready=False, parts=replace(report.parts, process=STOPPING))
+def purpose_of(query: bytes) -> Purpose | None:
+    """What a query of /readyz asks for, reading where it is empty; None where it has anything but one known `for`."""
+    asked = parse_qsl(query.decode("latin-1"), keep_blank_values=True) or [("for", "reading")]
+    return PURPOSES.get(asked[0][1]) if [name for name, _ in asked] == ["for"] else None
+
+
+def report_of(parts: Parts, purpose: Purpose) -> Report:
+    """Whether these parts are ready for a purpose, and for each."""
+    ready = readiness(parts)
+    return Report(ready[purpose], ready["reading"], ready["writing"], parts)
+
+
+def readiness(parts: Parts) -> Mapping[Purpose, bool]:
+    """Reading needs memory or PostgreSQL; writing needs every part."""
+    return {
+        "reading": parts.process.ok and (parts.memory.ok or parts.postgres.ok),
+        "writing": all(getattr(parts, name).ok for name in parts.__struct_fields__),
+    }
+
+
+def of_stopping(parts: Parts) -> Parts:
+    """The parts of a process that is to stop."""
+    return replace(parts, process=STOPPING)
 
 
 def read_board(board: Callable[[], Board]) -> Board:
@@ -206,8 +238,17 @@ def lag(view: View | None, positions: Positions | None, most: int) -> Lag:
     return Lag(ok=behind <= most, reason="" if behind <= most else f"more than {most} messages behind", messages=behind)
 
 
+def held(restore_wanted: Callable[[], bool]) -> Part:
+    """Whether memory has the orders of its last restore, whoever runs: it may answer without PostgreSQL."""
+    try:
+        wanted = restore_wanted()
+    except OrdersError as error:
+        return Part(ok=False, reason=str(error))
+    return Part(ok=not wanted, reason="memory was emptied and is not restored yet" if wanted else "")
+
+
 def restore(board: Board, now: float) -> Restore:
-    """Whether memory has its orders back."""
+    """Whether the keeper follows what changes, and memory has its orders back."""
     keeper = keeper_of(board, now)
     if keeper is None:
         return Restore(ok=False, reason="no keeper is running")

@@ -54,6 +54,11 @@ KINDS: Mapping[str, Kind] = {
     ),
     "method-not-allowed": Kind(405, "Method not allowed", "`Allow` lists the methods that this path takes."),
     "unknown-view": Kind(400, "view is standard or original", "`?view=` names another shape of the order."),
+    "unknown-purpose": Kind(
+        400,
+        "for is reading or writing",
+        "`/readyz` takes one parameter: `?for=reading`, which is the default, or `?for=writing`.",
+    ),
     "invalid-json": Kind(
         400,
         "Invalid JSON",

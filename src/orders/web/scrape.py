@@ -26,13 +26,14 @@ from orders.metrics import (
     PARTITION_STOPPED,
     POSITION,
     READY,
+    READY_FOR,
     RESTORE_DONE,
     RESTORE_EXPECTED,
     IngestState,
 )
 from orders.timing import Clock
 from orders.web.exposition import Page, page
-from orders.web.health import Ingest, Look, Report
+from orders.web.health import Ingest, Look, Parts, readiness
 from orders.web.waiting import in_time
 
 RECORD_SECONDS = 0.8
@@ -72,7 +73,7 @@ class Scrape:
 
     async def _sample(self) -> Samples:
         look = await self._look()
-        samples = of_report(look.report) | of_ingests(look.ingests) | of_topic(look) | self._of_memory()
+        samples = of_parts(look.parts) | of_ingests(look.ingests) | of_topic(look) | self._of_memory()
         samples[LAG_SECONDS] = numbered(await self._ages(reached_of(look)))
         samples[BUILD] = {(__version__, platform.python_version()): 1.0}
         return samples
@@ -101,13 +102,13 @@ class Scrape:
             return {}
 
 
-def of_report(report: Report) -> Samples:
+def of_parts(parts: Parts) -> Samples:
     """What /readyz says, in figures."""
-    restore = report.parts.restore
     return {
-        READY: {(name,): float(part.ok) for name, part in asdict(report.parts).items()},
-        RESTORE_DONE: {(): float(restore.done)},
-        RESTORE_EXPECTED: {(): float(restore.total)},
+        READY: {(name,): float(part.ok) for name, part in asdict(parts).items()},
+        READY_FOR: {(purpose,): float(ready) for purpose, ready in readiness(parts).items()},
+        RESTORE_DONE: {(): float(parts.restore.done)},
+        RESTORE_EXPECTED: {(): float(parts.restore.total)},
     }
 
 

@@ -44,7 +44,15 @@ def parts(
     posts = Posts(
         producer, watch.identity, reader.positions, outcomes, deadline=deadline, clock=monotonic, values=values
     )
-    health = Health(reader.positions, watch.view, memory.board, settings.ready_lag, monotonic, stopping=stopping)
+    health = Health(
+        reader.positions,
+        watch.view,
+        memory.board,
+        memory.restore_wanted,
+        ready_lag=settings.ready_lag,
+        clock=monotonic,
+        stopping=stopping,
+    )
     startup = Startup(reader.positions, memory.board, monotonic)
     scrape = Scrape(
         partial(totals, Path(settings.memory_path), LAYOUT, values),

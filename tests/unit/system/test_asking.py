@@ -90,13 +90,15 @@ def test_an_address_that_is_given_counts_and_else_that_of_the_system_that_runs(t
         assert asked(ORDERS_HTTP_HOST="192.0.2.1", ORDERS_HTTP_PORT="80") == "http://192.0.2.1:80"
 
 
+UNREADY = "postgres: PostgreSQL cannot be reached; memory: PostgreSQL cannot be reached"
 FINE, AWAY = health.Part(ok=True), health.Part(ok=False, reason="PostgreSQL cannot be reached")
 
 
-def report(*, ready: bool) -> Callable[[], Awaitable[health.Report]]:
-    async def told() -> health.Report:
-        parts = health.Parts(FINE if ready else AWAY, FINE, FINE, health.Lag(ok=True), health.Restore(ok=True))
-        return health.Report(ready, parts)
+def report(*, ready: bool, kafka: health.Part = FINE) -> Callable[[health.Purpose], Awaitable[health.Report]]:
+    async def told(purpose: health.Purpose) -> health.Report:
+        known = FINE if ready else AWAY
+        parts = health.Parts(known, kafka, FINE, health.Lag(ok=True), known, health.Restore(ok=True))
+        return health.report_of(parts, purpose)
 
     return told
 
@@ -120,7 +122,9 @@ def asked(tmp_path: Path, **parts: Any) -> Iterator[Callable[..., Result]]:
     ("options", "well", "sentence"),
     [
         ([], True, "ready"),
-        ([], False, "not ready: postgres: PostgreSQL cannot be reached"),
+        ([], False, f"not ready: {UNREADY}"),
+        (["--writing"], True, "ready for writing"),
+        (["--writing"], False, f"not ready for writing: {UNREADY}"),
         (["--startup"], True, "started"),
         (["--startup"], False, "not started: postgres: PostgreSQL cannot be reached"),
         (["--live"], False, "alive"),
@@ -130,6 +134,16 @@ def test_health_says_one_sentence(tmp_path: Path, options: list[str], well: bool
     with asked(tmp_path, health=report(ready=well), startup=start(started=well)) as ask:
         told = ask(*options)
     assert (told.output, told.exit_code) == (f"{sentence}\n", int(sentence.startswith("not ")))
+
+
+def test_health_without_kafka_is_ready_for_reading_alone(tmp_path: Path) -> None:
+    """As a container's health check asks, and as the whole is asked for; `orders status` speaks of the whole."""
+    unavailable = health.Part(ok=False, reason="Kafka does not answer in time")
+    with asked(tmp_path, health=report(ready=True, kafka=unavailable)) as ask:
+        assert (ask().output, ask("--writing").exit_code) == ("ready\n", 1)
+    with serving(plain_app(health=report(ready=True, kafka=unavailable)), None) as (_, port):
+        whole = ask_ready(f"http://127.0.0.1:{port}")
+    assert (whole.ready, whole.missing) == (False, "kafka: Kafka does not answer in time")
 
 
 @pytest.mark.parametrize("well", [True, False])

@@ -19,7 +19,7 @@ from orders.metrics import POSTS, Route, private
 from orders.order import MAX_DOCUMENT_BYTES, Content, document
 from orders.record import Outcome
 from orders.web.exposition import Page, page
-from orders.web.health import Lag, Part, Parts, Report, Restore
+from orders.web.health import Lag, Part, Parts, Purpose, Report, Restore, report_of
 from orders.web.page import PAGE
 from orders.web.problems import KINDS, MEDIA_TYPE, problem
 from orders.web.reader import Found
@@ -495,25 +495,31 @@ def test_a_mistake_of_ours() -> None:
 
 
 def test_health() -> None:
-    """/livez answers always; /readyz 200 or 503 with every part."""
+    """/livez answers always; /readyz 200 or 503 with every part, by what it is asked for."""
     fine, bad = Part(ok=True), Part(ok=False, reason="away")
 
-    async def health() -> Report:
-        return Report(
-            ready=False, parts=Parts(fine, bad, fine, Lag(ok=True, messages=3), Restore(ok=True, done=1, total=2))
-        )
+    async def health(purpose: Purpose) -> Report:
+        parts = Parts(fine, bad, fine, Lag(ok=True, messages=3), fine, Restore(ok=True, done=1, total=2))
+        return report_of(parts, purpose)
 
     with client(health=health) as http:
         assert http.get("/livez").status_code == 200
-        got = http.get("/readyz")
-    assert got.status_code == 503
+        got = http.get("/readyz?for=writing")
+        reading = http.get("/readyz")
+        assert is_problem(http.get("/readyz?for=both"), "unknown-purpose")
+    assert (got.status_code, got.headers["retry-after"]) == (503, "1")
+    assert (reading.status_code, reading.headers.get("retry-after")) == (200, None)
+    assert reading.json() == {**got.json(), "ready": True}
     assert got.json() == {
         "ready": False,
+        "reading": True,
+        "writing": False,
         "parts": {
             "postgres": {"ok": True, "reason": ""},
             "kafka": {"ok": False, "reason": "away"},
             "assignment": {"ok": True, "reason": ""},
             "lag": {"ok": True, "reason": "", "messages": 3},
+            "memory": {"ok": True, "reason": ""},
             "restore": {"ok": True, "reason": "", "done": 1, "total": 2},
             "process": {"ok": True, "reason": ""},
         },

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from orders.errors import Away, OrdersError, SetupWrong
 from orders.topic import TopicWatch, View
-from orders.web.health import GONE_SECONDS, Health, Part, Report, assignment, lag, restore
+from orders.web.health import GONE_SECONDS, Health, Part, Purpose, Report, assignment, lag, purpose_of, restore
 
 NOW = 100.0
 VIEW = View("t", {0: 10, 1: 20})
@@ -32,6 +32,7 @@ def health(
     positions: Mapping[tuple[str, int], int] | OrdersError = POSITIONS,
     view: View | OrdersError = VIEW,
     board: Mapping[str, bytes] | OrdersError = BOARD,
+    wanted: bool | OrdersError = False,
 ) -> Health:
     async def read_positions() -> Mapping[tuple[str, int], int]:
         if isinstance(positions, OrdersError):
@@ -48,7 +49,12 @@ def health(
             raise board
         return board
 
-    return Health(read_positions, look, read_board, 100, lambda: NOW)
+    def restore_wanted() -> bool:
+        if isinstance(wanted, OrdersError):
+            raise wanted
+        return wanted
+
+    return Health(read_positions, look, read_board, restore_wanted, ready_lag=100, clock=lambda: NOW)
 
 
 def test_a_process_that_is_to_stop_is_not_ready() -> None:
@@ -63,16 +69,17 @@ def test_a_process_that_is_to_stop_is_not_ready() -> None:
     async def look(_: float) -> View:
         return VIEW
 
-    report = asyncio.run(
-        Health(read_positions, look, lambda: BOARD, 100, lambda: NOW, stopping=lambda: stopping).report()
+    asked = Health(
+        read_positions, look, lambda: BOARD, lambda: False, ready_lag=100, clock=lambda: NOW, stopping=lambda: stopping
     )
-    assert not report.ready
+    report = asyncio.run(asked.report("reading"))
+    assert (report.ready, report.reading, report.writing) == (False, False, False)
     assert report.parts.process == Part(ok=False, reason="this process is stopping")
     assert report.parts == replace(check().parts, process=report.parts.process)
 
 
-def check(**given: Any) -> Report:
-    return asyncio.run(health(**given).report())
+def check(purpose: Purpose = "writing", **given: Any) -> Report:
+    return asyncio.run(health(**given).report(purpose))
 
 
 def test_a_look_has_the_ingests_that_posted_lately() -> None:
@@ -104,14 +111,59 @@ def test_ready() -> None:
         ({"board": BOARD | {"keeper": keeper("restoring")}}, "restore", "memory is being restored"),
         ({"board": BOARD | {"keeper": keeper("waiting")}}, "restore", "the keeper waits: r"),
         ({"board": Away("memory")}, "restore", "no keeper is running"),
+        ({"wanted": True}, "memory", "memory was emptied and is not restored yet"),
+        ({"wanted": Away("the shared memory fails")}, "memory", "the shared memory fails"),
     ],
 )
 def test_one_part_is_not_well(given: dict[str, Any], part: str, reason: str) -> None:
-    """Not ready, and the part says why."""
+    """Not ready for writing, and the part says why; reading is not asked for it."""
     report = check(**given)
-    assert not report.ready
+    assert (report.ready, report.reading, report.writing) == (False, True, False)
+    assert check("reading", **given).ready
     found = getattr(report.parts, part)
     assert (found.ok, found.reason) == (False, reason)
+
+
+@pytest.mark.parametrize(
+    ("given", "reading"),
+    [
+        ({}, True),
+        ({"wanted": True}, False),
+        ({"wanted": Away("the shared memory fails")}, False),
+        ({"board": {}}, True),
+        ({"view": Away("Kafka")}, True),
+        ({"view": Away("Kafka"), "board": BOARD | {"keeper": keeper("waiting")}}, True),
+    ],
+)
+def test_reading_without_postgresql_is_ready_as_long_as_memory_has_its_orders(
+    given: dict[str, Any], reading: bool
+) -> None:
+    """Whatever else is unavailable, and whether or not a keeper runs."""
+    given = {"positions": Away("PostgreSQL cannot be reached"), **given}
+    report = check("reading", **given)
+    assert (report.ready, report.reading, report.writing) == (reading, reading, False)
+
+
+@pytest.mark.parametrize(
+    ("query", "purpose"),
+    [
+        (b"", "reading"),
+        (b"for=reading", "reading"),
+        (b"for=writing", "writing"),
+        (b"f%6fr=w%72iting&", "writing"),
+        (b"for=", None),
+        (b"for", None),
+        (b"for=Writing", None),
+        (b"for=other", None),
+        (b"for=reading&for=writing", None),
+        (b"for=writing&verbose=1", None),
+        (b"writing", None),
+        (b"for=\xff", None),
+    ],
+)
+def test_the_purpose_is_asked_for_by_one_parameter(query: bytes, purpose: Purpose | None) -> None:
+    """Anything else is refused: a probe with a slip of the pen must not look well."""
+    assert purpose_of(query) == purpose
 
 
 def test_partitions_without_an_ingest() -> None:
@@ -154,7 +206,7 @@ def test_a_kafka_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyP
 
         stuck = health()
         stuck._topic = look
-        report = await stuck.report()
+        report = await stuck.report("writing")
         silent.set()
         return report
 
@@ -177,9 +229,9 @@ def test_checks_are_shared() -> None:
 
         shared = health()
         shared._positions = positions
-        reports = await asyncio.gather(*(shared.report() for _ in range(5)))
-        assert len({id(report) for report in reports}) == 1
-        await shared.report()
+        reports = await asyncio.gather(*(shared.look() for _ in range(5)))
+        assert len({id(look.parts) for look in reports}) == 1
+        await shared.look()
 
     asyncio.run(scenario())
     assert looks == 2

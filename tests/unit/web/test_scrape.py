@@ -10,7 +10,7 @@ from orders.errors import Away
 from orders.memory import Stats
 from orders.metrics import LAYOUT, IngestState
 from orders.topic import View
-from orders.web.health import Ingest, Lag, Look, Part, Parts, Report, Restore
+from orders.web.health import Ingest, Lag, Look, Part, Parts, Restore
 from orders.web.scrape import Scrape
 from support.metrics import series_of
 
@@ -27,9 +27,10 @@ def look(
     states: Sequence[IngestState] = (),
 ) -> Look:
     kafka = WELL if view else NOT_WELL
-    parts = Parts(WELL if positions else NOT_WELL, kafka, WELL, Lag(ok=True), Restore(ok=False, done=3, total=9))
+    postgres, restore = WELL if positions else NOT_WELL, Restore(ok=False, done=3, total=9)
+    parts = Parts(postgres, kafka, WELL, Lag(ok=True), NOT_WELL, restore)
     ingests = [Ingest((), state, NOW) for state in states]
-    return Look(Report(ready=False, parts=parts), positions, view, ingests)
+    return Look(parts, positions, view, ingests)
 
 
 class Rig:
@@ -98,8 +99,9 @@ def test_memory_restore_and_readiness() -> None:
         "orders_restore_done_orders": 3,
         "orders_restore_expected_orders": 9,
     }
-    parts = {"postgres": 1, "kafka": 1, "assignment": 1, "lag": 1, "restore": 0}
+    parts = {"postgres": 1, "kafka": 1, "assignment": 1, "lag": 1, "memory": 0, "restore": 0, "process": 1}
     assert {part: gauges[f'orders_ready{{part="{part}"}}'] for part in parts} == parts
+    assert [gauges[f'orders_ready_for{{purpose="{purpose}"}}'] for purpose in ("reading", "writing")] == [1, 0]
     (build,) = [value for name, value in gauges.items() if name.startswith("orders_build_info")]
     assert build == 1
 
@@ -140,6 +142,7 @@ def test_what_is_away_is_left_out(found: Look, told: set[str]) -> None:
     ready = {
         'orders_ready{part="kafka"}': found.view is not None,
         'orders_ready{part="postgres"}': bool(found.positions),
+        'orders_ready_for{purpose="reading"}': bool(found.positions),
     }
     assert ready.items() <= gauges.items()
 
