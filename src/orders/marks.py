@@ -9,6 +9,9 @@ the lowest version that may be put. Two times make this safe without anybody wai
   put by the time the mark set before that commit expires, also when the ingest died and nobody took the mark away.
 
 A restore puts what it read long ago; so nothing expires while one is going on.
+
+All this covers what this machine changes. What others change a keeper hears of; while none listens memory is sealed:
+empty, and nothing is put.
 """
 
 from collections.abc import Mapping
@@ -30,6 +33,7 @@ class View(NamedTuple):
     now: float
     emptied_at: float
     restoring: bool
+    sealed: bool = False
 
 
 class Floor(NamedTuple):
@@ -70,6 +74,11 @@ def is_since_emptying(as_of: float, at: View) -> bool:
     return as_of > at.emptied_at
 
 
+def is_open(at: View) -> bool:
+    """A keeper hears what other machines change, as far as anybody knows."""
+    return not at.sealed
+
+
 def is_same_restore(token: float, at: View) -> bool:
     """Memory was not emptied since this restore began."""
     return token == at.emptied_at
@@ -100,7 +109,8 @@ def is_newer(version: int, there: int) -> bool:
 
 def may_put(version: int, as_of: float, there: int, floor: Floor, at: View) -> bool:
     """Whether bytes read or committed at `as_of` may be put; `there` is the version in memory, 0 for none."""
-    return is_fresh(as_of, at) and is_since_emptying(as_of, at) and _is_unhindered(version, there, floor, at)
+    timely = is_fresh(as_of, at) and is_since_emptying(as_of, at)
+    return timely and is_open(at) and _is_unhindered(version, there, floor, at)
 
 
 def may_restore(version: int, token: float, there: int, floor: Floor, at: View) -> bool:

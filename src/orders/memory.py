@@ -167,8 +167,16 @@ class Memory:
         with _away():
             self._write(Work.empty)
 
+    def seal(self, since: float) -> bool:
+        """Empties memory and refuses puts until a restore begins, unless one began after `since`; whether it did.
+
+        For `run`, while nobody hears what other machines change. Raises `Away`.
+        """
+        with _away():
+            return self._write(lambda work: work.seal(since))
+
     def begin_restore(self) -> float:
-        """Empties memory; from now on marks and floors do not expire. Take the snapshot after. Raises `Away`.
+        """Empties and opens memory; from now on marks and floors do not expire. Take the snapshot after. Raises `Away`.
 
         Returns the token of this restore.
         """

@@ -40,7 +40,7 @@ Rule = Callable[[int, float, int, Floor, View], bool]
 _NUMBER = Struct(">Q")
 _HEAD = Struct(">QB")
 HEAD_BYTES = _HEAD.size
-_STATE = Struct(">QQdd?")
+_STATE = Struct(">QQdd??")
 
 
 class Put(NamedTuple):
@@ -62,7 +62,8 @@ class Change(NamedTuple):
 class State(NamedTuple):
     """What holds for memory as a whole.
 
-    `restored_at` is the `emptied_at` after which a restore has come to its end.
+    `restored_at` is the `emptied_at` after which a restore has come to its end. `sealed`: nothing is put before one
+    begins.
     """
 
     budget: int
@@ -70,9 +71,14 @@ class State(NamedTuple):
     emptied_at: float = 0.0
     restored_at: float = -inf
     restoring: bool = False
+    sealed: bool = False
 
     def view(self, now: float) -> View:
-        return View(now, self.emptied_at, self.restoring)
+        return View(now, self.emptied_at, self.restoring, self.sealed)
+
+    def is_restored_since(self, time: float) -> bool:
+        """Whether the last emptying began a restore, and not before `time`."""
+        return self.emptied_at >= time and (self.restoring or self.restored_at == self.emptied_at)
 
 
 class Trees(NamedTuple):
@@ -277,8 +283,15 @@ class Work:
 
     def begin_restore(self) -> float:
         self.empty()
-        self._save(self._state._replace(restoring=True))
+        self._save(self._state._replace(restoring=True, sealed=False))
         return self._state.emptied_at
+
+    def seal(self, since: float) -> bool:
+        if self._state.sealed or self._state.is_restored_since(since):
+            return False
+        self.empty()
+        self._save(self._state._replace(sealed=True))
+        return True
 
     def end_restore(self, token: float) -> None:
         if marks.is_same_restore(token, self._at):

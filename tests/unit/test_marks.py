@@ -31,7 +31,7 @@ def test_a_floor_comes_back_from_its_bytes(floor: Floor) -> None:
 
 
 def test_each_clause_alone_refuses_a_put() -> None:
-    """One put that is allowed, and six that differ from it in one thing."""
+    """One put that is allowed, and others that differ from it in one thing."""
     as_of, there = 990.0, 4
     assert may_put(5, as_of, there, NO_FLOOR, NOW)
     assert not may_put(5, NOW.now - FRESH, there, NO_FLOOR, NOW)
@@ -39,6 +39,7 @@ def test_each_clause_alone_refuses_a_put() -> None:
     assert not may_put(5, as_of, there, marked(NO_FLOOR, 7, NOW), NOW)
     assert not may_put(5, as_of, there, raised(NO_FLOOR, 6, NOW), NOW)
     assert not may_put(5, as_of, 5, NO_FLOOR, NOW)
+    assert not may_put(5, as_of, there, NO_FLOOR, NOW._replace(sealed=True))
 
 
 def test_a_restore_is_bound_to_its_emptying_instead_of_the_clock() -> None:

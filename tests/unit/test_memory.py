@@ -271,6 +271,47 @@ def test_a_restore_is_wanted_until_one_came_to_its_end(shared: Memory) -> None:
     assert wanted == [True, True, False, True]
 
 
+# -- no keeper --
+
+
+def test_a_sealed_memory_is_empty_and_takes_nothing_until_a_restore_begins(shared: Memory, clock: Clock) -> None:
+    """What other machines change is not heard of; neither reads nor commits put anything, and marks stay."""
+    shared.end_restore(shared.begin_restore())
+    clock.now += 1
+    put(shared, "a", 1, as_of=clock.now)
+    shared.mark(["b"], 7)
+    clock.now += 1
+    assert shared.seal(clock.now)
+    clock.now += 1
+    shared.empty()
+    assert (shared.get(b"a"), put(shared, "a", 1, as_of=clock.now), shared.stats().floors) == (None, False, 1)
+    shared.settle([Change("b", 2, b"{}")], 7, clock.now)
+    assert (shared.get(b"b"), shared.restore_wanted()) == (None, True)
+    token = shared.begin_restore()
+    clock.now += 1
+    assert shared.restore([Put("a", 1, b"{}")], token)
+    assert put(shared, "b", 2, as_of=clock.now)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_memory_whose_restore_began_since_is_not_sealed(shared: Memory, clock: Clock, ended: bool) -> None:
+    """Another keeper listens already; one that is lost later seals it."""
+    lost_at = clock.now
+    clock.now += 1
+    token = shared.begin_restore()
+    if ended:
+        shared.end_restore(token)
+    assert [shared.seal(lost_at), shared.seal(clock.now + 1), shared.seal(clock.now + 2)] == [False, True, False]
+
+
+def test_an_emptying_that_began_no_restore_does_not_keep_memory_from_being_sealed(shared: Memory, clock: Clock) -> None:
+    """As where a mark could not be kept: an ingest did it, and nobody listens."""
+    lost_at = clock.now
+    clock.now += 1
+    shared.empty()
+    assert shared.seal(lost_at)
+
+
 # -- failures --
 
 
@@ -330,7 +371,7 @@ def test_a_mark_that_fails_empties_memory_and_is_tried_once_more(
 def test_a_failing_file_is_away_for_whoever_relies_on_it(shared: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing at all for puts and notices."""
     monkeypatch.setattr(shared, "_write", Failing(shared, 100))
-    for change in (shared.empty, shared.begin_restore, lambda: shared.raise_floors([("a", 1)])):
+    for change in (shared.empty, lambda: shared.seal(0), shared.begin_restore, lambda: shared.raise_floors([("a", 1)])):
         with pytest.raises(Away, match="shared memory"):
             change()
     assert not put(shared, "a", 1)

@@ -94,6 +94,7 @@ class MemoryModel(RuleBasedStateMachine):
         self.reads: list[Read] = []
         self.keepers: list[Restore | None] = [None, None]
         self.unheard: dict[str, int] = {}
+        self.deaf = False
         self.seen: dict[str, int] = {}
 
     def teardown(self) -> None:
@@ -183,6 +184,7 @@ class MemoryModel(RuleBasedStateMachine):
         number = which % 2
         keeper = self.keepers[number]
         if keeper is None:
+            self.deaf = False
             self.keepers[number] = Restore(self.memory.begin_restore(), dict(self.postgres))
         elif not keeper.snapshot or twist == "kill":
             self.keepers[number] = None
@@ -192,6 +194,12 @@ class MemoryModel(RuleBasedStateMachine):
             order_uid, version = keeper.snapshot.popitem()
             if not self.memory.restore([Put(order_uid, version, body(order_uid, version))], keeper.token):
                 self.keepers[number] = None
+
+    def lose(self, _which: int, _twist: Twist) -> None:
+        """The keeper ends or is stopped, and `run` sees it: nobody hears of what other machines change."""
+        self.memory.seal(self.now)
+        self.unheard.clear()
+        self.deaf = True
 
     def empty(self, _which: int, _twist: Twist) -> None:
         """Also what a keeper does when its connection was lost, and notices with it."""
@@ -207,7 +215,9 @@ class MemoryModel(RuleBasedStateMachine):
             self.unheard.clear()
         elif self.postgres:
             order_uid = pick(sorted(self.postgres), which)
-            self.unheard[order_uid] = self.change(order_uid, deletes=twist == "delete")
+            version = self.change(order_uid, deletes=twist == "delete")
+            if not self.deaf:
+                self.unheard[order_uid] = version
 
     # -- time --
 
@@ -240,7 +250,7 @@ class CrowdedModel(MemoryModel):
     """The same with more orders than memory has room for, and with another machine."""
 
     uids = "abc"
-    steps = (*MemoryModel.steps, "ingest", "ingest", "elsewhere")
+    steps = (*MemoryModel.steps, "ingest", "ingest", "elsewhere", "lose")
 
 
 def run_model(model: type[MemoryModel], examples: int, phases: Iterable[Phase]) -> None:
@@ -330,6 +340,7 @@ CLAUSES = {
     ),
     "marks outlive an emptying": Clause(marks_do_not_outlive_emptying, "ingest ingest read put empty"),
     "nothing expires while a restore goes on": Clause(expiry_during_restore, "ingest ingest keep wait"),
+    "nothing is put while nobody listens": Clause(always("is_open", True), "lose elsewhere read read put put"),
     "an emptying ends a restore": Clause(always("is_same_restore", True), "ingest ingest keep empty"),
 }
 

@@ -87,6 +87,12 @@ class Child:
         """Names the running process."""
         return process_of(self.kind, self._process.pid) if self._process and self._process.poll() is None else None
 
+    @property
+    def works(self) -> bool:
+        """Whether it runs, and no signal has stopped it."""
+        process = self.process
+        return process is not None and not is_stopped(process.pid)
+
     def start(self) -> None:
         self._process = subprocess.Popen(
             self._command,

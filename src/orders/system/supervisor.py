@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from importlib.resources import files
+from pathlib import Path
 from threading import Thread
 from typing import Protocol, TypeVar
 
@@ -29,6 +30,7 @@ from orders.system.services import Services
 from orders.system.state import Process, State, process_of
 from orders.system.steps import Steps
 from orders.system.stopping import Stop, Stopped
+from orders.system.unheard import Unheard, seal
 from orders.timing import backoff, monotonic
 from orders.topic import TopicView, create_topic
 
@@ -75,6 +77,7 @@ class System:
         self._held = held
         self._services = Services(settings, steps, stop, self._restarted)
         self._children: list[Child] = []
+        self._unheard = Unheard(self._seal)
         self._values = private()
         self._url = ""
         self._claim: Claim
@@ -172,7 +175,9 @@ class System:
         budget = self._settings.memory_bytes
         directory, remark = self._held.enter_context(memory_directory(self._settings.data, budget))
         path = directory / "memory"
-        Memory.create(path, budget).close()
+        memory = Memory.create(path, budget)
+        memory.seal(monotonic())  # until the keeper listens
+        memory.close()
         self._values = shared(path)
         self._settings = replace(self._settings, memory_path=str(path))
         self._steps.step(f"memory: {budget // 2**20} MB in {directory}{remark}")
@@ -257,8 +262,17 @@ class System:
             )
         if sum(each.tend() for each in self._kept) or not self._is_saved:
             self._save_state()
+        self._tend_memory()
         self._stop.wait(TEND_SECONDS)
         self._stop.check()
+
+    def _tend_memory(self) -> None:
+        """Empties memory while no keeper runs, as soon as PostgreSQL answers."""
+        keepers = [child for child in self._children if child.kind == "keep"]
+        self._unheard.tend(heard=all(keeper.works for keeper in keepers))
+
+    def _seal(self, since: float) -> None:
+        seal(self._settings.postgres_dsn, Path(self._settings.memory_path), since)
 
     def _save_state(self) -> None:
         data, settings = self._settings.data, self._settings
@@ -301,7 +315,12 @@ class System:
         self._steps.step(f"draining: HTTP goes on for {seconds:g} s; a second signal ends that")
         for child in serves:
             child.ask_to_stop()
-        self._stop.drain(seconds, lambda: not any(child.process for child in serves))
+
+        def ended() -> bool:
+            self._tend_memory()
+            return not any(child.process for child in serves)
+
+        self._stop.drain(seconds, ended)
 
     def _stop_children(self) -> None:
         """HTTP, ingest, keeper; each has its part of the time."""
