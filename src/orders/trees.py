@@ -114,8 +114,14 @@ class Trees(NamedTuple):
         """Bytes of the pages that hold documents and their numbers."""
         return size(txn, self.documents) + size(txn, self.numbers)
 
-    def all_floors(self, txn: "Txn") -> Iterator[tuple[bytes, Floor]]:
-        return ((key, marks.unpack(packed)) for key, packed in txn.cursor(self.floors))
+    def marked_floors(self, txn: "Txn") -> Iterator[tuple[bytes, Floor]]:
+        """The floors that have marks."""
+        return ((key, marks.unpack(packed)) for key, packed in txn.cursor(self.floors) if marks.has_marks(packed))
+
+    def floors_from(self, txn: "Txn", key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and packed floors, in the order of their keys from one on."""
+        cursor = txn.cursor(self.floors)
+        return iter(cursor) if (cursor.set_range(key) if key else cursor.first()) else iter(())
 
     def entry(self, txn: "Txn", order_uid: str) -> Put | None:
         """What memory has of an order."""
@@ -273,7 +279,7 @@ class Work:
 
     def empty(self) -> None:
         """Drops all documents, and the floors of orders at which no ingest is at work."""
-        working = [(k, f) for k, f in self._trees.all_floors(self._txn) if marks.outlives_emptying(f, self._at)]
+        working = [(k, f) for k, f in self._trees.marked_floors(self._txn) if marks.outlives_emptying(f, self._at)]
         for tree in (self._trees.documents, self._trees.numbers, self._trees.floors):
             self._txn.drop(tree, delete=False)
         for key, floor in working:

@@ -9,12 +9,14 @@ from orders.marks import (
     NO_FLOOR,
     Floor,
     View,
+    has_marks,
     is_spent,
     marked,
     may_put,
     may_restore,
     pack,
     raised,
+    time_of,
     unmarked,
     unpack,
 )
@@ -28,6 +30,11 @@ NOW = View(1000.0, emptied_at=900.0, restoring=False)
 @given(floor=floors)
 def test_a_floor_comes_back_from_its_bytes(floor: Floor) -> None:
     assert unpack(pack(floor)) == floor
+
+
+@given(floor=floors)
+def test_what_a_sweep_reads_of_the_bytes_is_what_they_say(floor: Floor) -> None:
+    assert (time_of(pack(floor)), has_marks(pack(floor))) == (floor.time, bool(floor.marks))
 
 
 def test_each_clause_alone_refuses_a_put() -> None:

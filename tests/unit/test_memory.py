@@ -3,14 +3,16 @@
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orders import memory
+from orders import marks, memory
 from orders.errors import Away, StartError
 from orders.memory import Change, Memory, Put
 
@@ -223,6 +225,59 @@ def test_sweep_drops_what_expired_and_only_that(shared: Memory, clock: Clock) ->
     clock.now += 21
     shared.sweep()
     assert shared.stats().floors == 1
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(["raise", "mark"]), st.sets(st.sampled_from("abcdefghij"), min_size=1)),
+            st.tuples(st.just("wait"), st.sampled_from([1, 30, 61])),
+            st.tuples(st.just("sweep"), st.just(1)),
+        ),
+        max_size=20,
+    )
+)
+def test_a_sweep_looks_at_a_few_floors_and_a_round_of_them_drops_all_that_expired(
+    steps: list[tuple[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever is changed and expires in between; no floor is dropped that holds."""
+    clock, looks, kept = Clock(), list[bytes](), dict[str, float]()
+    shared = Memory.create(tmp_path_factory.mktemp("swept") / "memory", MIB, clock)
+
+    def look(packed: bytes) -> float:
+        looks.append(packed)
+        return time_of(packed)
+
+    def sweep() -> None:
+        looks.clear()
+        shared.sweep()
+        assert len(looks) <= 3
+        holding = [uid.encode() for uid, at in kept.items() if clock.now - at <= marks.LIFE]
+        assert set(holding) <= keys(shared)
+
+    with closing(shared), pytest.MonkeyPatch.context() as patch:
+        time_of = marks.time_of
+        patch.setattr(memory, "LOOKED_AT_ONCE", 3)
+        patch.setattr(marks, "time_of", look)
+        for what, which in steps:
+            if what == "wait":
+                clock.now += which
+            elif what == "sweep":
+                sweep()
+            else:
+                uids = sorted(which)
+                shared.mark(uids, 7) if what == "mark" else shared.raise_floors([(uid, 1) for uid in uids])
+                kept |= dict.fromkeys(uids, clock.now)
+        for _ in range(2 * 5):  # what is left of this round, and a whole one of ten floors
+            sweep()
+        assert keys(shared) == {uid.encode() for uid, at in kept.items() if clock.now - at <= marks.LIFE}
+
+
+def keys(shared: Memory) -> set[bytes]:
+    """The orders with marks or floors."""
+    with shared._env.begin() as txn:
+        return {key for key, _ in txn.cursor(shared._trees.floors)}
 
 
 def test_too_many_floors_empty_memory_and_ask_for_a_restore(shared: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
