@@ -1,12 +1,12 @@
 """How old the first record is that is not yet in PostgreSQL: it is read from Kafka, without a part in the group."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message, TopicPartition
 
+from orders import clients
 from orders.timing import monotonic
 
 FETCH_BYTES = 2**16
@@ -44,7 +44,7 @@ def reading(kafka: Mapping[str, str], topic: str, group: str, places: Mapping[in
         "queued.max.messages.kbytes": 1,
         **kafka,
     }
-    consumer = Consumer(config, logger=logging.getLogger("librdkafka"))
+    consumer = clients.consumer(config)
     try:
         consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in places.items()])
         yield consumer

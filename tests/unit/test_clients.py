@@ -1,5 +1,6 @@
 """What librdkafka has against a user's properties is one sentence, without the values."""
 
+import ast
 import logging
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from orders import clients
 from orders.errors import UsageError
+from orders.lag import reading
 
 SECRET = "hunter2"
 BROKERS = {"bootstrap.servers": "nowhere.invalid:1"}
@@ -79,3 +81,30 @@ def test_an_embedded_kafka_has_no_tls_and_no_passwords() -> None:
     clients.check({"bootstrap.servers": "", "security.protocol": "PLAINTEXT"})
     with pytest.raises(UsageError, match=r"^ORDERS_KAFKA_SECURITY_PROTOCOL is for a Kafka of your own: give ORDERS"):
         clients.check({"bootstrap.servers": ""} | TLS)
+
+
+MAKERS = {"Consumer", "DeserializingConsumer", "Producer", "SerializingProducer", "AdminClient"}
+"""The classes of Kafka's clients."""
+SOURCE = Path(clients.__file__).parent
+
+
+def test_only_this_module_creates_clients() -> None:
+    """Elsewhere a client would lack its logger, and its refusals would not be sentences."""
+    others = [path for path in SOURCE.rglob("*.py") if path != Path(clients.__file__)]
+    assert others
+    assert [path.name for path in others if MAKERS & called_in(ast.parse(path.read_text("utf-8")))] == []
+
+
+def called_in(tree: ast.Module) -> set[str]:
+    """The last word of each call: `Consumer` of `confluent_kafka.Consumer(…)`."""
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = {call.id for call in calls if isinstance(call, ast.Name)}
+    return names | {call.attr for call in calls if isinstance(call, ast.Attribute)}
+
+
+def test_a_consumer_that_reads_times_leaves_out_properties_of_producers(caplog: pytest.LogCaptureFixture) -> None:
+    """Its properties are the user's, of which librdkafka would log a warning each."""
+    caplog.set_level(logging.DEBUG, "librdkafka")
+    with reading({"bootstrap.servers": "127.0.0.1:1", "linger.ms": "5"}, "orders", "g", {0: 0}) as consumer:
+        consumer.poll(0)
+    assert "will be ignored" not in caplog.text

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
+from orders import clients
 from orders.embedded import Progress, jars, java, ports
 from orders.embedded.process import Kind, Launch
 from orders.embedded.service import Service
@@ -134,7 +134,7 @@ def answers(port: int, kafka: Mapping[str, str]) -> bool:
     """Whether a broker on a loopback port serves clients; `kafka` are the properties that lead to it."""
     if not ports.is_open(port):
         return False
-    admin = AdminClient({"log_level": 0, **kafka})
+    admin = clients.admin({"log_level": "0", **kafka})
     try:
         return bool(admin.list_topics(timeout=2).brokers)
     except KafkaException:
