@@ -5,13 +5,14 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, Literal, TypeVar, get_args, get_origin
+from typing import IO, Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import click
 
 from orders.errors import OrdersError, UsageError
+from orders.settings.loading import log_format
 from orders.settings.table import DEFAULTS, OPTIONS, kinds, option, purpose, variable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -144,11 +145,12 @@ def sentences() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except OrdersError as error:
-        click.echo(f"orders: {error}", err=True)
-        sys.exit(WRONG_USAGE if isinstance(error, UsageError) else 1)
+        end(str(error), WRONG_USAGE if isinstance(error, UsageError) else 1)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        if not logs_json(sys.argv[1:], os.environ):
+            error.show()
+            sys.exit(error.exit_code)
+        end(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.raise_signal(signal.SIGINT)
@@ -158,5 +160,20 @@ def sentences() -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        click.echo(f"orders: {error.strerror}: {error.filename or 'the output'}", err=True)
-        sys.exit(1)
+        end(f"{error.strerror}: {error.filename or 'the output'}", 1)
+
+
+def end(sentence: str, status: int) -> NoReturn:
+    """Ends the process with a sentence; as an event where standard error has nothing but JSON."""
+    if logs_json(sys.argv[1:], os.environ):
+        from orders import logs  # noqa: PLC0415 - the other commands have no logs
+
+        logs.tell_end(sys.argv[1], sentence, status)
+    else:
+        click.echo(f"orders: {sentence}", err=True)
+    sys.exit(status)
+
+
+def logs_json(words: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Whether a command is a process with logs, and they are JSON; also where other settings are wrong."""
+    return _EXITS.get("".join(words[:1])) is _SERVICE and log_format(words, environment) == "json"

@@ -1,7 +1,7 @@
 """Logs: one line per event on standard error, for a person or as JSON.
 
-An event has a stable name (`action` in JSON), the time, the kind of process and its fields. What Python's
-own `logging` and `warnings` say goes the same way. Of a flood the first lines are written and the rest counted. An
+An event has a stable name (`action` in JSON), the time, the kind of process and its fields. What libraries and Python
+itself say goes the same way (`libraries`). Of a flood the first lines are written and the rest counted. An
 exception is its kind and the places it passed: its text stays out, since libraries quote values in it, and values
 are personal data.
 """
@@ -12,11 +12,8 @@ import math
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
@@ -24,19 +21,19 @@ from structlog.contextvars import merge_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from orders.floods import Floods, Held, Kind
+from orders.libraries import TEMPLATE, place, redirect, without_addresses
 from orders.timing import Clock, monotonic
 
+log = structlog.get_logger()
+
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-FRAMES = 8
 STABLE = ("time", "level", "process", "action", "request_id", "trace_id", "reason")
 """Keys that stand first in JSON; those up to `action` are always there."""
 OF_A_REQUEST = ("request_id", "trace_id")
 SUPPRESSED = "lines_suppressed"
 """The action of the line that tells how many were held back."""
-REASONS = ("reason", "exception", "kind")
+REASONS = ("reason", "exception", "kind", "text")
 """What tells lines of one action apart, the first that is there."""
-TEMPLATE = "_template"
-"""The same for what libraries log; not written."""
 
 
 class Patient:
@@ -53,16 +50,6 @@ class Patient:
     def flush(self) -> None:
         with suppress(OSError, ValueError):
             self._stream.flush()
-
-
-class Through(logging.Handler):
-    """Hands what Python's `logging` gets to structlog, under the name of its logger."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        template = {TEMPLATE: str(record.msg)}
-        structlog.get_logger().log(
-            record.levelno, record.name, text=record.getMessage(), exc_info=record.exc_info, **template
-        )
 
 
 class Sampling:
@@ -176,11 +163,16 @@ def configure(process: str, level: str, form: str, stream: TextIO = sys.stderr) 
         logger_factory=structlog.WriteLoggerFactory(file=Patient(stream)),  # type: ignore[arg-type] # it only writes and flushes
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=max(LEVELS[level], logging.WARNING), handlers=[Through()], force=True)
-    logging.getLogger("librdkafka").setLevel(logging.ERROR)  # its warnings are of tries that it makes again by itself
-    logging.captureWarnings(True)
+    redirect(LEVELS[level])
     atexit.unregister(flush)
     atexit.register(flush)
+
+
+def tell_end(process: str, reason: str, status: int) -> None:
+    """Why this process ends, also where it ends before its logs are set up; they are JSON."""
+    if not structlog.is_configured():
+        configure(process, "info", "json")
+    log.error("ended", reason=reason, status=status)
 
 
 def renderers(form: str, *, coloured: bool) -> list[Processor]:
@@ -207,7 +199,9 @@ def plain(value: Any) -> Any:
             return value if math.isfinite(value) else str(value)
         case list() | tuple():
             return [plain(each) for each in value]
-    return plain(value.decode(errors="backslashreplace") if isinstance(value, bytes) else repr(value))
+    return plain(
+        value.decode(errors="backslashreplace") if isinstance(value, bytes) else without_addresses(repr(value))
+    )
 
 
 def for_a_person(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -234,10 +228,5 @@ def brief_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> E
     given = event.pop("exc_info", None)
     error = given if isinstance(given, BaseException) else sys.exception() if given is True else given and given[1]
     if error:
-        event["exception"] = f"{type(error).__name__} at {places(error.__traceback__)}"
+        event["exception"] = f"{type(error).__name__} at {place(error.__traceback__)}"
     return event
-
-
-def places(trace: TracebackType | None) -> str:
-    frames = traceback.extract_tb(trace)[-FRAMES:]
-    return " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))

@@ -52,6 +52,7 @@ def test_data_and_address_live_through_a_stop_and_a_kill(service: PostgresServic
     assert service.pid is not None
     os.kill(service.pid, signal.SIGKILL)
     wait_for(lambda: not service.running(), "its end")
+    assert service.ending == "signal SIGKILL"
     assert (directory / "data" / "postmaster.pid").exists()
     service.start()
     third = note(dsn)

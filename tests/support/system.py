@@ -64,8 +64,8 @@ def calls(said: str) -> list[list[str]]:
 
 
 def has_started(said: str) -> bool:
-    """Whether a start has told all: it ends with two calls."""
-    return len(calls(said)) == 2
+    """Whether a start has told all: it ends with two calls, or in JSON with an event."""
+    return len(calls(said)) == 2 or '"action": "started"' in said
 
 
 class System:

@@ -15,6 +15,7 @@ import pytest
 
 from orders.decoder import decode
 from orders.faults import faults
+from orders.libraries import fields_of
 from orders.logs import LEVELS, STABLE, SUPPRESSED
 from orders.record import Invalid
 from orders.settings import load
@@ -140,16 +141,21 @@ def told_of_logs() -> dict[str, Line]:
 
 
 def test_the_page_of_logs_has_every_action_with_its_level_and_fields() -> None:
-    """And none that is not in the source. The line about floods is the one whose level is not its own."""
+    """And none that is not in the source. Lines of floods and of libraries have no level of their own."""
     told = told_of_logs()
     floods = told.pop(SUPPRESSED)
     assert floods.fields == {"of", "reason", "lines", "seconds"}
+    kafka, fields = fields_of("librdkafka", "%s [%s] %s", ("FAIL", "client", "refused"))
+    assert told.pop(kafka).fields == fields.keys()
+    other, fields = fields_of("other", "text", ())
+    assert told.pop(other).fields == fields.keys() | {"exception"}
     assert told == logged()
 
 
 def test_a_logger_is_always_called_log() -> None:
-    """So that the page's test finds all of them; `logs` itself writes the lines of libraries and of floods."""
-    sources = {path: path.read_text() for path in (ROOT / "src").rglob("*.py") if path.name != "logs.py"}
+    """So that the page's test finds all of them, but for the lines of floods and of libraries."""
+    others = {"logs.py", "libraries.py"}
+    sources = {path: path.read_text() for path in (ROOT / "src").rglob("*.py") if path.name not in others}
     made = [line for text in sources.values() for line in text.splitlines() if "get_logger" in line]
     assert set(made) == {"log = structlog.get_logger()"}
 

@@ -15,20 +15,23 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders import floods, logs
+from orders import floods, libraries, logs
 from support.waiting import wait_for
 
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """Python's own logging is shared by all tests."""
-    root, kafka = logging.getLogger(), logging.getLogger("librdkafka")
-    before = root.handlers[:], root.level, kafka.filters[:], kafka.level
+    root, others = logging.getLogger(), [logging.getLogger(name) for name in libraries.LEVELS]
+    before = root.handlers[:], root.level, [each.level for each in others]
+    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook, warnings.showwarning
     yield
     logs.flush()
     logs.SAMPLING.counted = logs.ignored
-    root.handlers, root.level, kafka.filters, kafka.level = before
-    logging.captureWarnings(capture=False)
+    root.handlers, root.level, levels = before
+    for each, level in zip(others, levels, strict=True):
+        each.setLevel(level)
+    sys.excepthook, sys.unraisablehook, threading.excepthook, warnings.showwarning = hooks
     structlog.reset_defaults()
 
 
@@ -93,17 +96,86 @@ def test_what_libraries_log_goes_the_same_way() -> None:
     logging.getLogger("uvicorn.error").warning("shutdown of %s", "it")
     logging.getLogger("uvicorn.error").info("not worth a line")
     event = only_event(stream)
-    assert (event["action"], event["text"], event["process"]) == ("uvicorn.error", "shutdown of it", "ingest:0")
+    assert event["action"] == "library_log"
+    assert (event["library"], event["text"], event["process"]) == ("uvicorn.error", "shutdown of it", "ingest:0")
+
+
+def test_an_object_in_a_librarys_line_is_the_name_of_its_type() -> None:
+    """What `repr` shows of it is an address in memory, or values, which are personal data."""
+    stream = written("json")
+    logging.getLogger("a").warning("lost %s: %s", object(), ValueError("Test Testov"))
+    logging.getLogger("a").warning("%(what)r of %(count)d", {"what": [object()], "count": 3})
+    logging.getLogger("a").warning(f"formatted {object()!r}\nat once")  # noqa: G004 - as libraries do
+    logging.getLogger("a").warning("wrong %d", "number")
+    logging.getLogger("a").error(OSError("an exception for a message"))
+    texts = [event["text"] for event in events(stream)]
+    assert texts == ["lost object: ValueError", "'list' of 3", "formatted <object>", "wrong %d", "OSError"]
+
+
+def test_each_try_of_the_pool_to_connect_is_no_line() -> None:
+    """The process logs an outage once itself."""
+    stream = written("json")
+    logging.getLogger("psycopg.pool").warning("error connecting in %r: %s", "serve", OSError("refused"))
+    logging.getLogger("psycopg.pool").warning("discarding closed connection: %s", object())
+    assert stream.getvalue() == ""
+
+
+def test_a_line_of_kafkas_client_has_its_parts_as_fields() -> None:
+    stream = written("json")
+    logging.getLogger("librdkafka").error("%s [%s] %s", "FAIL", "orders#consumer-1", "refused")
+    event = only_event(stream)
+    assert [event[name] for name in ("action", "facility", "client", "text")] == [
+        "kafka_client",
+        "FAIL",
+        "orders#consumer-1",
+        "refused",
+    ]
 
 
 def test_warnings_go_the_same_way() -> None:
     stream = written("json")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        logging.captureWarnings(capture=False)
-        logging.captureWarnings(capture=True)  # catch_warnings put Python's own function back
-        warnings.warn("old ways", DeprecationWarning, stacklevel=1)
-    assert "old ways" in only_event(stream)["text"]
+        warnings.warn(f"old ways of {object()!r}", DeprecationWarning, stacklevel=1)
+    event = only_event(stream)
+    assert (event["action"], event["kind"], event["text"]) == (
+        "python_warning",
+        "DeprecationWarning",
+        "old ways of <object>",
+    )
+    assert event["place"].startswith("test_logs.py:")
+
+
+class Unclean:
+    """Something that cannot be removed in peace."""
+
+    def __del__(self) -> None:
+        raise ValueError("Test Testov")
+
+
+def test_what_nobody_handles_is_an_event_with_its_places() -> None:
+    """In a thread, where Python removes an object, and where it ends the process."""
+    stream = written("json")
+
+    def fail() -> None:
+        raise ValueError("Test Testov")
+
+    thread = threading.Thread(target=fail, name="one")
+    thread.start()
+    thread.join()
+    Unclean()
+    try:
+        fail()
+    except ValueError as error:
+        sys.excepthook(ValueError, error, error.__traceback__)
+    found = [(event["action"], event.get("thread"), event.get("what")) for event in events(stream)]
+    assert found == [
+        ("thread_ended", "one", None),
+        ("exception_ignored", None, "Unclean.__del__"),
+        ("unhandled_exception", None, None),
+    ]
+    assert all(event["exception"].startswith("ValueError at test_logs.py:") for event in events(stream))
+    assert "Testov" not in stream.getvalue()
 
 
 def test_an_exception_is_its_kind_and_places_never_its_text() -> None:
@@ -242,7 +314,7 @@ def test_what_a_library_says_again_and_again_is_one_flood_whatever_it_fills_in()
     assert len(events(stream)) == floods.FIRST
     assert "template" not in stream.getvalue()
     logs.flush()
-    assert events(stream)[-1]["of"] == "librdkafka"
+    assert events(stream)[-1]["of"] == "kafka_client"
 
 
 def test_a_line_that_tells_of_a_flood_belongs_to_no_request() -> None:

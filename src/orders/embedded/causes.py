@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from orders.endings import SHELL
+
 MEMORY = (
     "there is too little memory (`ulimit -v` and a container's limit count too): end other programs, or raise the limit"
 )
@@ -22,7 +24,7 @@ CAUSES = {
 }
 """What in a line of a log tells a cause, and the next step; a cause goes before those below it."""
 FULL_BYTES = 2**20
-KILLED = 128 + 9
+KILLED = SHELL + 9
 ERROR = re.compile(r"\b(FATAL|ERROR|PANIC|Exception|Error)\b|\berror:")
 PREFIX = re.compile(r"[0-9-]+[ T][0-9:.,]+ (UTC \[[0-9]+\] )?")
 """The time at the beginning of a line."""

@@ -16,6 +16,7 @@ import psutil
 from orders import claims
 from orders.embedded import guard
 from orders.embedded.causes import Cause, cause
+from orders.endings import ending_behind_guard
 from orders.errors import StartError
 
 POLL = 0.05
@@ -70,6 +71,12 @@ class Process:
         """Whether the service that was started here runs."""
         running = self._guard
         return running is not None and running.poll() is None
+
+    @property
+    def ending(self) -> str:
+        """How the service that was started here ended."""
+        status = self._guard.poll() if self._guard else None
+        return "it was never started" if status is None else ending_behind_guard(status)
 
     def start(self, make: Callable[[], Launch], ready: Callable[[], bool], seconds: float) -> None:
         """Starts what `make` gives and waits until it is `ready`.

@@ -23,6 +23,11 @@ class Service(ABC):
         """The service's process id, None when it does not run; right in any process of the machine."""
         return self._process.pid
 
+    @property
+    def ending(self) -> str:
+        """How it ended, as its guard saw it; to be asked where it is not running any more."""
+        return self._process.ending
+
     def running(self) -> bool:
         """Whether it runs, as far as it was started by this object; False after it ended by itself."""
         return self._process.running()

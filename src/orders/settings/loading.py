@@ -4,7 +4,9 @@ The system that runs is asked by commands that join one.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,17 @@ def public(settings: Settings) -> dict[str, Any]:
     """The settings as they may be written down, for `load` to take as `running`. Secret properties are empty."""
     shown = {name: "" if properties.is_secret(name) else text for name, text in settings.kafka_properties.items()}
     return {name: masked(name, value) for name, value in asdict(settings).items()} | {PROPERTIES: shown}
+
+
+def log_format(words: Sequence[str], environment: Mapping[str, str]) -> str:
+    """The setting of that name by itself, from a command line's words, variables or the file: others may be wrong."""
+    name, given = option("log_format"), [environment.get(variable("log_format"), "")]
+    given += [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
+    given += [value for word, value in pairwise(words) if word == name]
+    if not any(given):
+        with suppress(UsageError):
+            given += [str(each.value) for key, each in from_file(environment).settings.items() if key == "log_format"]
+    return next((value for value in reversed(given) if value), str(DEFAULTS["log_format"]))
 
 
 # ---- the last word ----

@@ -13,6 +13,7 @@ import psutil
 import structlog
 
 from orders.embedded import Download, Progress
+from orders.endings import ending
 from orders.metrics import ProcessKind
 from orders.system.state import Process, process_of
 from orders.system.stopping import Stop, Stopped
@@ -35,6 +36,7 @@ class Restarts:
         self._waits = backoff()
         self._started_at = clock()
         self._due_at: float | None = None
+        self._ended_at: float | None = None
 
     def started(self) -> None:
         self._started_at = self._clock()
@@ -44,9 +46,11 @@ class Restarts:
         """It could not be started: later."""
         self._due_at = self._clock() + next(self._waits)
 
-    def due(self, kind: str, how: object) -> bool:
+    def due(self, kind: str, how: str) -> bool:
         """Whether to start now; called while it does not run. `how` it ended goes into the log."""
         now = self._clock()
+        if self._ended_at is None:
+            self._ended_at = now
         if self._due_at is None:
             if now - self._started_at >= STEADY_SECONDS:
                 self._waits = backoff()
@@ -54,6 +58,12 @@ class Restarts:
             self._due_at = now + wait
             log.warning("process_ended", kind=kind, how=how, restart_seconds=round(wait, 2))
         return now >= self._due_at
+
+    def back(self, kind: str) -> None:
+        """It runs again, if it had ended."""
+        if self._ended_at is not None:
+            log.info("process_restarted", kind=kind, seconds=round(self._clock() - self._ended_at, 2))
+            self._ended_at = None
 
 
 class Child:
@@ -108,7 +118,7 @@ class Child:
         if process := self.process:
             self._end_if_stopped(process.pid)
         status = None if self._process is None else self._process.poll()
-        if status is None or not self._restarts.due(self.kind, f"status {status}"):
+        if status is None or not self._restarts.due(self.kind, ending(status)):
             return False
         try:
             self.start()
@@ -116,6 +126,7 @@ class Child:
             log.error("process_not_started", kind=self.kind, reason=error.strerror)  # noqa: TRY400 - the reason says all
             self._restarts.put_off()
             return False
+        self._restarts.back(self.kind)
         self._restarted(self.kind)
         return True
 
@@ -165,6 +176,8 @@ class Service(Protocol):
 
     @property
     def pid(self) -> int | None: ...
+    @property
+    def ending(self) -> str: ...
     def running(self) -> bool: ...
     def start(self, report: Progress | None = None) -> None: ...
     def stop(self) -> None: ...
@@ -250,7 +263,7 @@ class Embedded:
         """Begins another start when the service ended and its time has come; whether one began or is through."""
         if self._starting:
             return self._is_through(self._starting)
-        if self._service.running() or not self._restarts.due(self.kind, str(self._failure or "by itself")):
+        if self._service.running() or not self._restarts.due(self.kind, str(self._failure or self._service.ending)):
             return False
         self._restarts.started()
         try:
@@ -267,6 +280,8 @@ class Embedded:
         if starting.is_alive():
             return False
         self._starting = None
+        if self._failure is None:
+            self._restarts.back(self.kind)
         return True
 
     def stop(self, seconds: float) -> None:

@@ -1,9 +1,15 @@
-"""What is said on the terminal while something goes on: lines with their time, bars with rate and remaining time."""
+"""What is said on the terminal while something goes on: lines with their time, bars with rate and remaining time.
 
+Where logs are JSON the same lines are events among them, and nothing is drawn.
+"""
+
+import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from typing import NamedTuple
 
+import structlog
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress import (
@@ -23,8 +29,19 @@ from rich.text import Text
 from orders.system.stopping import Stop
 from orders.timing import Clock, monotonic
 
+log = structlog.get_logger()
+
 LONG_SECONDS = 2.0
 """What takes longer than this shows how far it is."""
+
+
+class Addresses(NamedTuple):
+    """Where a system that has started is found; no password is in it."""
+
+    http: str
+    kafka: str
+    topic: str
+    postgres: str
 
 
 class Bar:
@@ -83,6 +100,21 @@ class Steps:
         with suppress(OSError):
             self._console.print(text, markup=False)
 
+    def found_at(self, addresses: Addresses, order: str, uid: str) -> None:
+        """Where the system is, and how to store an order (JSON) and to get it back."""
+        for line in (
+            "",
+            f"HTTP        {addresses.http}",
+            f"Kafka       {addresses.kafka}  (topic {addresses.topic})",
+            f"PostgreSQL  {addresses.postgres}",
+            "",
+            "Store an order and get it back, in a second terminal (Ctrl-C here stops everything):",
+            "",
+            f"curl -i {addresses.http}/orders -H 'Content-Type: application/json' -d '{order}'",
+            f"curl -i {addresses.http}/orders/{uid}",
+        ):
+            self.say(line)
+
     @contextmanager
     def download(self, total: int) -> Iterator[Bar]:
         """Shows a download of `total` bytes on a terminal, and nothing elsewhere."""
@@ -128,6 +160,23 @@ class Steps:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What is under way now."""
         yield from self._shown
+
+
+class LoggedSteps(Steps):
+    """Steps as events of the log."""
+
+    def __init__(self, stop: Stop, clock: Clock = monotonic) -> None:
+        super().__init__(stop, Console(file=io.StringIO(), force_terminal=False), clock)
+
+    def step(self, text: str) -> None:
+        """One event, with the seconds since the start."""
+        log.info("step", text=text, seconds=round(self._clock() - self._began, 1))
+
+    def found_at(self, addresses: Addresses, order: str, uid: str) -> None:
+        """The addresses in one event."""
+        del order, uid
+        http, kafka, topic, postgres = addresses
+        log.info("started", http=http, kafka=kafka, topic=topic, postgres=postgres)
 
 
 class Said:

@@ -28,7 +28,7 @@ from orders.system.place import Claim, bind, claimed, url_of
 from orders.system.room import memory_directory, require_disk, require_files, require_memory
 from orders.system.services import Services
 from orders.system.state import Process, State, process_of
-from orders.system.steps import Steps
+from orders.system.steps import Addresses, LoggedSteps, Steps
 from orders.system.stopping import Stop, Stopped
 from orders.system.unheard import Unheard, seal
 from orders.timing import backoff, monotonic
@@ -54,7 +54,8 @@ def run(settings: Settings) -> None:
     stop = Stop()
     stop.listen()
     with suppress(Stopped), ExitStack() as held:
-        System(settings, stop, Steps(stop), held).run()
+        steps = LoggedSteps(stop) if settings.log_format == "json" else Steps(stop)
+        System(settings, stop, steps, held).run()
     logs.flush()
     stop.obey()
 
@@ -227,18 +228,9 @@ class System:
     def _say_where(self) -> None:
         original = files("orders").joinpath("original.json").read_text("utf-8")
         uid = msgspec.json.decode(original)["order_uid"]
-        for line in (
-            "",
-            f"HTTP        {self._url}",
-            f"Kafka       {self._settings.kafka_bootstrap}  (topic {self._settings.kafka_topic})",
-            f"PostgreSQL  {without_password(self._settings.postgres_dsn)}",
-            "",
-            "Store an order and get it back, in a second terminal (Ctrl-C here stops everything):",
-            "",
-            f"curl -i {self._url}/orders -H 'Content-Type: application/json' -d '{original.strip()}'",
-            f"curl -i {self._url}/orders/{uid}",
-        ):
-            self._steps.say(line)
+        postgres = without_password(self._settings.postgres_dsn)
+        addresses = Addresses(self._url, self._settings.kafka_bootstrap, self._settings.kafka_topic, postgres)
+        self._steps.found_at(addresses, original.strip(), uid)
 
     # -- the life --
 

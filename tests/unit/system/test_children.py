@@ -115,17 +115,32 @@ def child(code: str, restarted: Callable[[ProcessKind], None] = print, clock: Cl
 
 
 def test_a_child_that_ended_is_started_again_and_that_is_counted() -> None:
+    """How it ended is logged with the name of the signal, and that it runs again."""
     restarts: list[ProcessKind] = []
     made = child("import threading; threading.Event().wait()", restarts.append)
     first = made.process
     assert first
     assert not made.tend()
-    os.kill(first.pid, signal.SIGKILL)
-    wait_for(made.tend)
+    with capture_logs() as logs:
+        os.kill(first.pid, signal.SIGKILL)
+        wait_for(made.tend)
+    assert [(each["event"], each.get("how")) for each in logs] == [
+        ("process_ended", "signal SIGKILL"),
+        ("process_restarted", None),
+    ]
+    assert logs[1]["seconds"] >= 0
     assert made.process not in (None, first)
     assert restarts == ["serve"]
     stop_all([made], 5)
     assert made.process is None
+
+
+def test_a_child_that_exits_is_logged_with_its_status() -> None:
+    made = child("raise SystemExit(3)")
+    wait_for(lambda: made.process is None, "its end")
+    with capture_logs() as logs:
+        made.tend()
+    assert [each["how"] for each in logs] == ["status 3"]
 
 
 def test_children_of_one_kind_stop_together_and_who_does_not_listen_is_killed() -> None:
@@ -174,6 +189,8 @@ def stop(stopped: Child, pid: int) -> None:
 
 class Service:
     """An embedded service that starts and ends as it is told."""
+
+    ending = "signal SIGKILL"
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.failure = failure
@@ -227,9 +244,15 @@ def test_a_service_that_ended_is_started_again_also_after_a_start_that_failed() 
     kept = embedded(service, stop, restarts.append)
     wait_until_up([kept], stop, lambda _: None)
     service.up, service.failure = False, StartError("the port is taken")
-    wait_for(lambda: (kept.tend(), service.starts > 1)[1])
-    service.failure = None
-    wait_for(lambda: (kept.tend(), service.up)[1])
+    with capture_logs() as logs:
+        wait_for(lambda: (kept.tend(), service.starts > 1)[1])
+        service.failure = None
+        wait_for(lambda: (kept.tend(), any(each["event"] == "process_restarted" for each in logs))[1])
+    assert service.up
+    hows = [each["how"] for each in logs if each["event"] == "process_ended"]
+    assert hows == ["signal SIGKILL"] + ["the port is taken"] * (len(hows) - 1)
+    assert len(hows) > 1
+    assert logs[-1]["event"] == "process_restarted"
     assert service.starts >= 3
     assert restarts == ["kafka"] * (service.starts - 1)
     kept.stop(1)

@@ -6,8 +6,9 @@ import threading
 
 import pytest
 from rich.console import Console
+from structlog.testing import capture_logs
 
-from orders.system.steps import LONG_SECONDS, Steps
+from orders.system.steps import LONG_SECONDS, Addresses, LoggedSteps, Steps
 from orders.system.stopping import Stop, Stopped
 from support.waiting import wait_for
 
@@ -141,3 +142,17 @@ def test_a_terminal_that_is_gone_is_no_failure() -> None:
     steps.step("said to nobody")
     with steps.waiting(lambda: "shown to nobody"):
         pass
+
+
+def test_where_logs_are_json_steps_are_events_and_nothing_is_drawn() -> None:
+    clock = Hand()
+    steps = LoggedSteps(Stop(), clock)
+    clock.now += 1.25
+    with capture_logs() as logs:
+        everything(steps, clock)
+        steps.found_at(Addresses("http://127.0.0.1:1", "127.0.0.1:2", "orders", "postgresql://u@h/d"), "{}", "uid")
+    assert [(each["event"], each.get("text"), each.get("seconds")) for each in logs] == [
+        ("step", "in between", 3.2),
+        ("started", None, None),
+    ]
+    assert (logs[1]["http"], logs[1]["topic"]) == ("http://127.0.0.1:1", "orders")
