@@ -135,6 +135,8 @@ class OrderConsumer:
         self.stops: dict[int, Stop] = {}
         """Why partitions of ours are not read on."""
         self._growth = Growth(view, positions, growth_seconds)
+        self._logged: dict[int, Stop] = {}
+        """The same of partitions that were ours, until they are read on: a stop that comes back is not logged again."""
         self._held = False
         self._group = config["group.id"]
         self._barred: OrdersError | None = None
@@ -203,13 +205,14 @@ class OrderConsumer:
             return False
         if error.code() == KafkaError._FATAL:  # noqa: SLF001 - as above; `fatal()` says no, and polling would go on
             raise ended(error)
-        log.warning("kafka_error", reason=error.name(), partition=message.partition())
         partition = message.partition() or 0
         if error.code() in (*BEYOND_ERRORS, *UNREADABLE_ERRORS):
             # Of one that waits for its position it says nothing: that was fetched from where nobody wants it now.
             if partition not in self._unplaced:
                 self._meet(partition, message, error)
-        elif isinstance(wrong := verdict(error, self._topic, right="Read", group=self._group), SetupWrong):
+            return True
+        log.warning("kafka_error", reason=error.name(), partition=message.partition())
+        if isinstance(wrong := verdict(error, self._topic, right="Read", group=self._group), SetupWrong):
             self._trouble = wrong
             if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
                 self._barred = wrong
@@ -406,8 +409,9 @@ class OrderConsumer:
             found = self._find_positions(partitions)
         except OrdersError as error:
             self._trouble = error
-        if len(found) < len(partitions) and str(self._trouble) != said:
-            log.warning("positions_unknown", partitions=partitions, reason=str(self._trouble))
+        unknown = [n for n in partitions if n not in found and n not in self.stops]
+        if unknown and str(self._trouble) != said:
+            log.warning("positions_unknown", partitions=unknown, reason=str(self._trouble))
         return found
 
     def _find_positions(self, partitions: list[int]) -> dict[int, int]:
@@ -418,7 +422,8 @@ class OrderConsumer:
         stored = self._positions.positions()
         if stored and not any(topic_id == self.topic_id for topic_id, _ in stored):
             stop = Stop("anew", f"{anew(self._topic)}; {DECIDE}")
-            self.stops = dict.fromkeys(self._assigned, stop)
+            for partition in self.partitions:
+                self._stop(partition, stop)
             self._met.clear()  # nothing is read of the new topic: what the client says late is of the old one
             raise SetupWrong(stop.reason)
         if lacking := [n for n in topic.ends if (self.topic_id, n) not in stored]:
@@ -441,14 +446,17 @@ class OrderConsumer:
 
     def _look_at(self, partition: int, position: Position) -> None:
         """Notes why a partition may not go on from here, or that it may."""
-        stop = position.stop or self._see(partition, position.offset)
-        if stop and self.stops.get(partition) != stop:
-            log.error("partition_stopped", partition=partition, reason=stop.reason)
-        if stop:
-            self.stops[partition] = stop
+        if stop := position.stop or self._see(partition, position.offset):
+            self._stop(partition, stop)
         else:
             self.stops.pop(partition, None)
+            self._logged.pop(partition, None)
         self._met.pop(partition, None)
+
+    def _stop(self, partition: int, stop: Stop) -> None:
+        if self._logged.get(partition) != stop:
+            log.error("partition_stopped", partition=partition, reason=stop.reason)
+        self.stops[partition] = self._logged[partition] = stop
 
     def _see(self, partition: int, position: int) -> Stop | None:
         """Why Kafka gives no way to go on from here; said in PostgreSQL, since a log that went back grows again."""

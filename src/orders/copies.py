@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from orders.errors import Away, OrdersError
+from orders.outages import Outage
 from orders.postgres import Connection, connect, queries, translated
 from orders.producer import Headers, OrderProducer, Report, fits, hand_over
 from orders.settings import Settings
@@ -78,6 +79,7 @@ class Copier:
         self._topic = topic
         self._stopping = stopping
         self._waits = backoff()
+        self._outage = Outage()
 
     def run(self) -> None:
         """Copies until `stopping`; an outage of either side is waited out."""
@@ -86,13 +88,16 @@ class Copier:
                 with self._connect() as connection:
                     self._session(connection)
             except OrdersError as error:
-                log.warning("copies_wait", reason=str(error))
+                if self._outage.is_news(str(error)):
+                    log.warning("copies_wait", reason=str(error))
                 self._idle(next(self._waits))
 
     def _session(self, connection: Connection) -> None:
         while not self._stopping():
             copied = self.step(connection)
             self._waits = backoff()
+            if (seconds := self._outage.end()) is not None:
+                log.info("copies_continue", seconds=seconds)
             if copied:
                 log.info("dead_letters_copied", count=copied)
             else:

@@ -22,6 +22,7 @@ from orders.memory import Memory, Put
 from orders.meter import Values
 from orders.metrics import NOTICES, RESTORED, RESTORES, Restored, private, shared
 from orders.order import LONGEST_UID, Uid, is_uid
+from orders.outages import Outage
 from orders.postgres import Connection, connect, queries, snapshot, translated
 from orders.settings import Settings
 from orders.timing import Clock, backoff, monotonic
@@ -82,6 +83,7 @@ class Keeper:
         self._read: str | None = None
         """The same as last read; its notices may still be on their way."""
         self._waits = backoff()
+        self._outage = Outage(clock)
         self._restored = 0
         self._skipped = 0
         self._pruned_at = 0.0
@@ -94,7 +96,8 @@ class Keeper:
                 with self._connect() as connection, translated():
                     self._session(connection)
             except OrdersError as error:
-                log.warning("keeper_waits", reason=str(error))
+                if self._outage.is_news(str(error)):
+                    log.warning("keeper_waits", reason=str(error))
                 self._post("waiting", self._restored, reason=str(error))
                 self._idle(next(self._waits))
 
@@ -131,6 +134,12 @@ class Keeper:
             self._post("ready", self._restored)
         if now - self._pruned_at >= PRUNE_SECONDS and self._prune(connection):
             self._pruned_at = now
+        self._continue()
+
+    def _continue(self) -> None:
+        """PostgreSQL does what it is asked for."""
+        if (seconds := self._outage.end()) is not None:
+            log.info("keeper_continues", seconds=seconds)
 
     def _prune(self, connection: Connection) -> bool:
         """Whether all old outcomes are gone; a part at a time, so that nothing waits long."""
@@ -193,6 +202,7 @@ class Keeper:
         for chunk in chunks(self._storable(rows_from(reading, first, self._skip))):
             if self._stopping() or not self._memory.restore(chunk, token):
                 return None
+            self._continue()
             self._hear(listening, 0)  # what other machines replaced meanwhile must not stand until the end
             restored += len(chunk)
             self._values.add(RESTORED, None, len(chunk))

@@ -22,6 +22,7 @@ from orders.memory import Change, Memory, Put
 from orders.meter import Values
 from orders.metrics import BATCH_RECORDS, BATCHES, CONSUMED, private, shared
 from orders.order import Content, document
+from orders.outages import Outage
 from orders.record import Batch, Entry, Invalid, Reached, Record, Stop
 from orders.settings import Settings
 from orders.store import Plan, Store, connect_writer, undone
@@ -229,6 +230,7 @@ class Ingest:
         self._at = at
         self._values = values or private()
         self._held: OrdersError | None = None
+        self._outage = Outage(clock)
         self._waits = backoff()
         self._retry_at = 0.0
         self._watched_at = self._checked_at = clock()
@@ -286,8 +288,9 @@ class Ingest:
                 self._count(batch, cause)
                 self._writer.write(batch, self.stream.topic_id)
         except PositionsMoved as moved:
-            log.warning("positions_moved", reason=str(moved))
             self.stream.replace()
+            if not (batch and batch.spans.keys() & self.stream.stops.keys()):  # else the stop that is logged says why
+                log.warning("positions_moved", reason=str(moved))
         except (Away, SetupWrong) as error:
             return self._hold(error)
         else:
@@ -305,18 +308,30 @@ class Ingest:
     def _hold(self, error: OrdersError) -> None:
         if self._held is None:
             self.stream.hold()
-        if str(self._held) != str(error):
-            log.warning("consumption_held", reason=str(error))
         self._held = error
+        self._note()
         self._retry_at = self._clock() + next(self._waits)
 
     def _go_on(self) -> None:
         if self._held is None:
             return
-        log.info("consumption_goes_on")
         self._held = None
         self._waits = backoff()
         self.stream.go_on(self._batcher.places)
+        self._note()
+
+    @property
+    def _trouble(self) -> OrdersError | None:
+        return self._held or self.stream.trouble
+
+    def _note(self) -> None:
+        """Logs what is in the way, and that nothing is any more; that a partition stopped is logged by its consumer."""
+        trouble = self._trouble
+        if trouble is None or any(str(trouble).startswith(stop.reason) for stop in self.stream.stops.values()):
+            if (seconds := self._outage.end()) is not None:
+                log.info("consumption_goes_on", seconds=seconds)
+        elif self._outage.is_news(str(trouble)):
+            log.warning("consumption_held", reason=str(trouble))
 
     def _watch(self) -> None:
         """Looks after the topic, and tells the other processes how this one is."""
@@ -326,12 +341,13 @@ class Ingest:
         if now - self._checked_at >= every:
             self.stream.check()
             self._checked_at = self._clock()
+            self._note()  # only now: what a poll tells may be a stop, whose sentence a check finds
         if now - self._watched_at >= WATCH_SECONDS:
             self._watched_at = now
             self._post()
 
     def _post(self) -> None:
-        trouble = self._held or self.stream.trouble
+        trouble = self._trouble
         state = "running" if trouble is None else "stopped" if isinstance(trouble, SetupWrong) else "paused"
         notice = {
             "partitions": self.stream.partitions,

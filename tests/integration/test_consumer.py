@@ -15,6 +15,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from structlog.testing import capture_logs
 
 from orders.consumer import OrderConsumer, consumer_config
 from orders.embedded.service import Service
@@ -275,6 +276,36 @@ def test_what_a_disk_damaged_stops_the_partition_and_is_never_taken_for_a_record
 def damage(kafka: Service, topic: str, value: bytes) -> None:
     (log,) = (kafka._directory / "data" / f"{topic}-0").glob("*.log")
     log.write_bytes(log.read_bytes().replace(value, value.swapcase()))
+
+
+@pytest.mark.parametrize("kind", ["retention", "went_back", "unreadable", "anew", "dead_letters"])
+def test_a_stop_is_logged_once(bench: Bench, kafka: Service, kind: str) -> None:
+    """However often it is looked at, and though the partition goes and comes back; nothing else is logged of it."""
+    bench.produce(4)
+    bench.produce(1, value=b"damaged")
+    bench.forget(3)
+    consumer = bench.consumer()
+    topic_id, position = consumer.read_topic_id(), {"retention": 1, "went_back": 9}.get(kind, 4)
+    bench.stored.kept = {("older" if kind == "anew" else topic_id, 0): position, (topic_id, 1): 0}
+    if kind == "anew":
+        del bench.stored.kept[topic_id, 1]
+    if kind == "unreadable":
+        damage(kafka, bench.topic, b"damaged")
+    if kind == "dead_letters":
+        bench.stored.stops = {(topic_id, 0): Stop("dead_letters", "too many")}
+    with capture_logs() as logs:
+        stopped(consumer)
+        for _ in range(2):
+            consumer.check()
+        assert consumer.stops[0].kind == kind
+        named = consumer._named([0])
+        consumer._on_revoke(consumer._consumer, named)
+        consumer._on_assign(consumer._consumer, named)
+        consumer.check()
+    partitions = [0, 1] if kind == "anew" else [0]
+    told = [each for each in logs if not each["event"].startswith("partitions_")]
+    assert [(each["event"], each["partition"]) for each in told] == [("partition_stopped", n) for n in partitions]
+    assert told[0]["reason"] == consumer.stops[0].reason
 
 
 def test_while_one_partition_is_stopped_the_others_are_compared_all_the_same(bench: Bench) -> None:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from confluent_kafka import Message
+from structlog.testing import capture_logs
 
 from orders.copies import COPIED_AT_ONCE, LEFT_OUT_HEADER, Copier
 from orders.errors import Away
@@ -185,3 +186,25 @@ def test_positions_that_were_set_back_are_copied_from_again(bench: Bench) -> Non
     assert copier.step(bench.connection) == 0
     bench.position(0, 4)
     assert copier.step(bench.connection) == 1
+
+
+def test_an_outage_is_logged_once_and_its_end_once_however_often_it_is_tried(bench: Bench) -> None:
+    bench.add(0, 3)
+    bench.position(0, 4)
+    tries = 0
+    with capture_logs() as logs:
+
+        def unavailable() -> Connection:
+            nonlocal tries
+            tries += 1
+            if tries <= 3:
+                raise Away("PostgreSQL cannot be reached")
+            return bench.connection
+
+        Copier(unavailable, bench.producer, "orders", lambda: any("copied" in each["event"] for each in logs)).run()
+    assert [(each["event"], each.get("reason")) for each in logs] == [
+        ("copies_wait", "PostgreSQL cannot be reached"),
+        ("copies_continue", None),
+        ("dead_letters_copied", None),
+    ]
+    assert logs[1]["seconds"] > 0

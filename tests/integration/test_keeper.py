@@ -21,7 +21,7 @@ from orders.memory import Memory, Put
 from orders.migrations import migrate
 from orders.order import Content
 from orders.pipeline import Writer
-from orders.postgres import connect, queries, snapshot
+from orders.postgres import Connection, connect, queries, snapshot
 from orders.record import Batch, Entry, Record, Span
 from orders.store import Store
 from orders.timing import monotonic
@@ -373,3 +373,30 @@ def test_a_row_changed_by_hand_does_not_keep_others_from_memory(
             order = json.loads(held)["order"]
             assert order["date_created"] is None or "date_created" not in change
             assert "1.10 }," in held.decode() or "1.10" not in change
+
+
+def test_an_outage_is_logged_once_and_its_end_once_however_often_it_is_tried(
+    machine: Callable[..., Machine],
+) -> None:
+    here = machine()
+    tries = 0
+    connect_ = here._keeper._connect
+
+    def unavailable() -> Connection:
+        nonlocal tries
+        tries += 1
+        if tries <= 3:
+            raise Away("PostgreSQL cannot be reached")
+        return connect_()
+
+    here._keeper._connect = unavailable
+    with capture_logs() as logs:
+        here.keep()
+        wait_for(lambda: any(each["event"] == "keeper_continues" for each in logs), "its end", 20)
+    assert tries > 3
+    told = [each for each in logs if each["event"].startswith("keeper_")]
+    assert [(each["event"], each.get("reason")) for each in told] == [
+        ("keeper_waits", "PostgreSQL cannot be reached"),
+        ("keeper_continues", None),
+    ]
+    assert told[1]["seconds"] > 0

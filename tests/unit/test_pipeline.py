@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
 import pytest
+from structlog.testing import capture_logs
 
 from orders import sample
 from orders.batcher import Batcher, Cause
@@ -230,6 +231,70 @@ def test_partitions_that_are_stopped_are_told_on_the_board(rig: Rig) -> None:
     rig.now = 1.0
     rig.steps(1)
     assert json.loads(rig.memory.board["ingest:0"])["stopped"] == {"3": "retention"}
+
+
+def outage_lines(logs: Sequence[Mapping[str, object]]) -> list[tuple[object, object]]:
+    """What was logged, each with its reason or how long it lasted."""
+    return [(each["event"], each.get("reason", each.get("seconds"))) for each in logs]
+
+
+def test_an_outage_is_logged_when_it_begins_and_once_when_it_ends_with_how_long_it_lasted(rig: Rig) -> None:
+    rig.writer.errors = [Away("gone"), Away("gone"), Away("still starting")]
+    rig.feed(0)
+    with capture_logs() as logs:
+        for rig.now in (1.0, 1.0, 10.0, 20.0, 31.5, 40.0):
+            rig.steps(1)
+    assert outage_lines(logs) == [
+        ("consumption_held", "gone"),
+        ("consumption_held", "still starting"),
+        ("consumption_goes_on", 30.5),
+    ]
+
+
+def test_an_outage_that_no_batch_meets_is_logged_all_the_same(rig: Rig) -> None:
+    """As where Kafka is unavailable, of which nothing can come."""
+    found = iter([Away("Kafka"), Away("Kafka"), None, None])
+
+    def check() -> None:
+        rig.stream.trouble = next(found)
+
+    rig.stream.check = check  # type: ignore[method-assign] # what it finds, in turn
+    with capture_logs() as logs:
+        for rig.now in (5.0, 6.0, 8.0, 13.0):
+            rig.steps(1)
+    assert outage_lines(logs) == [("consumption_held", "Kafka"), ("consumption_goes_on", 3.0)]
+
+
+def test_a_stop_is_no_outage_and_no_move(rig: Rig) -> None:
+    """Its consumer logs it; this loop does not log it twice more."""
+
+    def stop() -> None:
+        rig.stream.stops = {0: Stop("dead_letters", "too many")}
+        rig.stream.trouble = SetupWrong("too many (and 1 partitions more are stopped)")
+
+    rig.stream.replace = stop  # type: ignore[method-assign] # finds the stop in PostgreSQL
+    rig.writer.errors = [PositionsMoved("too many")]
+    rig.feed(0)
+    with capture_logs() as logs:
+        rig.steps(2)
+        for rig.now in (5.0, 6.0):
+            rig.steps(1)
+        assert rig.state == "stopped"
+        rig.stream.trouble = Away("PostgreSQL")
+        for rig.now in (7.0, 8.0):
+            rig.steps(1)
+        rig.stream.trouble = SetupWrong("too many (and 1 partitions more are stopped)")
+        rig.now = 9.0
+        rig.steps(1)
+    assert outage_lines(logs) == [("consumption_held", "PostgreSQL"), ("consumption_goes_on", 2.0)]
+
+
+def test_positions_that_somebody_else_moved_are_logged(rig: Rig) -> None:
+    rig.writer.errors = [PositionsMoved("other")]
+    rig.feed(0)
+    with capture_logs() as logs:
+        rig.steps(2)
+    assert outage_lines(logs) == [("positions_moved", "other")]
 
 
 def after(steps: int) -> Callable[[], bool]:
