@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orders import threads
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
 from support import installed, tiers
@@ -67,6 +68,15 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
                     times.add(report)
         terminalreporter.section(f"{slowest} slowest tests, and what the tiers took")
         terminalreporter.write_line("\n".join(times.lines(slowest)))
+
+
+@pytest.fixture(autouse=True)
+def process_ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A lost thread or task would end the process of the tests: it fails a test that does not expect it."""
+    ends: list[str] = []
+    monkeypatch.setattr(threads, "end_process", lambda: ends.append("the process would have ended"))
+    yield ends
+    assert ends == []
 
 
 @pytest.fixture(scope="session")

@@ -404,6 +404,19 @@ PROCESSES = Row(
             rate("orders_log_lines_suppressed_total", "level"),
             width=12,
         ),
+        Panel(
+            "Lost threads",
+            "Threads and background tasks that a bug ended, and with them their process; `other` are libraries'.",
+            "none",
+            [
+                Query(
+                    "sum by (instance, thread) (increase(orders_threads_lost_total{OF}[$__rate_interval]))",
+                    "{{instance}} {{thread}}",
+                )
+            ],
+            width=12,
+            steps=BAD_FROM_ONE,
+        ),
     ],
 )
 

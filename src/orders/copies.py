@@ -7,11 +7,11 @@ copies are is committed after Kafka has them: at least once, and in order.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Thread
 from typing import NamedTuple, Protocol
 
 import structlog
 
+from orders import threads
 from orders.errors import Away, OrdersError
 from orders.outages import Outage
 from orders.postgres import Connection, connect, queries, translated
@@ -171,8 +171,7 @@ def copying(settings: Settings, stopping: Callable[[], bool]) -> Iterator[None]:
         return
     producer = OrderProducer(settings.kafka, settings.dead_letters_topic, DELIVERY_SECONDS)
     copier = Copier(lambda: connect(settings.postgres_dsn, "copies"), producer, settings.kafka_topic, stopping)
-    thread = Thread(target=copier.run, name="copies", daemon=True)
-    thread.start()
+    thread = threads.start("copies", copier.run)
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ An object in a message becomes the name of its type: what `repr` shows of it is 
 personal data. Of several lines the first one is taken.
 """
 
+import asyncio
 import logging
 import re
 import sys
@@ -15,6 +16,8 @@ from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
+
+from orders import threads
 
 TEMPLATE = "_template"
 """The key of what tells the lines of one action apart where words are filled in; not written."""
@@ -101,8 +104,18 @@ def ignored(found: "sys.UnraisableHookArgs") -> None:
 
 
 def thread_ended(found: threading.ExceptHookArgs) -> None:
-    """What ends a thread, in place of `threading.excepthook`."""
-    log.error("thread_ended", thread=found.thread.name if found.thread else "", exc_info=found.exc_value)
+    """What ends a thread that is none of `threads`, in place of `threading.excepthook`."""
+    threads.thread_lost(found.thread.name if found.thread else "", found.exc_value)
+
+
+def in_loop(_loop: asyncio.AbstractEventLoop, found: dict[str, Any]) -> None:
+    """What nobody handles in an event loop, as its exception handler: a callback's, or a task's that nobody awaits."""
+    error = found.get("exception")
+    text = (
+        "" if error else without_addresses(str(found.get("message")))
+    )  # with an exception it shows a callback's values
+    log.error("loop_error", text=text, exc_info=error)
+    threads.HOOKS.counted("")
 
 
 def redirect(level: int) -> None:

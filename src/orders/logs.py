@@ -20,6 +20,7 @@ import structlog
 from structlog.contextvars import merge_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from orders import threads
 from orders.floods import Floods, Held, Kind
 from orders.libraries import TEMPLATE, place, redirect, without_addresses
 from orders.timing import Clock, monotonic
@@ -166,6 +167,7 @@ def configure(process: str, level: str, form: str, stream: TextIO = sys.stderr) 
     redirect(LEVELS[level])
     atexit.unregister(flush)
     atexit.register(flush)
+    threads.HOOKS.last = flush
 
 
 def tell_end(process: str, reason: str, status: int) -> None:

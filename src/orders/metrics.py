@@ -12,6 +12,7 @@ from orders.logs import SAMPLING
 from orders.meter import Counter, Definition, Gauge, Histogram, Layout, Values
 from orders.record import Fault, Outcome
 from orders.slots import claim
+from orders.threads import HOOKS, Task, Thread
 
 Method = Literal["GET", "HEAD", "POST", "_OTHER"]
 Page = Literal["/", "/docs", "/problems/{name}", "/openapi.json", "/asyncapi.json", "/schemas/order.json"]
@@ -29,6 +30,9 @@ ProcessKind = Literal["serve", "ingest", "keep", "kafka", "postgres"]
 IngestState = Literal["running", "paused", "stopped"]
 Level = Literal["info", "warning", "error"]
 
+Lost = Literal[Thread, Task, "other"]
+
+LOSABLE: dict[str, Lost] = {name: name for name in get_args(Lost)}
 LEVELS: dict[str, Level] = {name: name for name in get_args(Level)}
 KAFKA = {"messaging_system": ("kafka",)}
 QUICK = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -138,6 +142,12 @@ SUPPRESSED = Counter[Level](
     labelled("level", Level),
 )
 
+LOST = Counter[Lost](
+    "orders_threads_lost_total",
+    "Threads and background tasks that a bug ended, which ends their process; `other` are libraries', which does not",
+    labelled("thread", Lost),
+)
+
 # ---- asked for at a scrape ----
 
 POSITION = Gauge("orders_position", "Next offset to be committed to PostgreSQL", "partition")
@@ -181,11 +191,18 @@ def private() -> Values:
 
 
 def shared(memory: Path) -> Values:
-    """Values of this process that all serve processes of the memory read; what its logs hold back is counted there."""
+    """Values of this process that all serve processes of the memory read.
+
+    What its logs hold back and the threads that it loses are counted there.
+    """
     values = claim(memory, LAYOUT)
 
     def count(level: str) -> None:
         values.add(SUPPRESSED, LEVELS.get(level, "error"))
 
+    def count_lost(name: str) -> None:
+        values.add(LOST, LOSABLE.get(name, "other"))
+
     SAMPLING.counted = count
+    HOOKS.counted = count_lost
     return values

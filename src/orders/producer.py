@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from orders import clients
+from orders import clients, threads
 from orders.errors import Away, OrdersError
 from orders.troubles import verdict
 
@@ -102,9 +102,8 @@ class OrderProducer:
         """Records without a report, of whichever producer."""
         self._reported = threading.Condition()
         self._closing = threading.Event()
-        self._poller = threading.Thread(target=self._poll, name="producer", daemon=True)
         self._current()
-        self._poller.start()
+        self._poller = threads.start("producer", self._poll)
 
     def produce(self, key: bytes | None, value: bytes | None, headers: Headers, on_delivery: Report) -> None:
         """Hands a record over; `on_delivery` is called once, from another thread, with its place or why not.

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
 from confluent_kafka.admin import AclOperation, NewTopic, OffsetSpec  # type: ignore[attr-defined] # public, not exported
 
-from orders import clients
+from orders import clients, threads
 from orders.errors import Away, OrdersError, SetupWrong
 from orders.timing import Clock, monotonic
 from orders.troubles import Met, no_right, verdict
@@ -202,7 +202,7 @@ class TopicWatch:
 
     def _refresh(self) -> "asyncio.Task[None]":
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._see())
+            self._looking = threads.background("topic", self._see())
         return self._looking
 
     async def _see(self) -> None:

@@ -42,5 +42,17 @@ def test_what_a_guard_saw_of_its_service_is_the_same(code: str, words: str) -> N
     assert ending_behind_guard(status) == words
 
 
+def test_a_guard_that_cannot_watch_its_pipe_ends_its_service() -> None:
+    """Nobody would end the service later."""
+    nothing = os.sysconf("SC_OPEN_MAX")  # no descriptor has this number
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = [nothing, -1, int(signal.SIGTERM), 1, -1]
+        service = [sys.executable, "-c", "import threading; threading.Event().wait()"]
+        arguments = [*map(str, numbers), str(Path(folder, "pids")), "--", *service]
+        command = [sys.executable, "-I", "-S", guard.__file__, *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, timeout=30)
+    assert ending_behind_guard(done.returncode) == "signal SIGTERM"
+
+
 def test_a_guard_that_was_killed_itself_is_told_so() -> None:
     assert ending_behind_guard(-9) == "its guard by signal SIGKILL"

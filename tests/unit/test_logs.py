@@ -1,5 +1,7 @@
 """Logs: one line an event, for a person or as JSON, without what libraries quote."""
 
+import asyncio
+import gc
 import io
 import json
 import logging
@@ -176,6 +178,28 @@ def test_what_nobody_handles_is_an_event_with_its_places() -> None:
     ]
     assert all(event["exception"].startswith("ValueError at test_logs.py:") for event in events(stream))
     assert "Testov" not in stream.getvalue()
+
+
+def test_what_nobody_handles_in_an_event_loop_is_an_event_without_values() -> None:
+    """Python would show the task, with its exception's text and its place in memory."""
+    stream = written("json")
+
+    async def fail() -> None:
+        raise ValueError("Test Testov")
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(libraries.in_loop)
+        asyncio.get_running_loop().call_soon(int, "Test Testov")
+        task = asyncio.create_task(fail())
+        await asyncio.wait({task})
+        del task
+        gc.collect()
+
+    asyncio.run(scenario())
+    found = [(event["action"], event["exception"].partition(" ")[0]) for event in events(stream)]
+    assert found == [("loop_error", "ValueError")] * 2
+    assert "Testov" not in stream.getvalue()
+    assert "0x" not in stream.getvalue()
 
 
 def test_an_exception_is_its_kind_and_places_never_its_text() -> None:

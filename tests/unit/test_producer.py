@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
+from structlog.testing import capture_logs
 
 from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
@@ -74,6 +75,19 @@ def test_nobody_there() -> None:
     assert reported.wait(10)
     assert isinstance(results[0], Away)
     producer.close(0.1)
+
+
+def test_a_bug_in_a_report_ends_the_process(producer: OrderProducer, process_ends: list[str]) -> None:
+    """Else nobody would hear of any later record."""
+
+    def report(_: Delivered | OrdersError) -> None:
+        raise ZeroDivisionError
+
+    with capture_logs() as logs:
+        producer.produce(b"a", b"{}", (), report)
+        wait_for(lambda: process_ends, "the end of the process")
+    process_ends.clear()
+    assert [(each["event"], each["thread"]) for each in logs] == [("thread_ended", "producer")]
 
 
 FATAL = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, fatal=True)

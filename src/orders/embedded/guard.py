@@ -60,11 +60,13 @@ def _write(file: Path, text: str) -> None:
 
 
 def _end_with_us(pipe: int, service: subprocess.Popen[bytes], stop: int, grace: int, ended: Event) -> None:
-    while os.read(pipe, 1):
-        pass
-    service.send_signal(stop)
-    if not ended.wait(grace):
-        service.kill()
+    try:
+        while os.read(pipe, 1):
+            pass
+    finally:  # also where reading fails: nobody would end the service later
+        service.send_signal(stop)
+        if not ended.wait(grace):
+            service.kill()
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 import os
 import select
 import signal
-import threading
 from collections.abc import Callable
 from types import FrameType
 
+from orders import threads
 from orders.timing import Clock, monotonic
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -106,4 +106,4 @@ def end_with(parent_fd: int | None) -> None:
         os._exit(1)
 
     if parent_fd is not None:
-        threading.Thread(target=watch, args=(parent_fd,), name="parent", daemon=True).start()
+        threads.start("parent", lambda: watch(parent_fd))

@@ -61,6 +61,10 @@ async def no_metrics(_accept: str) -> Page:
     return Page(b"", "text/plain")
 
 
+def unsuspected() -> None:
+    """Where nobody looks after outages."""
+
+
 async def begun() -> Start:
     """Where nobody waits for a start."""
     return THROUGH
@@ -69,7 +73,8 @@ async def begun() -> Start:
 class Parts(NamedTuple):
     """What the application stands on. `find` looks into memory and `order` into PostgreSQL.
 
-    `submit` takes an order and how many seconds to wait for its outcome; `deadline` is the most.
+    `submit` takes an order and how many seconds to wait for its outcome; `deadline` is the most. `suspect` is called
+    where a request met an outage.
     """
 
     find: Lookup
@@ -84,6 +89,7 @@ class Parts(NamedTuple):
     deadline: float = 10.0
     topic: str = "orders"
     limits: Limits = USUAL
+    suspect: Callable[[], None] = unsuspected
 
 
 class Answer(Response[bytes]):
@@ -365,10 +371,13 @@ def on_http(_: AnyRequest, error: HTTPException) -> Answer:
     return failure(name, headers=error.headers)
 
 
-def on_ours(_: AnyRequest, error: OrdersError) -> Answer:
+def on_ours(request: AnyRequest, error: OrdersError) -> Answer:
     """Something is away, or wrong with the set-up: the client may come again."""
     log.warning("unavailable", kind=type(error).__name__, reason=str(error))
-    return failure("busy" if isinstance(error, Busy) else "unavailable")
+    if isinstance(error, Busy):
+        return failure("busy")
+    _parts(request).suspect()
+    return failure("unavailable")
 
 
 def on_gone(_: AnyRequest, _error: Gone) -> Answer:

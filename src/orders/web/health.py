@@ -10,15 +10,20 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from orders import threads
 from orders.errors import OrdersError
 from orders.metrics import IngestState
+from orders.outages import Outage
 from orders.record import StopKind
 from orders.timing import Clock
 from orders.topic import View
 from orders.web.waiting import in_time
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 Purpose = Literal["reading", "writing"]
@@ -28,6 +33,8 @@ GONE_SECONDS = 10.0
 """A process that has not posted for so long counts as gone."""
 KAFKA_SECONDS = 1.0
 """How old the view of the topic may be."""
+FOLLOW_SECONDS = 1.0
+"""How often an outage is looked at that nobody asks about."""
 KAFKA_ANSWER_SECONDS = 2.0
 """How long it is waited for; then Kafka counts as away, and the next check may find what this one asked for."""
 
@@ -142,6 +149,8 @@ class Health:
         self._clock = clock
         self._stopping = stopping
         self._checking: asyncio.Task[Look] | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._outages = {name: Outage(clock) for name in ("PostgreSQL", "Kafka")}
 
     async def report(self, purpose: Purpose) -> Report:
         """Whether it is ready for a purpose, and all parts as they are now."""
@@ -155,10 +164,35 @@ class Health:
         # Asked again here: a check that began before the signal must not answer ready after it.
         return look._replace(parts=of_stopping(look.parts)) if self._stopping() else look
 
+    def suspect(self) -> None:
+        """Something was unavailable: looks until all is available again, for the log."""
+        if not self._stopping() and (self._following is None or self._following.done()):
+            self._following = threads.background("outage", self._follow())
+
+    async def _follow(self) -> None:
+        while not self._stopping():
+            parts = (await self.look()).report.parts
+            if parts.postgres.ok and parts.kafka.ok:
+                return
+            await asyncio.sleep(FOLLOW_SECONDS)
+
+    def _note(self, name: str, part: Part) -> None:
+        """Logs what is unavailable, and that it is available again."""
+        outage = self._outages[name]
+        if part.ok:
+            if (seconds := outage.end()) is not None:
+                log.info("dependency_available", dependency=name, seconds=seconds)
+        elif outage.is_news(part.reason):
+            log.warning("dependency_unavailable", dependency=name, reason=part.reason)
+
     async def _check(self) -> Look:
         (postgres, positions), (kafka, view) = await asyncio.gather(
             tried(self._positions()), tried(in_time(self._topic(KAFKA_SECONDS), KAFKA_ANSWER_SECONDS, "Kafka"))
         )
+        self._note("PostgreSQL", postgres)
+        self._note("Kafka", kafka)
+        if not (postgres.ok and kafka.ok):
+            self.suspect()
         board, now = read_board(self._board), self._clock()
         parts = Parts(
             postgres,

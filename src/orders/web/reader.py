@@ -1,7 +1,6 @@
 """Reads of the HTTP processes: orders by uid, outcomes, positions; and what was read goes to memory."""
 
 import queue
-import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
@@ -9,6 +8,7 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from orders import threads
 from orders.errors import Away, OrdersError, Rejected
 from orders.memory import Put
 from orders.postgres import INTERVAL_SECONDS, SILENT_SECONDS, conninfo, queries, translated, verdict
@@ -51,8 +51,7 @@ class Putter:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._queue: queue.Queue[tuple[list[Put], float] | None] = queue.Queue(PUTS_WAITING)
-        self._thread = threading.Thread(target=self._run, name="putter", daemon=True)
-        self._thread.start()
+        self._thread = threads.start("putter", self._run)
 
     def offer(self, puts: list[Put], as_of: float) -> None:
         """Puts soon, or not at all when too many wait."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from orders import libraries, threads
 from orders.lag import times_of
 from orders.memory import Memory
 from orders.meter import Values
@@ -63,8 +64,9 @@ def parts(
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_exception_handler(libraries.in_loop)
         await reader.open()
-        watching = asyncio.create_task(startup.watch())
+        watching = threads.background("startup", startup.watch())
         yield
         watching.cancel()
         with suppress(asyncio.CancelledError):
@@ -85,6 +87,7 @@ def parts(
         deadline,
         topic,
         limits_of(settings),
+        health.suspect,
     )
 
 

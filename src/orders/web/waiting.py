@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from orders import threads
 from orders.errors import Away, Busy, OrdersError
 from orders.record import Outcome
 from orders.timing import Clock
@@ -73,7 +74,7 @@ class Joiner(Generic[K, V]):
             future = self._waiting[key] = asyncio.get_running_loop().create_future()
             future.add_done_callback(_seen)
         if self._sender is None or self._sender.done():
-            self._sender = asyncio.create_task(self._send())
+            self._sender = threads.background("questions", self._send())
         return await asyncio.shield(future)
 
     async def _send(self) -> None:
@@ -87,6 +88,13 @@ class Joiner(Generic[K, V]):
             else:
                 for key, future in batch.items():
                     future.set_result(found.get(key))
+
+
+def _late(task: "asyncio.Future[Any]") -> None:
+    """What a question ended with that is not waited for any more: a bug would not be seen."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, OrdersError):
+        asyncio.get_running_loop().call_exception_handler({"message": "a late answer", "exception": error})
 
 
 def _seen(future: "asyncio.Future[Any]") -> None:
@@ -110,7 +118,7 @@ class Outcomes:
         future = self._waiting[place] = asyncio.get_running_loop().create_future()
         self._youngest = self._clock()
         if self._asker is None or self._asker.done():
-            self._asker = asyncio.create_task(self._ask())
+            self._asker = threads.background("outcomes", self._ask())
         try:
             return await asyncio.wait_for(future, seconds)
         except TimeoutError:
@@ -141,5 +149,6 @@ async def in_time(question: Awaitable[V], seconds: float, who: str = "PostgreSQL
     task.add_done_callback(_seen)
     done, _ = await asyncio.wait({task}, timeout=seconds)
     if not done:
+        task.add_done_callback(_late)
         raise Away(f"{who} does not answer in time")
     return task.result()

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from orders import sample
 from orders.decoder import decode
-from orders.errors import Away, OrdersError, SetupWrong
+from orders.errors import Away, Busy, OrdersError, SetupWrong
 from orders.metrics import POSTS, Route, private
 from orders.order import MAX_DOCUMENT_BYTES, Content, document
 from orders.record import Outcome
@@ -480,6 +480,19 @@ def test_a_problem_has_a_page(plain: TestClient[Any], name: str) -> None:
     assert f"<h1>{escape(KINDS[name].title)}</h1>" in got.text
     assert "default-src 'none'" in got.headers["content-security-policy"]
     assert is_problem(plain.get("/problems/other"), "not-found")
+
+
+@pytest.mark.parametrize(("error", "suspected"), [(Away("PostgreSQL"), 1), (SetupWrong("right"), 1), (Busy("many"), 0)])
+def test_a_request_that_met_an_outage_has_it_looked_at(error: Exception, suspected: int) -> None:
+    """So that its end is logged; too many requests are none."""
+    suspicions: list[str] = []
+
+    async def failing(_: str) -> None:
+        raise error
+
+    with capture_logs(), client(order=failing, suspect=lambda: suspicions.append("!")) as http:
+        assert http.get("/orders/nobody").status_code == 503
+    assert len(suspicions) == suspected
 
 
 def test_a_mistake_of_ours() -> None:

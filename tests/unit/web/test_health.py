@@ -2,15 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from orders.errors import Away, OrdersError, SetupWrong
 from orders.topic import TopicWatch, View
-from orders.web.health import GONE_SECONDS, Health, Part, Purpose, Report, assignment, lag, purpose_of, restore
+from orders.web.health import GONE_SECONDS, Health, Part, Purpose, Report, assignment, lag, never, purpose_of, restore
 
 NOW = 100.0
 VIEW = View("t", {0: 10, 1: 20})
@@ -235,6 +236,70 @@ def test_checks_are_shared() -> None:
 
     asyncio.run(scenario())
     assert looks == 2
+
+
+class Outages:
+    """PostgreSQL and Kafka, each unavailable for so many looks."""
+
+    def __init__(self, postgres: int, kafka: int) -> None:
+        self.left = {"PostgreSQL": postgres, "Kafka": kafka}
+        self.looks = 0
+
+    def _ask(self, name: str) -> None:
+        self.left[name] -= 1
+        if self.left[name] >= 0:
+            raise Away(name)
+
+    async def positions(self) -> Mapping[tuple[str, int], int]:
+        self.looks += 1
+        self._ask("PostgreSQL")
+        return POSITIONS
+
+    async def topic(self, _: float) -> View:
+        self._ask("Kafka")
+        return VIEW
+
+    def health(self, stopping: Callable[[], bool] = never) -> Health:
+        return Health(self.positions, self.topic, lambda: BOARD, 100, lambda: 2.0 * self.looks, stopping=stopping)
+
+
+@pytest.mark.parametrize("first", ["suspect", "report"])
+def test_an_outage_is_logged_to_its_end_though_nobody_asks_any_more(
+    monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """Once a request met it, or a look found it: each dependency once, with how long it lasted."""
+    monkeypatch.setattr("orders.web.health.FOLLOW_SECONDS", 0.0)
+    outages = Outages(3, 2)
+
+    async def scenario() -> None:
+        looking = outages.health()
+        if first == "suspect":
+            looking.suspect()
+        else:
+            assert not (await looking.report()).ready
+        assert looking._following is not None
+        await looking._following
+
+    with capture_logs() as logs:
+        asyncio.run(scenario())
+    told = [(each["event"], each["dependency"], each.get("reason", each.get("seconds"))) for each in logs]
+    assert told == [
+        ("dependency_unavailable", "PostgreSQL", "PostgreSQL"),
+        ("dependency_unavailable", "Kafka", "Kafka"),
+        ("dependency_available", "Kafka", 4.0),
+        ("dependency_available", "PostgreSQL", 6.0),
+    ]
+    assert outages.looks == 4, "and no more once all is available"
+
+
+def test_a_process_that_is_to_stop_follows_no_outage() -> None:
+    async def scenario() -> None:
+        looking = Outages(9, 9).health(lambda: True)
+        looking.suspect()
+        await looking.report()
+        assert looking._following is None
+
+    asyncio.run(scenario())
 
 
 class Brokers:

@@ -201,6 +201,25 @@ def test_a_question_that_is_not_answered_in_time() -> None:
     asyncio.run(scenario())
 
 
+def test_a_bug_in_a_late_answer_is_seen_and_an_outage_is_not_one() -> None:
+    """Whoever asked has gone."""
+    seen: list[Exception] = []
+
+    async def late(error: Exception) -> None:
+        await asyncio.sleep(0.02)
+        raise error
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, found: seen.append(found["exception"]))
+        for error in (Away("PostgreSQL"), ZeroDivisionError()):
+            with pytest.raises(Away):
+                await in_time(late(error), 0.001)
+        await asyncio.sleep(0.05)
+
+    asyncio.run(scenario())
+    assert [type(each) for each in seen] == [ZeroDivisionError]
+
+
 def test_a_gate_lets_as_many_wait_as_may_and_forgets_who_left() -> None:
     gate = Gate(2)
     with gate.enter():
