@@ -111,9 +111,7 @@ def thread_ended(found: threading.ExceptHookArgs) -> None:
 def in_loop(_loop: asyncio.AbstractEventLoop, found: dict[str, Any]) -> None:
     """What nobody handles in an event loop, as its exception handler: a callback's, or a task's that nobody awaits."""
     error = found.get("exception")
-    text = (
-        "" if error else without_addresses(str(found.get("message")))
-    )  # with an exception it shows a callback's values
+    text = "a bug" if error else without_addresses(str(found.get("message")))  # asyncio's own shows a callback's values
     log.error("loop_error", text=text, exc_info=error)
     threads.HOOKS.counted("")
 

@@ -5,12 +5,14 @@ import os
 import re
 import signal
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.services import open_folder
+from orders.embedded.postgres import PostgresService
+from support.services import MakeTopic, open_folder
 from support.system import ROOT, System, left_of, orders, running
 from support.waiting import wait_for
 
@@ -24,6 +26,14 @@ def events(text: str) -> list[dict[str, Any]]:
     assert {event["action"] for event in found} <= ACTIONS
     assert all(event["time"] and event["level"] and event["process"] for event in found)
     return found
+
+
+OUTAGES = {
+    "dependency_unavailable": "dependency_available",
+    "keeper_waits": "keeper_continues",
+    "consumption_held": "consumption_goes_on",
+}
+"""What begins an outage of PostgreSQL, and what ends it."""
 
 
 def of(system: System, action: str, **fields: object) -> list[dict[str, Any]]:
@@ -55,11 +65,37 @@ def test_everything_that_a_system_on_embedded_services_writes_is_json() -> None:
         ended = [(event["kind"], event["how"]) for event in of(system, "process_ended")]
         assert ended == [("ingest", "signal SIGKILL"), ("postgres", "signal SIGKILL")]
         wait_for(lambda: system.status()["ready"], "readiness", 30)
-
         assert system.stop() < 10
         assert left_of(system.data) == []
         assert events(system.said)[-1]["text"] == "stopped"
         assert " at 0x" not in system.said
+
+
+def test_each_process_that_logs_an_outage_logs_its_end_once(
+    own_postgres: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
+) -> None:
+    """With how long it lasted, though nobody asks for anything any more.
+
+    Takes over 10 s: PostgreSQL stops, and each process has to notice.
+    """
+    addresses = {"postgres-dsn": own_postgres.dsn, "kafka-bootstrap": kafka_bootstrap, "kafka-topic": make_topic()}
+    options = [word for name, value in addresses.items() for word in (f"--{name}", value)]
+    with open_folder() as folder, running(folder / "data", options, JSON) as system:
+        own_postgres.stop()
+        wait_for(lambda: system.request("GET", "/orders/unknown")[0] == 503, "an outage that HTTP meets")
+        begun = {("serve", "dependency_available"), ("keep", "keeper_continues"), ("ingest:0", "consumption_goes_on")}
+        wait_for(lambda: begun <= outages(system), "each has noticed", 20)
+        own_postgres.start()
+        for process, action in outages(system):
+            (over,) = wait_for(partial(of, system, action, process=process), f"{action} of {process}", 20)
+            assert 0 < over["seconds"] < 60
+        wait_for(lambda: system.status()["ready"], "readiness", 30)
+        assert all(len(of(system, action, process=process)) == 1 for process, action in outages(system))
+
+
+def outages(system: System) -> set[tuple[str, str]]:
+    """Which processes have logged the beginning of an outage, and how its end is called."""
+    return {(event["process"], OUTAGES[event["action"]]) for event in events(system.said) if event["action"] in OUTAGES}
 
 
 @pytest.mark.parametrize(
