@@ -285,7 +285,7 @@ def test_a_stop_is_logged_once(bench: Bench, kafka: Service, kind: str) -> None:
     bench.produce(1, value=b"damaged")
     bench.forget(3)
     consumer = bench.consumer()
-    topic_id, position = consumer.read_topic_id(), {"retention": 1, "went_back": 9}.get(kind, 4)
+    topic_id, position = bench.topic_id, {"retention": 1, "went_back": 9}.get(kind, 4)
     bench.stored.kept = {("older" if kind == "anew" else topic_id, 0): position, (topic_id, 1): 0}
     if kind == "anew":
         del bench.stored.kept[topic_id, 1]

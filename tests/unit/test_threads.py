@@ -207,7 +207,7 @@ def test_startup(lost: Lost) -> None:
 
 def test_outage(lost: Lost) -> None:
     async def suspect() -> None:
-        health = Health(async_bug, async_bug, dict, 1, lambda: 0.0)
+        health = Health(async_bug, async_bug, dict, lambda: False, ready_lag=1, clock=lambda: 0.0)
         health.suspect()
         with pytest.raises(ZeroDivisionError):
             await health._following  # type: ignore[misc]

@@ -15,7 +15,7 @@ from orders import __version__
 from orders.order import MAX_DOCUMENT_BYTES, UID_PATTERN, Order
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.web.health import Purpose, Report
-from orders.web.problems import AWAY, KINDS, MEDIA_TYPE, Problem, own_fields
+from orders.web.problems import KINDS, MEDIA_TYPE, Problem, own_fields
 from orders.web.schemas import PLACE, Json, schemas_of
 from orders.web.startup import Start
 from orders.web.views import OriginalDocument, ServedDocument

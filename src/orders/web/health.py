@@ -171,7 +171,7 @@ class Health:
 
     async def _follow(self) -> None:
         while not self._stopping():
-            parts = (await self.look()).report.parts
+            parts = (await self.look()).parts
             if parts.postgres.ok and parts.kafka.ok:
                 return
             await asyncio.sleep(FOLLOW_SECONDS)

@@ -260,7 +260,11 @@ class Outages:
         return VIEW
 
     def health(self, stopping: Callable[[], bool] = never) -> Health:
-        return Health(self.positions, self.topic, lambda: BOARD, 100, lambda: 2.0 * self.looks, stopping=stopping)
+        def clock() -> float:
+            return 2.0 * self.looks
+
+        read = (self.positions, self.topic, lambda: BOARD, lambda: False)
+        return Health(*read, ready_lag=100, clock=clock, stopping=stopping)
 
 
 @pytest.mark.parametrize("first", ["suspect", "report"])
@@ -276,7 +280,7 @@ def test_an_outage_is_logged_to_its_end_though_nobody_asks_any_more(
         if first == "suspect":
             looking.suspect()
         else:
-            assert not (await looking.report()).ready
+            assert not (await looking.report("writing")).ready
         assert looking._following is not None
         await looking._following
 
@@ -296,7 +300,7 @@ def test_a_process_that_is_to_stop_follows_no_outage() -> None:
     async def scenario() -> None:
         looking = Outages(9, 9).health(lambda: True)
         looking.suspect()
-        await looking.report()
+        await looking.report("writing")
         assert looking._following is None
 
     asyncio.run(scenario())
