@@ -281,7 +281,7 @@ def topics() -> None:
 
 
 @command(topics, "topics create", "orders topics create --partitions 12 --retention-days 14")
-@settings_of("send")
+@settings_of("topics create")
 @click.option("--partitions", type=POSITIVE, metavar="N", help="its partitions; unset: ORDERS_KAFKA_PARTITIONS")
 @click.option("--replication-factor", type=POSITIVE, metavar="N", help="replicas of each; unset: 3, or one a broker")
 @click.option("--retention-days", type=POSITIVE, metavar="N", help="days it keeps records; unset: as the brokers do")
@@ -306,7 +306,7 @@ def create_topic(*, as_json: bool, **given: Any) -> None:
 
 
 @command(cli, "config", "orders config --json")
-@settings_of("run")
+@settings_of("config")
 @for_programs("a JSON array")
 def config(*, as_json: bool, **given: Any) -> None:
     """Show every setting and where it comes from.
@@ -320,7 +320,7 @@ def config(*, as_json: bool, **given: Any) -> None:
 
 
 @command(cli, "doctor", "orders doctor")
-@settings_of("run")
+@settings_of("doctor")
 @for_programs("one JSON object")
 def doctor(*, as_json: bool, **given: Any) -> None:
     """Check all that the system stands on.

@@ -94,7 +94,7 @@ def settings_of(path: str) -> Callable[[F], F]:
                 option(name),
                 type=parameter(kind),
                 metavar=metavar(kind),
-                help=f"{purpose(name)}  [{variable(name)}{shown}]",
+                help=f"{purpose(name, path)}  [{variable(name)}{shown}]",
             )(function)
         return function
 

@@ -48,6 +48,17 @@ def test_help_says_what_every_exit_status_means(name: str, command: click.Comman
     assert list(commands.exits(name))[-2:] in (["1", "2"], ["2", "signal"])
 
 
+@pytest.mark.parametrize("name", [name for name, _ in walked(cli) if name != "run"])
+def test_help_speaks_of_embedded_services_only_where_they_are_started(name: str) -> None:
+    """`orders run` alone starts them; the others take the address of the running system."""
+    shown = " ".join(CliRunner().invoke(cli, [*name.split(), "--help"]).output.split())
+    assert "embedded Kafka" not in shown
+    assert "embedded PostgreSQL" not in shown
+    assert "the above" not in shown
+    for setting in {"kafka_bootstrap", "postgres_dsn", "memory_path"} & set(OPTIONS.get(name, ())):
+        assert "running system" in shown.partition(option(setting))[2].partition(variable(setting))[0]
+
+
 def test_what_has_data_has_it_for_programs_too() -> None:
     with_json = {name for name, command in walked(cli) if any("--json" in each.opts for each in command.params)}
     with_rows = {"send", "validate", "status", "health", "migrate", "topics create", "config", "doctor", "resume"}

@@ -76,7 +76,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     data_dir: Annotated[Text, about("directory of the embedded services' data and of the service's own state")] = (
         ".orders"
     )
-    kafka_bootstrap: Annotated[str, about("host:port of Kafka brokers; unset: an embedded Kafka is started")] = ""
+    kafka_bootstrap: Annotated[
+        str, about("host:port of Kafka brokers; unset: `orders run` starts an embedded Kafka")
+    ] = ""
     kafka_topic: Annotated[Text, about("topic that holds the orders")] = "orders"
     dead_letters_topic: Annotated[str, about("topic that gets a copy of each dead letter; unset: none")] = ""
     kafka_group: Annotated[Text, about("consumer group of the ingest processes")] = "orders"
@@ -93,12 +95,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         16 * 2**20
     )
     kafka_properties: Annotated[dict[str, str], about("properties of librdkafka for every Kafka client")] = {}
-    postgres_dsn: Annotated[str, about("libpq connection string or URL; unset: an embedded PostgreSQL is started")] = ""
+    postgres_dsn: Annotated[
+        str, about("libpq connection string or URL; unset: `orders run` starts an embedded PostgreSQL")
+    ] = ""
     postgres_dsn_serve: Annotated[
-        str, about("the same for a role that only reads, of the serve processes; unset: the above")
+        str, about("libpq connection string or URL of a role that only reads, for serve; unset: ORDERS_POSTGRES_DSN")
     ] = ""
     postgres_connections: Annotated[Count, about("most PostgreSQL connections of one serve process")] = 4
-    memory_path: Annotated[str, about("file of the shared memory; unset: made anew by `orders run`")] = ""
+    memory_path: Annotated[str, about("file of the shared memory; unset: `orders run` creates one at each start")] = ""
     memory_bytes: Annotated[Bytes, about("budget of the shared memory")] = 256 * 2**20
     batch_records: Annotated[Count, about("most records in one transaction")] = 4000
     batch_bytes: Annotated[Bytes, about("most bytes of records in one transaction")] = 8 * 2**20
@@ -186,8 +190,9 @@ _INGEST = (
         "dead_letter_window",
     ),
 )
+_RUN = tuple(name for name in SIMPLE if name != "memory_path")
 OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "run": tuple(name for name in SIMPLE if name != "memory_path"),
+    "run": _RUN,
     "serve": (*_ADDRESSES, *_SERVE, *_LOGS),
     "ingest": (*_ADDRESSES, *_INGEST, *_LOGS),
     "keep": (*_ADDRESSES, "dead_letters_topic", "memory_path", "memory_bytes", *_LOGS),
@@ -203,8 +208,25 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "resume": ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn"),
     "verify": (*_ADDRESSES, "memory_path"),
     "migrate": ("data_dir", "postgres_dsn"),
+    "topics create": ("data_dir", "kafka_bootstrap", "kafka_topic"),
+    "config": _RUN,
+    "doctor": _RUN,
 }
 """Which settings are options of which command; the variables are read by all."""
+_JOINED: Mapping[str, str] = {
+    "http_host": "address of the HTTP server; unset: that of the running system",
+    "http_port": "port of the HTTP server; unset: that of the running system",
+    "kafka_bootstrap": "host:port of Kafka brokers; unset: those of the running system",
+    "dead_letters_topic": "topic that gets a copy of each dead letter; unset: that of the running system, if any",
+    "postgres_dsn": "libpq connection string or URL; unset: that of the running system",
+    "postgres_dsn_serve": (
+        "libpq connection string or URL of a role that only reads, for serve; unset: that of the running system"
+    ),
+    "memory_path": "file of the shared memory; unset: that of the running system",
+}
+"""What the help of commands that start no service says of settings whose absence starts or chooses something."""
+_BINDS = frozenset({"http_host", "http_port"})
+"""Settings whose general help is right for `serve` too, which listens there."""
 
 
 def variable(name: str) -> str:
@@ -223,8 +245,10 @@ def kinds() -> Mapping[str, Any]:
     return get_type_hints(Settings, include_extras=True)
 
 
-def purpose(name: str) -> str:
-    """The help of a setting."""
+def purpose(name: str, command: str = "run") -> str:
+    """The help of a setting as an option of a command; only `run` starts services."""
+    if command != "run" and name in _JOINED and not (command == "serve" and name in _BINDS):
+        return _JOINED[name]
     return str(next(each.description for each in get_args(kinds()[name])[1:] if each.description))
 
 
