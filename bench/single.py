@@ -104,7 +104,7 @@ class House:
         """From produce to readable; a producer's first record waits for the brokers' greetings, and is not told."""
         producer = OrderProducer(self.kafka, self.topic, DELIVERY_SECONDS)
         try:
-            producer.send(keyed(samples(1, next(SEEDS))), lambda _: None)
+            producer.send(keyed(samples(1, next(SEEDS))), lambda *_: None)
             return latencies(Stream(producer, self.shared, self.orders, self.rate).run())
         finally:
             producer.close()

@@ -77,7 +77,7 @@ class Stock:
         if count not in self._backlogs:
             topic = self.topic()
             producer = OrderProducer(self.kafka, topic, DELIVERY_SECONDS)
-            producer.send(keyed(samples(count, SEED)), lambda _: None)
+            producer.send(keyed(samples(count, SEED)), lambda *_: None)
             producer.close()
             ends = TopicView(self.kafka, topic).look().ends
             self._backlogs[count] = Backlog(topic, count, ends, self._last(topic, ends))

@@ -114,19 +114,36 @@ def sample(count: int, seed: int) -> None:
 @click.argument("file", type=click.File("rb"))
 @click.option("--skip-invalid", "way", flag_value="valid", help="leave out what is no valid order, and send the rest")
 @click.option("--as-is", "way", flag_value="as is", help="send lines untouched: what is wrong becomes a dead letter")
+@click.option("--wait", is_flag=True, help="wait until each is stored in PostgreSQL or a dead letter, and sum up")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 3600),
+    metavar="SECONDS",
+    default=30,
+    show_default=True,
+    help="with --wait: how long to wait while nothing is stored",
+)
 @for_programs("one JSON object")
-def send(file: IO[bytes], *, way: "sending.Way | None", as_json: bool, **given: Any) -> None:
+def send(
+    file: IO[bytes], *, way: "sending.Way | None", wait: bool, timeout: float, as_json: bool, **given: Any
+) -> None:
     """Send the orders of a file to Kafka.
 
     FILE has JSON objects, a line each, indented, one after the other or in one array, packed by gzip or not; `-` is
     standard input. A file is checked first: where something is no valid order nothing is sent. A pipe is sent up to
-    there.
+    there. Orders that are too large for Kafka's client or for the topic are left out and named.
+
+    What was sent is not yet stored. --wait waits until PostgreSQL's positions have passed every order that was sent,
+    also behind what others sent before. It ends early where a partition is stopped, and gives up when no position has
+    moved for --timeout seconds. The summary is shown after Ctrl-C too.
     """
     from orders.system import client, sending
 
-    sent = sending.send(joined(os.environ, given), file, way or "valid or nothing")
+    sent = sending.send(joined(os.environ, given), file, way or "valid or nothing", timeout if wait else None)
     click.echo(client.as_json(sent) if as_json else sending.sent_text(sent), err=not as_json)
-    if not sent.complete:
+    if sent.is_interrupted:
+        raise KeyboardInterrupt
+    if not sent.is_done:
         sys.exit(1)
 
 

@@ -32,8 +32,8 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
     "keep": _SERVICE,
     "sample": {"0": "written", "1": "the output takes no more"},
     "send": {
-        "0": "all orders are in Kafka, or all but those left out as asked",
-        "1": "something is no valid order, or not all are in Kafka, or that is not known",
+        "0": "all orders are in Kafka, or all but those left out as asked; with --wait, all are stored",
+        "1": "something is no valid order or too large, or not all are known to be in Kafka or, with --wait, stored",
     },
     "validate": {"0": "all are valid orders", "1": "something is none"},
     "get": {"0": "shown", "1": "there is no such order, or nobody answers"},

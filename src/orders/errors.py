@@ -4,7 +4,8 @@ OrdersError
 ├── Away            something is away (PostgreSQL, Kafka, memory): keep everything, try again later
 ├── Busy            too many wait for the same already: nobody is kept waiting longer, try again later
 ├── SetupWrong      the set-up is wrong: stop consuming, say so, go on when mended
-│   └── Forbidden   PostgreSQL denies a right to the role that asks
+│   ├── Forbidden   PostgreSQL denies a right to the role that asks
+│   └── TooLarge    Kafka's client or its brokers refuse one record for its size: others may pass
 ├── Rejected        PostgreSQL would not take what a transaction holds; trial finds the record to blame
 │   └── Collided    another transaction was at the same order: the same again passes, no record is to blame
 ├── PositionsMoved  the stored positions are not where a batch begins: nothing is written, read again from them
@@ -34,6 +35,10 @@ class SetupWrong(OrdersError):
 
 class Forbidden(SetupWrong):
     """The role may not do this in PostgreSQL; somebody grants it, or another role does it."""
+
+
+class TooLarge(SetupWrong):
+    """One record is larger than Kafka's client sends or the topic takes; it is not in Kafka."""
 
 
 class Rejected(OrdersError):

@@ -3,18 +3,21 @@
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from orders import clients, threads
-from orders.errors import Away, OrdersError
+from orders.errors import Away, OrdersError, TooLarge
 from orders.troubles import verdict
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.1
+BATCH_BYTES = 1_000_000
+"""librdkafka's own default of batch.size."""
 QUEUE_KILOBYTES = 32_768
 """Most that waits for the brokers: a bound of memory."""
 MAX_MESSAGE_BYTES = 1_048_588
@@ -25,6 +28,8 @@ HEADER_BYTES = 10
 """What it takes of one header at most."""
 OUTSTANDING = 10_000
 """Most messages that `send` has on the way."""
+OUTSTANDING_BYTES = QUEUE_KILOBYTES * 1024 // 2
+"""Most bytes of them: with its own overhead for each, Kafka's client has room for them."""
 
 ENDED = frozenset(
     {
@@ -46,12 +51,19 @@ class Delivered(NamedTuple):
 
 
 Report = Callable[[Delivered | OrdersError], None]
+Pair = tuple[bytes | None, bytes | None]
+"""Key and value of a record."""
 
 
 def fits(key: bytes | None, value: bytes | None, headers: Headers) -> bool:
     """Whether the brokers take a record of this size, as they are set by default."""
     size = sum(len(name.encode()) + len(each or b"") + HEADER_BYTES for name, each in headers)
     return len(key or b"") + len(value or b"") + size + OVERHEAD_BYTES <= MAX_MESSAGE_BYTES
+
+
+def is_size(error: KafkaError) -> bool:
+    """Whether a record is refused for its size: by the brokers, or by the client before it asks any."""
+    return bool(error.code() == KafkaError.MSG_SIZE_TOO_LARGE)
 
 
 def hand_over(
@@ -70,14 +82,43 @@ def hand_over(
     return failures
 
 
+class Room:
+    """Bounds what is on the way, in records and in bytes; one record is let in whatever its size."""
+
+    def __init__(self) -> None:
+        self._records = self._bytes = 0
+        self._changed = threading.Condition()
+
+    def enter(self, size: int) -> None:
+        """Waits until there is room."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_room(size))
+            self._records += 1
+            self._bytes += size
+
+    def _has_room(self, size: int) -> bool:
+        fits = self._records < OUTSTANDING and self._bytes + size <= OUTSTANDING_BYTES
+        return fits or not self._records
+
+    def leave(self, size: int) -> None:
+        """A record has its report."""
+        with self._changed:
+            self._records -= 1
+            self._bytes -= size
+            self._changed.notify()
+
+
 class OrderProducer:
     """Writes records to one topic, each exactly once and in order, or reports why not.
 
     `kafka` are the properties that lead to the brokers; `message_timeout` is how long, in seconds, a record may wait
-    for its acknowledgement. Thread-safe.
+    for its acknowledgement. `topic_bytes` is the topic's max.message.bytes where it is known: it bounds a batch of
+    records, and brokers refuse a larger batch whole, with records that would pass alone. Thread-safe.
     """
 
-    def __init__(self, kafka: Mapping[str, str], topic: str, message_timeout: float) -> None:
+    def __init__(
+        self, kafka: Mapping[str, str], topic: str, message_timeout: float, *, topic_bytes: int | None = None
+    ) -> None:
         self._config: dict[str, Any] = {
             "client.id": "orders",
             "enable.idempotence": True,
@@ -89,9 +130,11 @@ class OrderProducer:
             "queue.buffering.max.kbytes": QUEUE_KILOBYTES,
             "reconnect.backoff.max.ms": 1000,
             "topic.metadata.propagation.max.ms": 1000,  # a topic that is unknown for so long does not exist
+            "batch.size": min(topic_bytes or BATCH_BYTES, BATCH_BYTES),
             **kafka,
         }
         self.topic = topic
+        self._topic_bytes = topic_bytes
         self._lock = threading.Lock()
         self._producer: Producer | None = None
         self._ended: OrdersError | None = None
@@ -108,7 +151,7 @@ class OrderProducer:
     def produce(self, key: bytes | None, value: bytes | None, headers: Headers, on_delivery: Report) -> None:
         """Hands a record over; `on_delivery` is called once, from another thread, with its place or why not.
 
-        A `value` of None deletes. Raises `Away` or `SetupWrong` if the record cannot even be queued.
+        A `value` of None deletes. Raises `Away`, `SetupWrong` or `TooLarge` if the record cannot even be queued.
         """
 
         def report(error: KafkaError | None, message: Message) -> None:
@@ -126,6 +169,8 @@ class OrderProducer:
             raise Away("Kafka takes records more slowly than they come") from None
         except KafkaException as error:
             self._count(-1)
+            if is_size(error.args[0]):  # no broker was asked
+                raise TooLarge(f"larger than the {MAX_MESSAGE_BYTES} bytes that Kafka's client sends at most") from None
             raise self._failed(error.args[0]) from None
 
     def _count(self, change: int) -> None:
@@ -133,32 +178,40 @@ class OrderProducer:
             self._open += change
             self._reported.notify_all()
 
-    def send(self, records: Iterable[tuple[bytes | None, bytes | None]], progress: Callable[[int], None]) -> int:
-        """Produces all records (key, value) and waits for their acknowledgements; returns how many.
+    def send(self, records: Iterable[Pair], told: Callable[[int, Delivered | OrdersError], None]) -> int:
+        """Produces all records and waits for their acknowledgements; returns how many there were.
 
-        `progress` is told, from another thread, how many more were acknowledged. Raises the first failure.
+        `told` is called once for each, with its number from 0 and its place or why it is not in Kafka, from this
+        thread or another. One that is too large is left out; after any other failure nothing more is sent, and the
+        first is raised.
         """
-        room = threading.Semaphore(OUTSTANDING)
+        room = Room()
         failures: list[OrdersError] = []
-        count = 0
+        acknowledged = 0
 
-        def report(result: Delivered | OrdersError) -> None:
-            room.release()
-            if isinstance(result, OrdersError):
+        def reported(number: int, size: int, result: Delivered | OrdersError) -> None:
+            nonlocal acknowledged
+            if isinstance(result, Delivered):
+                acknowledged += 1
+            elif not isinstance(result, TooLarge):
                 failures.append(result)
-            else:
-                progress(1)
+            told(number, result)
+            room.leave(size)
 
-        for key, value in records:
-            room.acquire()
-            if failures:
-                break
-            self.produce(key, value, (), report)
-            count += 1
+        numbered = enumerate(records)
+        while not failures and (following := next(numbered, None)) is not None:
+            number, (key, value) = following
+            size = len(key or b"") + len(value or b"")
+            room.enter(size)
+            report = partial(reported, number, size)
+            try:
+                self.produce(key, value, (), report)
+            except OrdersError as error:
+                report(error)
         self.flush()
         if failures:
             raise failures[0]
-        return count
+        return acknowledged
 
     def flush(self, timeout: float = -1) -> int:
         """Waits until every record has its report, for `timeout` seconds at most; returns how many have none.
@@ -221,4 +274,5 @@ class OrderProducer:
                 self._ended = verdict(error, self.topic, right="Write")
         if error.code() in ENDED and self._ended:
             return self._ended
-        return verdict(error, self.topic, right="Write")
+        ours = verdict(error, self.topic, right="Write")
+        return TooLarge(f"{ours} (it is {self._topic_bytes})") if self._topic_bytes and is_size(error) else ours

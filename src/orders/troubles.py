@@ -4,7 +4,7 @@ import re
 
 from confluent_kafka import KafkaError, KafkaException
 
-from orders.errors import Away, OrdersError, SetupWrong
+from orders.errors import Away, OrdersError, SetupWrong, TooLarge
 from orders.settings import property_variable as variable
 
 UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - public names
@@ -57,7 +57,7 @@ def verdict(error: KafkaError, topic: str, *, right: str = "Describe", group: st
     if code in LOGIN:
         return refused_login(error)
     if code == KafkaError.MSG_SIZE_TOO_LARGE:
-        return SetupWrong(f"topic {topic!r} takes smaller messages only; raise its max.message.bytes to 1048588")
+        return TooLarge(f"topic {topic!r} takes smaller messages only; raise its max.message.bytes to 1048588")
     return Away(f"Kafka is away ({error.name()})")
 
 

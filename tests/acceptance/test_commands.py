@@ -71,11 +71,45 @@ def test_send_counts_for_programs(system: System) -> None:
     lines = b"\n".join([*samples(3, seed=99), b"no JSON"])
     sent = orders(system.data, "send", "--json", "--as-is", "-", given=lines)
     topic = option_of(system, "--kafka-topic")[1]
-    assert (sent.returncode, json.loads(sent.stdout), sent.stderr) == (
-        0,
-        {"topic": topic, "sent": 4, "keyless": 1, "invalid": 0, "first": [], "complete": True},
-        b"",
-    )
+    counted = {"topic": topic, "sent": 4, "keyless": 1, "invalid": 0, "first": [], "complete": True}
+    unsent = {"refused": 0, "first_refused": [], "unknown": 0, "error": "", "wait": None}
+    assert (sent.returncode, json.loads(sent.stdout), sent.stderr) == (0, counted | unsent, b"")
+
+
+def test_send_waits_until_all_is_stored_and_says_what_became_of_it(system: System) -> None:
+    """Every order can be read then; what became a dead letter is counted, and exit status 1."""
+    dsn = option_of(system, "--postgres-dsn")
+    them = list(samples(50, seed=98))
+    done = orders(system.data, "send", "-", "--wait", *dsn, given=b"\n".join(them))
+    assert (done.returncode, done.stderr.decode().splitlines()) == (0, ["50 sent to Kafka", "50 stored"])
+    for order in them:
+        assert system.request("GET", f"/orders/{json.loads(order)['order_uid']}")[0] == 200
+    mixed = b"\n".join([*samples(2, seed=97), b"no JSON"])
+    told = orders(system.data, "send", "-", "--wait", "--as-is", "--json", *dsn, given=mixed)
+    waited = {"stored": 2, "dead_letters": 1, "skipped": 0, "pending": 0, "reasons": []}
+    assert (told.returncode, json.loads(told.stdout)["wait"]) == (1, waited)
+
+
+def test_send_waits_for_nothing_it_cannot_see_and_then_sends_nothing(system: System) -> None:
+    """The password of PostgreSQL is the running system's alone."""
+    done = orders(system.data, "send", "-", "--wait", given=next(iter(samples(1, seed=96))))
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("orders: --wait needs PostgreSQL, and nothing was sent: ")
+
+
+def test_send_names_what_is_too_large_and_sends_the_rest(system: System) -> None:
+    """Kafka's client says its own limit; the topic's needs no change."""
+    first, last = samples(2, seed=95)
+    large = b'{"order_uid":"large","x":"' + b"x" * 1_048_600 + b'"}'
+    done = orders(system.data, "send", "-", "--as-is", given=b"\n".join([first, large, last]))
+    limit = "larger than the 1048588 bytes that Kafka's client sends at most"
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [
+        "2 sent to Kafka",
+        "1 not sent, too large:",
+        f"  line 2: {len(large) + 5} bytes with its key: {limit}",
+        "sent is not yet stored: an ingest stores it from Kafka, and --wait waits for that",
+    ]
 
 
 def test_config_shows_what_the_running_system_has_and_no_secret(system: System) -> None:

@@ -104,7 +104,7 @@ class Running(NamedTuple):
 
     def send(self, key: bytes, value: bytes | None) -> None:
         producer = OrderProducer({"bootstrap.servers": self.bootstrap}, self.topic, 20)
-        producer.send([(key, value)], lambda _: None)
+        producer.send([(key, value)], lambda *_: None)
         producer.close()
 
     def amount(self, uid: str) -> int:

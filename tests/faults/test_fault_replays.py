@@ -34,7 +34,7 @@ def test_a_kill_while_a_replay_is_written_tells_its_dead_letter_once(machine: Ma
     traffic = Traffic(19, settings.kafka_bootstrap, settings.kafka_topic)
     producer = OrderProducer(settings.kafka, settings.kafka_topic, 20)
     try:
-        producer.send([(b"refused", b"{")] * len(POINTS), lambda _: None)
+        producer.send([(b"refused", b"{")] * len(POINTS), lambda *_: None)
         caught_up(machine)
         with connect(settings.postgres_dsn, "test") as connection, ThreadPoolExecutor(1) as pool:
             ids, _ = letters.chosen(connection, Wanted())

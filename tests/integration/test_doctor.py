@@ -209,7 +209,7 @@ def test_what_retention_has_taken_from_below_the_position_fails_with_the_page(
 
 def send(settings: Settings, count: int) -> None:
     producer = OrderProducer(settings.kafka, settings.kafka_topic, 10)
-    producer.send([(b"k", b"v")] * count, lambda _: None)
+    producer.send([(b"k", b"v")] * count, lambda *_: None)
     producer.close()
 
 

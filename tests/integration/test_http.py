@@ -247,7 +247,7 @@ def test_a_topic_that_is_not_there(kafka_bootstrap: str) -> None:
         TopicView({"bootstrap.servers": kafka_bootstrap}, "nosuch").look()
     producer = OrderProducer({"bootstrap.servers": kafka_bootstrap}, "nosuch", 5)
     with pytest.raises(SetupWrong, match=r"topic 'nosuch' does not exist.*orders topics create"):
-        producer.send([(b"k", b"v")], lambda _: None)
+        producer.send([(b"k", b"v")], lambda *_: None)
     producer.close()
 
 
@@ -255,7 +255,7 @@ def test_view_of_a_topic(kafka_bootstrap: str, make_topic: Callable[..., str]) -
     """Its identity, and per partition the offset of the next record."""
     name = make_topic(3)
     producer = OrderProducer({"bootstrap.servers": kafka_bootstrap}, name, 10)
-    assert producer.send([(b"%d" % n, b"{}") for n in range(30)], lambda _: None) == 30
+    assert producer.send([(b"%d" % n, b"{}") for n in range(30)], lambda *_: None) == 30
     producer.close()
     view = TopicView({"bootstrap.servers": kafka_bootstrap}, name).look()
     assert sorted(view.ends) == [0, 1, 2]

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from orders import clients
-from orders.errors import Away, OrdersError, SetupWrong
-from orders.producer import Delivered, OrderProducer
+from orders.errors import Away, OrdersError, SetupWrong, TooLarge
+from orders.producer import MAX_MESSAGE_BYTES, OUTSTANDING, OUTSTANDING_BYTES, Delivered, OrderProducer, Room
 from orders.troubles import verdict
 from support.waiting import wait_for
 
@@ -49,16 +51,43 @@ def test_largest_order_is_taken(producer: OrderProducer) -> None:
 
 def test_send_counts_and_waits(producer: OrderProducer) -> None:
     """All records are acknowledged when `send` returns, and progress has told of each."""
-    acknowledged: list[int] = []
-    assert producer.send(((b"%d" % n, None) for n in range(2_000)), acknowledged.append) == 2_000
-    assert sum(acknowledged) == 2_000
+    told: list[int] = []
+    assert producer.send(((b"%d" % n, None) for n in range(2_000)), lambda number, _: told.append(number)) == 2_000
+    assert sorted(told) == list(range(2_000))
+
+
+def test_a_record_that_is_too_large_for_the_client_is_left_out_and_the_others_are_sent(producer: OrderProducer) -> None:
+    """Kafka's client itself refuses it, and says its own limit, not a topic's."""
+    told: dict[int, Delivered | OrdersError] = {}
+    values = [b"a", b"x" * (MAX_MESSAGE_BYTES + 1), b"b"]
+    assert producer.send(((b"k", value) for value in values), told.__setitem__) == 2
+    assert [type(told[number]) for number in range(3)] == [Delivered, TooLarge, Delivered]
+    assert str(told[1]) == f"larger than the {MAX_MESSAGE_BYTES} bytes that Kafka's client sends at most"
+
+
+def test_large_records_wait_for_room_in_place_of_failing(producer: OrderProducer) -> None:
+    """More bytes than the client's queue holds are sent one after the other."""
+    assert producer.send(((None, b"x" * 1_000_000) for _ in range(80)), lambda *_: None) == 80
+
+
+@given(st.lists(st.integers(0, 2 * OUTSTANDING_BYTES), max_size=20))
+def test_room_is_never_more_than_its_bound_and_a_record_always_gets_in(sizes: list[int]) -> None:
+    """Whatever its size, it enters once all before it have left."""
+    room = Room()
+    inside: list[int] = []
+    for size in sizes:
+        while inside and sum(inside) + size > OUTSTANDING_BYTES:
+            room.leave(inside.pop(0))
+        room.enter(size)
+        inside.append(size)
+    assert len(inside) <= OUTSTANDING
 
 
 def test_send_stops_at_the_first_failure(producer: OrderProducer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be delivered ends it, with the reason."""
     monkeypatch.setattr(producer, "_result", lambda _error, _message: Away("the brokers"))
     with pytest.raises(Away, match="the brokers"):
-        producer.send(((b"k", b"v") for _ in range(100)), lambda _: None)
+        producer.send(((b"k", b"v") for _ in range(100)), lambda *_: None)
 
 
 def test_nobody_there() -> None:
@@ -142,7 +171,7 @@ def test_a_fatal_error_is_told_in_the_reports_and_raised_to_nobody(monkeypatch: 
     monkeypatch.setattr(clients, "producer", lambda _config: Fatal(Producer({"bootstrap.servers": "127.0.0.1:1"})))
     producer = OrderProducer({}, "orders", 60)
     with pytest.raises(Away):
-        producer.send([(b"k", b"v")] * 10, lambda _: None)
+        producer.send([(b"k", b"v")] * 10, lambda *_: None)
     assert producer.flush(10) == 0
     producer.close(0.1)
 
@@ -177,7 +206,7 @@ def test_a_producer_that_is_beyond_repair_is_replaced(producer: OrderProducer) -
         (KafkaError.UNKNOWN_TOPIC_OR_PART, SetupWrong, "`orders topics create`"),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, SetupWrong, "kafka-acls.sh"),
         (KafkaError.SASL_AUTHENTICATION_FAILED, SetupWrong, "login"),
-        (KafkaError.MSG_SIZE_TOO_LARGE, SetupWrong, "max.message.bytes"),
+        (KafkaError.MSG_SIZE_TOO_LARGE, TooLarge, "max.message.bytes"),
         (KafkaError._MSG_TIMED_OUT, Away, "away"),
         (KafkaError.NOT_ENOUGH_REPLICAS, Away, "away"),
     ],

@@ -196,7 +196,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "serve": (*_ADDRESSES, *_SERVE, *_LOGS),
     "ingest": (*_ADDRESSES, *_INGEST, *_LOGS),
     "keep": (*_ADDRESSES, "dead_letters_topic", "memory_path", "memory_bytes", *_LOGS),
-    "send": ("data_dir", "kafka_bootstrap", "kafka_topic"),
+    "send": ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn"),
     "validate": ("order_nesting",),
     "get": ("data_dir", "http_host", "http_port"),
     "status": ("data_dir",),

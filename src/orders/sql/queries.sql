@@ -247,6 +247,11 @@ where s.id = %(id)s
 select action, at, by_user, by_host, state, forced, outcome, reason, path, topic_id, partition, "offset"
 from dead_letter_actions where dead_letter = %(id)s order by id
 
+-- name: dead_letter_offsets
+-- Which records of a partition became dead letters, between two offsets.
+select "offset" from dead_letters
+where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(begin)s and "offset" < %(end)s
+
 -- name: add_dead_letter_action
 -- Keeps what somebody does about one.
 insert into dead_letter_actions (dead_letter, action, state, by_user, by_host, attempt, forced, value)

@@ -4,18 +4,25 @@ import gzip
 import io
 import logging
 import zlib
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import IO, Literal, cast
+from threading import Lock
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple, cast
 
 import msgspec
 from msgspec import Struct
 
 from orders import malformed
-from orders.errors import StartError, UsageError
+from orders.errors import Away, OrdersError, StartError, TooLarge, UsageError
 from orders.json_stream import Found, split
 from orders.settings import Settings
 from orders.system import state
+from orders.system.storing import INTERRUPTED, STATEMENT_SECONDS, Offsets, Stored, Waiting
+
+if TYPE_CHECKING:
+    from orders.brokers import Brokers
+    from orders.producer import Delivered, OrderProducer
 
 DELIVERY_SECONDS = 60.0
 """How long a record of `send` may wait for its acknowledgement."""
@@ -25,10 +32,19 @@ SHOWN = 3
 """So many of what is wrong are shown."""
 GZIP = b"\x1f\x8b"
 
+FLUSH_SECONDS = 5.0
+"""How long acknowledgements are waited for once sending has ended before its time."""
+
 Way = Literal["valid or nothing", "valid", "as is"]
 """What is sent of a file: all of it if all is valid, what is valid of it, or each line untouched."""
-Pair = tuple[bytes | None, bytes]
-"""Key and value of a record."""
+
+
+class Outgoing(NamedTuple):
+    """A record and the line where its value begins, from 1."""
+
+    line: int
+    key: bytes | None
+    value: bytes
 
 
 class Wrong(Struct, frozen=True):
@@ -58,7 +74,9 @@ class Checked(Struct):
 class Sent(Struct, frozen=True):
     """What `orders send --json` writes: how many records are in the topic, how many without a key, what was left out.
 
-    `complete` is false where a pipe was not read to its end, since something in it is wrong.
+    `complete` is false where the input was not sent to its end; `error` says why, unless something in it is wrong.
+    `refused` counts records that are too large, `unknown` those that Kafka neither acknowledged nor refused.
+    `wait` is what PostgreSQL made of those that were sent; null without `--wait`.
     """
 
     topic: str
@@ -67,6 +85,22 @@ class Sent(Struct, frozen=True):
     invalid: int = 0
     first: list[Wrong] = []
     complete: bool = True
+    refused: int = 0
+    first_refused: list[Wrong] = []
+    unknown: int = 0
+    error: str = ""
+    wait: Stored | None = None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether Ctrl-C ended it."""
+        return self.error == INTERRUPTED or (self.wait is not None and INTERRUPTED in self.wait.reasons)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that was asked for is where it was asked to be."""
+        is_sent = self.complete and not (self.refused or self.unknown or self.error)
+        return is_sent and (self.wait is None or self.wait.is_all)
 
 
 class Keyed(Struct, frozen=True):
@@ -93,7 +127,7 @@ def chunks(file: IO[bytes], read: Callable[[], None] = lambda: None) -> Iterator
         source.detach()  # else the file would be closed with it
 
 
-def judged(found: Found, nesting: int) -> Pair | Wrong:
+def judged(found: Found, nesting: int) -> Outgoing | Wrong:
     """The record of a value, or what is wrong with it; ingest's own decoder decides."""
     from orders.decoder import decode  # noqa: PLC0415 - for these commands alone
     from orders.record import Invalid  # noqa: PLC0415 - as above
@@ -103,18 +137,18 @@ def judged(found: Found, nesting: int) -> Pair | Wrong:
         fault = None if content.is_json else malformed.find(found.value)
         reason = malformed.describe(found.value, fault, found.start) if fault else content.reason
         return Wrong(found.start.line, content.path, reason)
-    return content.row.order_uid.encode(), found.value
+    return Outgoing(found.start.line, content.row.order_uid.encode(), found.value)
 
 
-def lines(file: IO[bytes]) -> Iterator[Pair]:
+def lines(file: IO[bytes]) -> Iterator[Outgoing]:
     """Every line that is not empty: as it is, keyed by its order_uid if it has one."""
     decode = msgspec.json.Decoder(Keyed).decode
-    for line in file:
+    for number, line in enumerate(file, 1):
         if value := line.strip():
             key = None
             with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
                 key = decode(value).order_uid.encode() or None
-            yield key, value
+            yield Outgoing(number, key, value)
 
 
 def check(settings: Settings, file: IO[bytes]) -> Checked:
@@ -161,7 +195,7 @@ class Reading:
         self.checked = Checked()
         self.complete = True
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[Outgoing]:
         for found in split(chunks(self._file)):
             result = judged(found, self._settings.order_nesting)
             if isinstance(result, Wrong):
@@ -173,37 +207,146 @@ class Reading:
                 yield result
 
 
-def send(settings: Settings, file: IO[bytes], way: Way) -> Sent:
-    """Produces orders and waits until the brokers have all.
+class Tally:
+    """What became of the records of one sending; told from several threads."""
 
-    A file of which something is no valid order is not sent at all; a pipe is sent up to there. Raises `StartError`,
-    `UsageError`, `Away` or `SetupWrong`.
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self._advance = advance
+        self._lock = Lock()
+        self._open: dict[int, Outgoing] = {}
+        self._failed = 0
+        self.sent = self.keyless = self.refused = 0
+        self.first_refused: list[Wrong] = []
+        self.offsets: defaultdict[int, Offsets] = defaultdict(Offsets)
+        """Where those lie that were sent, by partition."""
+
+    def numbered(self, records: Iterable[Outgoing]) -> Iterator[tuple[bytes | None, bytes]]:
+        """Keys and values of records; each is open until it is told."""
+        for number, record in enumerate(records):
+            with self._lock:
+                self._open[number] = record
+            yield record.key, record.value
+
+    def told(self, number: int, result: "Delivered | OrdersError") -> None:
+        """What became of a record, by its number from 0."""
+        with self._lock:
+            record = self._open.pop(number)
+            if isinstance(result, TooLarge):
+                self._refuse(record, result)
+            elif isinstance(result, OrdersError):
+                self._failed += isinstance(result, Away)  # what the set-up forbids is certainly not there
+            else:
+                self.sent += 1
+                self.keyless += record.key is None
+                self.offsets[result.partition].add(result.offset)
+                self._advance(1)
+
+    def _refuse(self, record: Outgoing, why: TooLarge) -> None:
+        self.refused += 1
+        if len(self.first_refused) < SHOWN:
+            size = len(record.value) + len(record.key or b"")
+            self.first_refused.append(Wrong(record.line, "", f"{size} bytes with its key: {why}"))
+
+    @property
+    def unknown(self) -> int:
+        """How many were handed over and neither acknowledged nor refused."""
+        with self._lock:
+            return len(self._open) + self._failed
+
+
+def send(settings: Settings, file: IO[bytes], way: Way, wait_seconds: float | None = None) -> Sent:
+    """Produces orders and waits until the brokers have all; or, with `wait_seconds`, until PostgreSQL has.
+
+    A file of which something is no valid order is not sent at all; a pipe is sent up to there. What is too large is
+    left out. What ends the sending before its time, Ctrl-C too, stands in the result. Raises `StartError`,
+    `UsageError`, `Away` or `SetupWrong` where nothing was sent.
     """
     from orders.brokers import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
     from orders.producer import OrderProducer  # noqa: PLC0415 - Kafka's client, for this command alone
-    from orders.system.counting import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
 
-    state.require(settings, "kafka_bootstrap")
+    state.require(settings, "kafka_bootstrap", *(() if wait_seconds is None else ("postgres_dsn",)))
     logging.getLogger("librdkafka").addHandler(logging.NullHandler())  # what it says comes as an error
     total = _checked_first(settings, file, way) if file.seekable() else None
-    Brokers(settings.kafka).count()  # a wrong address is reported at once, not when the first record's time is over
+    brokers = Brokers(settings.kafka)
+    brokers.count()  # a wrong address is reported at once, not when the first record's time is over
+    waiting = None if wait_seconds is None else _waiting(settings, brokers, wait_seconds)
+    topic_bytes = topic_limit(brokers.config(settings.kafka_topic))
+    producer = OrderProducer(settings.kafka, settings.kafka_topic, DELIVERY_SECONDS, topic_bytes=topic_bytes)
     reading = Reading(settings, file, skip=way == "valid")
-    producer = OrderProducer(settings.kafka, settings.kafka_topic, DELIVERY_SECONDS)
-    keyless = 0
-
-    def counted() -> Iterator[Pair]:
-        nonlocal keyless
-        for key, value in lines(file) if way == "as is" else reading:
-            keyless += key is None
-            yield key, value
-
     try:
-        with CountingBar(total) as bar:
-            sent = producer.send(counted(), bar.advance)
+        tally, error = _produce(producer, lines(file) if way == "as is" else reading, total)
     finally:
         producer.close()
-    checked = reading.checked
-    return Sent(settings.kafka_topic, sent, keyless, checked.invalid, checked.first, reading.complete)
+    checked, stored = reading.checked, None
+    if waiting:
+        stored = _wait(waiting, tally) if error != INTERRUPTED else Stored(pending=tally.sent, reasons=[INTERRUPTED])
+    return Sent(
+        settings.kafka_topic,
+        tally.sent,
+        tally.keyless,
+        checked.invalid,
+        checked.first,
+        reading.complete and not error,
+        tally.refused,
+        tally.first_refused,
+        tally.unknown,
+        error,
+        stored,
+    )
+
+
+def _produce(producer: "OrderProducer", records: Iterable[Outgoing], total: int | None) -> tuple[Tally, str]:
+    """What became of the records, and what ended the sending before its time. Raises where nothing was sent."""
+    from orders.system.counting import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
+
+    with CountingBar(total, text="sending") as bar:
+        tally = Tally(bar.advance)
+        try:
+            producer.send(tally.numbered(records), tally.told)
+        except KeyboardInterrupt:
+            error = INTERRUPTED
+        except OrdersError as ended:
+            producer.flush(FLUSH_SECONDS)
+            if not (tally.sent or tally.unknown):
+                raise
+            error = str(ended)
+        else:
+            error = ""
+        producer.flush(FLUSH_SECONDS)
+    return tally, error
+
+
+def topic_limit(config: Mapping[str, str] | None) -> int | None:
+    """A topic's max.message.bytes; None where its configuration may not be read."""
+    limit = (config or {}).get("max.message.bytes", "")
+    return int(limit) if limit.isdecimal() else None
+
+
+def _waiting(settings: Settings, brokers: "Brokers", seconds: float) -> Waiting:
+    """Raises where PostgreSQL cannot be asked, before anything is sent."""
+    from orders.postgres import connect  # noqa: PLC0415 - PostgreSQL, for --wait alone
+
+    topic = brokers.topic(settings.kafka_topic)
+    if topic is None:
+        raise StartError(f"topic {settings.kafka_topic!r} does not exist: make it with `orders topics create`")
+    waiting = Waiting(
+        lambda: connect(settings.postgres_dsn, "send", statement_seconds=STATEMENT_SECONDS),
+        settings.kafka_topic,
+        topic.topic_id,
+        seconds,
+    )
+    try:
+        waiting.begin()
+    except OrdersError as error:
+        raise StartError(f"--wait needs PostgreSQL, and nothing was sent: {error}") from None
+    return waiting
+
+
+def _wait(waiting: Waiting, tally: Tally) -> Stored:
+    from orders.system.counting import CountingBar  # noqa: PLC0415 - as above
+
+    with CountingBar(tally.sent, text="storing") as bar:
+        return waiting.wait(tally.offsets, bar.advance)
 
 
 def _checked_first(settings: Settings, file: IO[bytes], way: Way) -> int:
@@ -239,10 +382,31 @@ def checked_text(checked: Checked) -> str:
 
 
 def sent_text(sent: Sent) -> str:
-    """What was sent, for a person."""
+    """What was sent and what became of it, for a person; without `--wait` the last line says that it is not stored."""
     keyless = f", {sent.keyless} of them without an order_uid" if sent.keyless else ""
-    shown = [f"{sent.sent} sent{keyless}: they are in Kafka, and stored when an ingest has written them"]
+    shown = [f"{sent.sent} sent to Kafka{keyless}"]
     if sent.invalid:
-        what = "left out" if sent.complete else "not sent, nor what follows it"
+        what = "left out" if sent.complete or sent.error else "not sent, nor what follows it"
         shown += [f"{sent.invalid} {what}, no valid order:", *map(_line, sent.first)]
+    if sent.refused:
+        shown += [f"{sent.refused} not sent, too large:", *map(_line, sent.first_refused)]
+    if sent.error:
+        shown.append(f"the rest was not sent: {sent.error}")
+    if sent.unknown:
+        shown.append(f"{sent.unknown} may be in Kafka or not, without its answer; to send them again doubles no order")
+    if sent.wait:
+        shown += waited_text(sent.wait)
+    elif sent.sent:
+        shown.append("sent is not yet stored: an ingest stores it from Kafka, and --wait waits for that")
     return "\n".join(shown)
+
+
+def waited_text(stored: Stored) -> list[str]:
+    """What became of what was sent, for a person."""
+    others = {
+        "became dead letters, see `orders dead-letters list`": stored.dead_letters,
+        "skipped by `orders resume --skip`": stored.skipped,
+        "not stored yet": stored.pending,
+    }
+    counted = [f"{stored.stored} stored", *(f"{count} {what}" for what, count in others.items() if count)]
+    return [*map("  {}".format, stored.reasons), "; ".join(counted)]

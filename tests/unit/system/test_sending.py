@@ -3,18 +3,20 @@
 import gzip
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.errors import StartError, UsageError
+from orders.errors import Away, OrdersError, SetupWrong, StartError, TooLarge, UsageError
+from orders.producer import Delivered
 from orders.sample import samples
 from orders.settings import Settings
 from orders.system import sending
-from orders.system.sending import Checked, Sent, Wrong, check, lines
+from orders.system.sending import Checked, Outgoing, Sent, Wrong, check, lines
+from orders.system.storing import Stored
 
 GOOD = list(samples(3, 11))
 BAD = GOOD[0].replace(b'"sm_id":', b'"sm_id":"x","y":', 1)
@@ -28,7 +30,7 @@ LINES = st.lists(
 @given(LINES)
 def test_as_is_every_line_that_is_not_empty_goes_untouched(them: list[bytes]) -> None:
     text = b"\n".join(them)
-    sent = [value for _, value in lines(io.BytesIO(text))]
+    sent = [each.value for each in lines(io.BytesIO(text))]
     assert sent == [line.strip() for line in text.split(b"\n") if line.strip()]
 
 
@@ -46,7 +48,7 @@ def test_as_is_every_line_that_is_not_empty_goes_untouched(them: list[bytes]) ->
     ],
 )
 def test_a_line_is_keyed_by_its_order_uid_where_it_has_one(line: bytes, key: bytes | None) -> None:
-    assert list(lines(io.BytesIO(line))) == [(key, line)]
+    assert list(lines(io.BytesIO(b"\n" + line))) == [Outgoing(2, key, line)]
 
 
 class Pipe(io.BytesIO):
@@ -76,8 +78,8 @@ def test_orders_are_found_in_any_layout(data: bytes, kind: type[io.BytesIO]) -> 
     assert check(SETTINGS, kind(data)) == Checked(3, 0, [])
     uids = [json.loads(value)["order_uid"].encode() for value in GOOD]
     found = list(sending.Reading(SETTINGS, kind(data), skip=False))
-    assert [key for key, _ in found] == uids
-    assert [json.loads(value) for _, value in found] == [json.loads(value) for value in GOOD]
+    assert [each.key for each in found] == uids
+    assert [json.loads(each.value) for each in found] == [json.loads(value) for value in GOOD]
 
 
 def test_what_is_wrong_is_counted_and_the_first_are_shown_with_line_path_and_reason_but_no_value() -> None:
@@ -129,17 +131,32 @@ def test_each_kind_of_what_is_not_json_is_named(text: bytes, kind: str) -> None:
 
 
 class Brokers:
-    """Takes the place of Kafka: what was sent."""
+    """Takes the place of Kafka and its client; `answers` has other results than an offset, by number."""
 
-    def __init__(self, *_: object) -> None:
-        self.sent: list[sending.Pair] = []
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes | None, bytes]] = []
+        self.answers: dict[int, OrdersError | type[BaseException]] = {}
 
     def count(self) -> int:
         return 1
 
-    def send(self, records: Any, _progress: object) -> int:
-        self.sent += records
+    def config(self, _topic: str) -> dict[str, str] | None:
+        return None
+
+    def send(self, records: Iterator[tuple[bytes | None, bytes]], told: Callable[[int, Any], None]) -> int:
+        for number, record in enumerate(records):
+            answer = self.answers.get(number)
+            if isinstance(answer, type):
+                raise answer
+            told(number, answer or Delivered(0, len(self.sent)))
+            if isinstance(answer, Away):
+                raise answer
+            if answer is None:
+                self.sent.append(record)
         return len(self.sent)
+
+    def flush(self, _seconds: float) -> int:
+        return 0
 
     def close(self) -> None:
         """Nothing is left."""
@@ -149,7 +166,7 @@ class Brokers:
 def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
     made = Brokers()
     monkeypatch.setattr("orders.brokers.Brokers", lambda *_: made)
-    monkeypatch.setattr("orders.producer.OrderProducer", lambda *_: made)
+    monkeypatch.setattr("orders.producer.OrderProducer", lambda *_, **_named: made)
     return made
 
 
@@ -189,12 +206,102 @@ def test_a_packed_file_that_breaks_off_is_one_sentence() -> None:
         check(SETTINGS, io.BytesIO(gzip.compress(MIXED)[:-20]))
 
 
-def test_what_was_sent_is_told_and_that_it_is_not_stored_yet() -> None:
-    assert sending.sent_text(Sent("orders", 31, 1)) == (
-        "31 sent, 1 of them without an order_uid: they are in Kafka, and stored when an ingest has written them"
-    )
+@pytest.mark.parametrize("kind", [io.BytesIO, Pipe])
+@pytest.mark.parametrize("way", ["valid or nothing", "as is"])
+def test_what_is_too_large_is_named_by_its_line_and_what_follows_is_sent(
+    brokers: Brokers, kind: type[io.BytesIO], way: sending.Way
+) -> None:
+    """Whoever refuses it, and however the orders come."""
+    brokers.answers = {1: TooLarge("larger than is taken")}
+    sent = sending.send(SETTINGS, kind(b"\n\n".join(GOOD)), way)
+    size = len(GOOD[1]) + len(json.loads(GOOD[1])["order_uid"])
+    assert (sent.sent, sent.refused, sent.complete, sent.is_done) == (2, 1, True, False)
+    assert sent.first_refused == [Wrong(3, "", f"{size} bytes with its key: larger than is taken")]
+    assert [value for _, value in brokers.sent] == [GOOD[0], GOOD[2]]
+    assert sending.sent_text(sent).splitlines() == [
+        "2 sent to Kafka",
+        "1 not sent, too large:",
+        f"  line 3: {size} bytes with its key: larger than is taken",
+        NOT_STORED,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "unknown", "error"),
+    [(Away("Kafka is away"), 1, "Kafka is away"), (KeyboardInterrupt, 1, "interrupted")],
+)
+def test_an_end_before_its_time_is_summed_up(
+    brokers: Brokers, answer: OrdersError | type[BaseException], unknown: int, error: str
+) -> None:
+    """How many are in Kafka, how many may be, and why the rest was not sent."""
+    brokers.answers = {2: answer}
+    sent = sending.send(SETTINGS, io.BytesIO(b"\n".join(GOOD)), "as is")
+    assert (sent.sent, sent.unknown, sent.error, sent.complete) == (2, unknown, error, False)
+    assert not sent.is_done
+    assert sent.is_interrupted is (error == "interrupted")
+    assert f"the rest was not sent: {error}" in sending.sent_text(sent)
+    assert "1 may be in Kafka or not" in sending.sent_text(sent)
+
+
+def test_where_nothing_was_sent_the_failure_is_the_error(brokers: Brokers) -> None:
+    brokers.send = refusing  # type: ignore[method-assign]
+    with pytest.raises(SetupWrong, match="no such topic"):
+        sending.send(SETTINGS, io.BytesIO(GOOD[0]), "as is")
+
+
+def refusing(records: Iterator[tuple[bytes | None, bytes]], told: Callable[[int, Any], None]) -> int:
+    """A topic that takes nothing."""
+    next(records)
+    told(0, SetupWrong("no such topic"))
+    raise SetupWrong("no such topic")
+
+
+def test_a_packed_pipe_that_breaks_off_is_summed_up(brokers: Brokers) -> None:
+    """What came before the break is in Kafka."""
+    packed = gzip.compress(b"\n".join(samples(2000, 3)))
+    sent = sending.send(SETTINGS, Pipe(packed[:-20]), "valid or nothing")
+    assert sent.sent == len(brokers.sent) > 0
+    assert "cannot be unpacked" in sent.error
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [(None, None), ({}, None), ({"max.message.bytes": "5000"}, 5000), ({"max.message.bytes": ""}, None)],
+)
+def test_the_topics_limit_is_known_where_its_configuration_may_be_read(
+    config: dict[str, str] | None, limit: int | None
+) -> None:
+    assert sending.topic_limit(config) == limit
+
+
+NOT_STORED = "sent is not yet stored: an ingest stores it from Kafka, and --wait waits for that"
+
+
+def test_what_was_sent_is_told_and_in_the_last_line_that_it_is_not_stored_yet() -> None:
+    assert sending.sent_text(Sent("orders", 31, 1)).splitlines() == [
+        "31 sent to Kafka, 1 of them without an order_uid",
+        NOT_STORED,
+    ]
     left_out = Sent("orders", 2, 0, 1, [Wrong(7, "", "Invalid JSON")])
     assert sending.sent_text(left_out).splitlines()[1:] == [
         "1 left out, no valid order:",
         "  line 7: Invalid JSON",
+        NOT_STORED,
+    ]
+    assert sending.sent_text(Sent("orders", 0, 0)) == "0 sent to Kafka"
+
+
+def test_after_a_wait_the_last_line_says_what_became_of_what_was_sent() -> None:
+    waited = Sent("orders", 9, 0, wait=Stored(stored=9))
+    assert waited.is_done
+    assert sending.sent_text(waited).splitlines() == ["9 sent to Kafka", "9 stored"]
+    partly = Sent("orders", 9, 0, wait=Stored(3, 2, 1, 3, ["orders/1 is stopped at offset 4: too many"]))
+    assert not partly.is_done
+    reason, last = sending.sent_text(partly).splitlines()[1:]
+    assert reason == "  orders/1 is stopped at offset 4: too many"
+    assert last.split("; ") == [
+        "3 stored",
+        "2 became dead letters, see `orders dead-letters list`",
+        "1 skipped by `orders resume --skip`",
+        "3 not stored yet",
     ]

@@ -1,0 +1,96 @@
+"""`orders send` on a real Kafka and PostgreSQL: records that are too large, and waiting without an ingest."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from orders.cli import cli
+from orders.errors import StartError, UsageError
+from orders.lag import reading
+from orders.migrations import migrate
+from orders.postgres import connect
+from orders.record import Stop
+from orders.sample import samples
+from orders.store import Store
+from orders.topic import TopicView
+from support.services import MakeTopic
+
+TAKEN = 5000
+
+
+@pytest.fixture
+def narrow(kafka_bootstrap: str) -> Iterator[str]:
+    """A topic of one partition that takes 5,000 bytes."""
+    admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
+    name = f"test-{secrets.token_hex(6)}"
+    admin.create_topics([NewTopic(name, 1, 1, config={"max.message.bytes": str(TAKEN)})])[name].result(10)
+    yield name
+    admin.delete_topics([name])[name].result(10)
+
+
+def send(bootstrap: str, topic: str, given: bytes, *words: str) -> Result:
+    options = ["--kafka-bootstrap", bootstrap, "--kafka-topic", topic, "--json", *words]
+    return CliRunner().invoke(cli, ["send", "-", *options], input=given)
+
+
+def values_of(bootstrap: str, topic: str, count: int) -> list[bytes | None]:
+    with reading({"bootstrap.servers": bootstrap}, topic, "test", {0: 0}) as consumer:
+        return [message.value() for _ in range(count) if (message := consumer.poll(10))]
+
+
+def padded(order: bytes, size: int) -> bytes:
+    return order[:-1] + b',"padding":"' + b"x" * size + b'"}'
+
+
+@pytest.mark.parametrize("words", [[], ["--as-is"]])
+def test_what_the_topic_refuses_is_named_and_small_orders_beside_it_are_not_refused_with_it(
+    kafka_bootstrap: str, narrow: str, words: list[str]
+) -> None:
+    """Brokers judge batches: those of more bytes than the topic takes are never made."""
+    them = list(samples(40, 5))
+    them[20] = padded(them[20], TAKEN)
+    done = send(kafka_bootstrap, narrow, b"\n".join(them), *words)
+    told = json.loads(done.stdout)
+    assert (done.exit_code, told["sent"], told["refused"], told["unknown"]) == (1, 39, 1, 0)
+    (refused,) = told["first_refused"]
+    assert refused["line"] == 21
+    assert "max.message.bytes" in refused["reason"]
+    assert str(TAKEN) in refused["reason"]
+    assert values_of(kafka_bootstrap, narrow, 39) == them[:20] + them[21:]
+
+
+def test_a_wait_ends_where_the_partition_is_stopped_or_nothing_is_stored(
+    postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic
+) -> None:
+    """No ingest runs here: what is not stored is counted, with why."""
+    migrate(postgres_dsn)
+    topic = make_topic(partitions=1)
+    topic_id = TopicView({"bootstrap.servers": kafka_bootstrap}, topic).look().topic_id
+    store = Store(lambda: connect(postgres_dsn, "test"), topic)
+    store.begin(topic_id, 0, 0)
+    wait = ("--wait", "--timeout", "0.5", "--postgres-dsn", postgres_dsn)
+    done = send(kafka_bootstrap, topic, b"\n".join(samples(3, 5)), *wait)
+    found = json.loads(done.stdout)["wait"]
+    assert (done.exit_code, found["stored"], found["pending"]) == (1, 0, 3)
+    assert "is an ingest running?" in found["reasons"][0]
+    store.stop(topic_id, 0, 0, Stop("dead_letters", "too many"))
+    store.close()
+    done = send(kafka_bootstrap, topic, b"\n".join(samples(3, 6)), "--wait", "--postgres-dsn", postgres_dsn)
+    found = json.loads(done.stdout)["wait"]
+    assert (done.exit_code, found["reasons"]) == (1, [f"{topic}/0 is stopped at offset 0: too many"])
+
+
+def test_a_wait_without_postgresql_sends_nothing(kafka_bootstrap: str, topic: str, tmp_path: Path) -> None:
+    """Whether its address is wrong or none is known."""
+    wrong, unknown = ["--postgres-dsn", "postgresql://127.0.0.1:1/none"], ["--data-dir", str(tmp_path)]
+    for words, error, said in ((wrong, StartError, "nothing was sent"), (unknown, UsageError, "--postgres-dsn")):
+        done = send(kafka_bootstrap, topic, next(iter(samples(1, 5))), "--wait", *words)
+        assert isinstance(done.exception, error)
+        assert said in str(done.exception)
+    assert TopicView({"bootstrap.servers": kafka_bootstrap}, topic).look().ends == dict.fromkeys(range(4), 0)
