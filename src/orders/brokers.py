@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, not exported
     AclOperation,
     ConfigResource,
@@ -131,6 +131,16 @@ class Brokers:
             return _names(asked[group].result(self._seconds + 1).authorized_operations)
         except (KafkaException, TimeoutError) as error:
             raise _ours(error, "", group) from None
+
+    def members(self, group: str) -> int | None:
+        """How many members a consumer group has; None where that cannot be told."""
+        asked = self._admin.describe_consumer_groups([group], request_timeout=self._seconds)
+        try:
+            return len(asked[group].result(self._seconds + 1).members)
+        except KafkaException as error:
+            return 0 if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND else None
+        except TimeoutError:
+            return None
 
     def _answer(self, future: "Future[T]", topic: str) -> T:
         try:

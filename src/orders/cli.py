@@ -240,18 +240,29 @@ cli.add_command(dead_letters)
 def resume(
     *, partitions: tuple[int, ...], every: bool, start: str, records: int, skip: bool, as_json: bool, **given: Any
 ) -> None:
-    """Let stopped partitions go on.
+    """Resume stopped partitions.
 
     A partition stops where too many of its records become dead letters, retention has passed its position, Kafka's log
-    went back, what Kafka holds cannot be read, or the topic was made anew; `orders status` says which. The ingests go
-    on within seconds. Dead letters are counted anew, after the records that --records lets pass. Who let what go on is
-    kept in the table resumes.
+    was truncated, what Kafka holds cannot be read, or the topic was recreated; `orders status` says which. Dead letters
+    are counted from zero, after the records that --records lets pass. Who resumed what is kept in the table resumes.
+
+    Then it waits until an ingest has read on or the partition has stopped again, and says which: until
+    ORDERS_DEAD_LETTER_WINDOW records or all that there are have been read. It ends when nothing was read for 15
+    seconds, or no ingest runs. The `state` of --json is `reading`, `idle` (nothing to read), `stopped` or `waiting`.
     """
-    from orders.system import client, resuming
+    from orders.system import client, resuming, watching
 
     settings = joined(os.environ, given)
-    resumed = resuming.resume(settings, resuming.Asked(partitions, every, start, records, skip))
-    click.echo(client.as_json(resumed) if as_json else resuming.text(resumed, settings.kafka_topic))
+    done = resuming.resume(settings, resuming.Asked(partitions, every, start, records, skip))
+    if not as_json:
+        click.echo(resuming.text(done.partitions, settings.kafka_topic))
+    watched = watching.watch(settings, done) if done.partitions else []
+    if as_json or watched:
+        click.echo(client.as_json(watched) if as_json else watching.text(watched, settings.kafka_topic))
+    if any(each.reason == watching.INTERRUPTED for each in watched):
+        raise KeyboardInterrupt
+    if any(each.state == "stopped" for each in watched):
+        sys.exit(1)
 
 
 @command(cli, "verify", "orders verify --limit 100")

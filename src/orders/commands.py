@@ -52,8 +52,8 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
     "dead-letters discard": {"0": "done", "1": "it cannot be, or you said no: nothing was done"},
     "dead-letters export": {"0": "written", "1": "not all is: the output takes no more, or PostgreSQL is away"},
     "resume": {
-        "0": "they go on, or none is stopped",
-        "1": "one is not stopped, or PostgreSQL or Kafka is away or refuses; nothing was changed",
+        "0": "resumed, and none has stopped again; or none is stopped",
+        "1": "one stopped again; or one is not stopped, or PostgreSQL or Kafka fails: nothing was changed",
     },
     "verify": {"0": "no difference", "1": "there are differences, or something cannot be read"},
     "migrate": {"0": "the schema is that of this release", "1": "PostgreSQL is away or refuses; nothing was changed"},

@@ -14,6 +14,7 @@ from orders.migrations import migrate
 from orders.postgres import connect
 from orders.record import Round, Stop
 from orders.store import Store
+from orders.system import watching
 from orders.topic import TopicView
 from support.services import MakeTopic
 
@@ -53,7 +54,13 @@ class Bench(NamedTuple):
     def resume(self, *words: str) -> Result:
         named = {"kafka-bootstrap": self.bootstrap, "kafka-topic": self.topic, "postgres-dsn": self.dsn}
         options = [word for name, value in named.items() for word in (f"--{name}", value)]
-        return CliRunner().invoke(cli, ["resume", *options, *words])
+        return CliRunner(env={"ORDERS_KAFKA_GROUP": self.topic}).invoke(cli, ["resume", *options, *words])
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No ingest runs here, and none is waited for."""
+    monkeypatch.setattr(watching, "NOBODY_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -77,9 +84,9 @@ def test_a_partition_goes_on_where_it_stands_and_its_dead_letters_are_counted_an
     bench.run("update positions set refused = '\\xff', leader_epoch = 3")
     done = bench.resume("--partition", "0", "--records", "2", "--json")
     assert done.exit_code == 0, done
-    assert json.loads(done.stdout) == [
-        {"partition": 0, "stop": "dead_letters", "from_offset": 4, "to_offset": 4, "counted_from": 6}
-    ]
+    resumed = {"partition": 0, "stop": "dead_letters", "from_offset": 4, "to_offset": 4, "counted_from": 6}
+    known = {"end_offset": 10, "state": "waiting", "position": 4, "reason": watching.NOBODY}
+    assert json.loads(done.stdout) == [resumed | known]
     assert bench.positions() == [(0, 4, None, 6), (1, 5, "dead_letters", 0)]
     assert bench.rows("select refused, leader_epoch, stop_reason, stopped_at from positions where partition = 0") == [
         (b"", 3, None, None)
@@ -89,7 +96,11 @@ def test_a_partition_goes_on_where_it_stands_and_its_dead_letters_are_counted_an
 def test_each_resume_is_noted_with_who_and_why(bench: Bench) -> None:
     bench.stand(0, 4, LIMIT)
     bench.stand(1, 5, LIMIT)
-    assert bench.resume("--all").stdout == f"{bench.topic} goes on: partition 0 at 4, 1 at 5\n"
+    assert bench.resume("--all").stdout.splitlines() == [
+        f"{bench.topic} goes on: partition 0 at 4, 1 at 5",
+        f"{bench.topic}/0 waits at 4: no ingest runs: it is read once one is started",
+        f"{bench.topic}/1 waits at 5: no ingest runs: it is read once one is started",
+    ]
     noted = "select partition, stop, stop_reason, from_offset, to_offset, counted_from from resumes order by id"
     assert bench.rows(noted) == [(0, *LIMIT, 4, 4, 4), (1, *LIMIT, 5, 5, 5)]
     assert bench.rows("select distinct who like '%@%', role = session_user, topic_id from resumes") == [
@@ -125,7 +136,7 @@ def test_a_topic_made_anew_is_begun_in_all_partitions_and_the_old_positions_stay
     bench.stand(0, 700, topic_id="an-older-topic")
     assert isinstance(bench.resume("--all").exception, UsageError)
     done = bench.resume("--all", "--from", "beginning")
-    assert done.stdout == f"{bench.topic} goes on: partition 0 at 0, 1 at 0\n"
+    assert done.stdout.startswith(f"{bench.topic} goes on: partition 0 at 0, 1 at 0\n")
     stored = bench.rows("select topic_id, partition, next_offset from positions")
     assert sorted(stored) == sorted([("an-older-topic", 0, 700), (bench.topic_id, 0, 0), (bench.topic_id, 1, 0)])
     assert bench.resume("--all").stdout == f"no partition of {bench.topic} is stopped\n"
@@ -155,3 +166,21 @@ def test_after_a_log_went_back_rows_forget_the_offsets_that_others_have_now(benc
 def test_a_topic_that_is_not_there_is_said(bench: Bench) -> None:
     elsewhere = bench._replace(topic="nowhere")
     assert str(elsewhere.resume("--all").exception) == "there is no topic nowhere"
+
+
+def test_a_partition_without_anything_to_read_waits_for_nobody(bench: Bench) -> None:
+    bench.stand(0, 10, LIMIT)
+    assert bench.resume("--all").stdout.splitlines()[1] == f"{bench.topic}/0 has nothing to read: 10 is its end"
+
+
+def test_a_partition_that_stops_again_is_exit_status_1(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stops it; what follows is looked for until it has come."""
+    bench.stand(0, 4, LIMIT)
+
+    def stop(_group: object) -> None:
+        bench.run("update positions set next_offset = 7, stop = 'dead_letters', stop_reason = 'too many again'")
+
+    monkeypatch.setattr("orders.brokers.Brokers.members", lambda _self, group: stop(group))
+    done = bench.resume("--partition", "0")
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[1] == f"{bench.topic}/0 stopped again at 7: too many again"

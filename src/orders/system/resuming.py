@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -42,17 +42,36 @@ class Stopped(NamedTuple):
     stop: Stop
 
 
+State = Literal["reading", "idle", "stopped", "waiting"]
+"""Of a partition that was resumed: an ingest reads it, there is nothing to read, it stopped again, or none of these."""
+
+
 class Resumed(Struct, frozen=True):
-    """A partition that goes on, as `orders resume --json` writes it; records below `counted_from` do not count."""
+    """A partition that was resumed, as `orders resume --json` writes it; records below `counted_from` do not count.
+
+    `end_offset` is where it ended in Kafka then, `position` where it stood in PostgreSQL at last; `reason` is why it
+    stopped again, or why nothing is known yet.
+    """
 
     partition: int
     stop: str
     from_offset: int | None
     to_offset: int
     counted_from: int
+    end_offset: int
+    state: State = "waiting"
+    position: int = 0
+    reason: str = ""
 
 
-def resume(settings: Settings, asked: Asked) -> list[Resumed]:
+class Done(NamedTuple):
+    """The partitions that were resumed, and the id of their topic."""
+
+    topic_id: str
+    partitions: Sequence[Resumed]
+
+
+def resume(settings: Settings, asked: Asked) -> Done:
     """Lets stopped partitions go on, all that are asked for or none. Raises `UsageError`, `StartError`, `Away`, …."""
     from orders.brokers import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
     from orders.postgres import connect, translated  # noqa: PLC0415 - PostgreSQL, for this command alone
@@ -72,7 +91,7 @@ def resume(settings: Settings, asked: Asked) -> list[Resumed]:
         resumed = [decided(number, each, held_of(topic, number, name), asked) for number, each in stopped.items()]
         for each in resumed:
             _write(connection, name, topic.topic_id, each, stopped[each.partition].stop)
-        return resumed
+        return Done(topic.topic_id, resumed)
 
 
 def refuse_nonsense(asked: Asked) -> None:
@@ -128,7 +147,8 @@ def decided(number: int, stopped: Stopped, held: "Partition", asked: Asked) -> R
         )
     if (skipped := skips(stopped, held, target)) and not asked.skip:
         raise UsageError(f"to go on at {target} skips {skipped} of partition {number}: add {SKIP} if that is right")
-    return Resumed(number, stopped.stop.kind, stopped.offset, target, target + asked.records)
+    counted_from = target + asked.records
+    return Resumed(number, stopped.stop.kind, stopped.offset, target, counted_from, held.end, position=target)
 
 
 def target_of(number: int, stopped: Stopped, held: "Partition", asked: Asked) -> int:

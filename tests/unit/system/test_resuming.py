@@ -22,7 +22,7 @@ def stopped(offset: int | None = 500, kind: StopKind = "dead_letters") -> Stoppe
 )
 def test_a_partition_goes_on_where_it_is_said(start: str, target: int) -> None:
     assert decided(2, stopped(), HELD, Asked((2,), start=start, records=7)) == Resumed(
-        2, "dead_letters", 500, target, target + 7
+        2, "dead_letters", 500, target, target + 7, 900, position=target
     )
 
 
@@ -70,7 +70,9 @@ def test_without_the_word_every_record_that_kafka_holds_beyond_the_position_is_r
 
 def test_a_topic_made_anew_is_begun_at_its_beginning_or_end_in_all_partitions() -> None:
     new = stopped(None, "anew")
-    assert decided(0, new, HELD, Asked(every=True, start="beginning")) == Resumed(0, "anew", None, 100, 100)
+    assert decided(0, new, HELD, Asked(every=True, start="beginning")) == (
+        Resumed(0, "anew", None, 100, 100, 900, position=100)
+    )
     with pytest.raises(UsageError, match="no position in the new topic"):
         decided(0, new, HELD, Asked(every=True))
     with pytest.raises(UsageError, match="skips 800 records"):
@@ -110,9 +112,9 @@ def test_a_partition_without_a_leader_cannot_be_looked_into() -> None:
 
 
 def test_what_was_done_is_one_sentence() -> None:
-    one = Resumed(2, "dead_letters", 500, 500, 500)
+    one = Resumed(2, "dead_letters", 500, 500, 500, 900)
     assert text([], "orders") == "no partition of orders is stopped"
     assert text([one], "orders") == "orders goes on: partition 2 at 500"
-    assert text([one, Resumed(3, "retention", 5, 100, 110)], "orders") == (
+    assert text([one, Resumed(3, "retention", 5, 100, 110, 900)], "orders") == (
         "orders goes on: partition 2 at 500, 3 at 100; 10 records of each do not count towards the limit"
     )
