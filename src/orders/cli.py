@@ -1,6 +1,7 @@
 """The commands. Each imports what it needs when it runs: `--help` and completion answer at once."""
 
 import os
+import shutil
 import sys
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -184,12 +185,21 @@ def get(uid: str, view: str | None, **given: Any) -> None:
 @settings_of("status")
 @for_programs("one JSON object")
 def status(*, as_json: bool, **given: Any) -> None:
-    """Show what runs: processes, addresses, lag, restore."""
-    from orders.system import client
+    """Show what runs and how it is.
 
-    found = client.status(joined(os.environ, given))
-    click.echo(client.as_json(found) if as_json else client.status_text(found))
-    if not found.processes:
+    Readiness, version, uptime, addresses, orders stored and in memory, lag, restore, open dead letters, processes, and
+    each partition with why it is stopped if it is. The system is that of the data directory, or the one at
+    ORDERS_HTTP_HOST and ORDERS_HTTP_PORT where these are given, on this machine or another. What cannot be asked is
+    unknown, with why, and the rest is shown. docs/operations.md has the fields of --json.
+    """
+    from orders.system import table
+    from orders.system.client import as_json as encoded
+    from orders.system.status import status as asked
+
+    found = asked(os.environ, given)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    click.echo(encoded(found) if as_json else table.text(found, width))
+    if not found.runs:
         sys.exit(1)
 
 

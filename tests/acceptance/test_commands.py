@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 from psycopg.conninfo import conninfo_to_dict
 
+from orders import __version__
 from orders.embedded.kafka import KafkaService
 from orders.sample import samples
+from orders.topic import TopicView
 from support.services import open_folder
 from support.system import ROOT, System, environment, orders, running
 from support.waiting import wait_for
@@ -110,6 +113,65 @@ def test_send_names_what_is_too_large_and_sends_the_rest(system: System) -> None
         f"  line 2: {len(large) + 5} bytes with its key: {limit}",
         "sent is not yet stored: an ingest stores it from Kafka, and --wait waits for that",
     ]
+
+
+def test_status_tells_all_that_there_is_for_programs_and_for_a_person(system: System) -> None:
+    """What only PostgreSQL knows needs its password, which is the running system's alone."""
+    dsn = option_of(system, "--postgres-dsn")
+    orders(system.data, "send", "-", "--wait", *dsn, given=b"\n".join(samples(20, seed=94)))
+    found = json.loads(orders(system.data, "status", "--json", *dsn).stdout)
+    assert (found["version"], found["ready"], found["lag"], found["unknown"]) == (__version__, True, 0, {})
+    assert found["uptime_seconds"] > 0
+    assert found["data_dir"] == str(system.data)
+    assert found["orders"]["stored"] >= 20
+    assert not found["orders"]["estimated"]
+    assert found["orders"]["in_memory"] >= 20
+    assert 0 < found["memory"]["used_bytes"] < found["memory"]["limit_bytes"]
+    assert [each["partition"] for each in found["partitions"]] == [0, 1, 2, 3]
+    assert sum(each["position"] for each in found["partitions"]) >= 20
+    assert found["dead_letters"]["open"] >= 0
+    person = orders(system.data, "status")
+    lines = dict(line.split(maxsplit=1) for line in person.stdout.decode().splitlines()[:11])
+    assert (person.returncode, lines["ready"], lines["data"]) == (0, "yes", str(system.data))
+    assert "only the running system knows PostgreSQL's password: give ORDERS_POSTGRES_DSN" in lines["orders"]
+    assert "in memory" in lines["orders"]
+    assert "0 of 0" not in person.stdout.decode()
+
+
+def test_status_asks_an_address_that_is_given_where_nothing_runs(system: System, tmp_path: Path) -> None:
+    """As on another machine: processes and uptime are not known there."""
+    host, port = system.address
+    given = {"ORDERS_HTTP_HOST": host, "ORDERS_HTTP_PORT": str(port)}
+    done = orders(tmp_path, "status", "--json", variables=given)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ready"], found["version"]) == (0, True, __version__)
+    assert (found["processes"], found["http"]) == ([], {"url": system.url, "answers": True})
+    assert {"uptime_seconds", "orders.stored", "dead_letters.open"} <= set(found["unknown"])
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        free = closed.getsockname()[1]
+    nobody = orders(tmp_path, "status", variables={"ORDERS_HTTP_PORT": str(free)})
+    assert nobody.returncode == 1
+    assert f"no (nothing answers at http://127.0.0.1:{free})" in nobody.stdout.decode()
+
+
+def test_ctrl_c_sums_up_what_was_sent(system: System) -> None:
+    """The command then ends by its signal."""
+    kafka = {"bootstrap.servers": option_of(system, "--kafka-bootstrap")[1]}
+    view = TopicView(kafka, option_of(system, "--kafka-topic")[1])
+    before = sum(view.look().ends.values())
+    command = [sys.executable, "-m", "orders", "send", "-", "--as-is"]
+    with subprocess.Popen(
+        command, env=environment(system.data), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        assert process.stderr
+        process.stdin.write(b"\n".join(samples(2, seed=93)) + b"\n")
+        process.stdin.flush()
+        wait_for(lambda: sum(view.look().ends.values()) == before + 2, "both in Kafka", deadline=20)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().decode().splitlines()
+    assert process.returncode == -signal.SIGINT
+    assert said[:2] == ["2 sent to Kafka", "the rest was not sent: interrupted"]
 
 
 def test_config_shows_what_the_running_system_has_and_no_secret(system: System) -> None:

@@ -111,7 +111,7 @@ def test_commands_find_the_running_system(system: System) -> None:
     good = list(samples(30, seed=5))
     sent = orders(system.data, "send", "--as-is", "-", given=b"\n".join([*good, b"no JSON: Test Testov", b""]))
     assert sent.returncode == 0
-    assert sent.stderr.startswith(b"31 sent, 1 of them without an order_uid: ")
+    assert sent.stderr.startswith(b"31 sent to Kafka, 1 of them without an order_uid\n")
     uid = json.loads(good[-1])["order_uid"]
     wait_for(lambda: orders(system.data, "get", uid).returncode == 0, "the last order", deadline=20)
     assert json.loads(orders(system.data, "get", uid).stdout)["order"] | {"id": 0} == json.loads(good[-1]) | {"id": 0}

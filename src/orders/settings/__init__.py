@@ -4,12 +4,13 @@
 precedence. docs/settings.md is made from them.
 """
 
-from orders.settings.loading import Effective, environment, explain, inherited, load, public
+from orders.settings.loading import DEFAULT, Effective, environment, explain, inherited, load, public
 from orders.settings.masking import HIDDEN, without_password
 from orders.settings.properties import variable as property_variable
 from orders.settings.table import OPTIONS, PREFIX, SPECIAL, Settings, allowed, option, variable
 
 __all__ = [
+    "DEFAULT",
     "HIDDEN",
     "OPTIONS",
     "PREFIX",

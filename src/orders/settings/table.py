@@ -199,7 +199,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "send": ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn"),
     "validate": ("order_nesting",),
     "get": ("data_dir", "http_host", "http_port"),
-    "status": ("data_dir",),
+    "status": ("data_dir", "http_host", "http_port", "kafka_topic", "postgres_dsn"),
     "health": ("data_dir", "http_host", "http_port"),
     **dict.fromkeys(
         (f"dead-letters {each}" for each in ("list", "show", "edit", "discard", "export")), ("data_dir", "postgres_dsn")

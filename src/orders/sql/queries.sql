@@ -213,6 +213,28 @@ join outcomes o using (topic_id, partition, "offset")
 
 ---- commands ----
 
+-- name: count_orders
+-- How many orders there are, and whether that is exact: beyond so many PostgreSQL's own density of the table is taken
+-- for all of its pages, for counting ten million takes a minute.
+select case when seen < %(most)s then seen
+            else greatest(seen, (reltuples / greatest(relpages, 1)
+                                 * (pg_relation_size(oid) / current_setting('block_size')::int))::bigint) end,
+       seen < %(most)s
+from pg_class, (select count(*) as seen from (select from orders limit %(most)s) as first) as counted
+where oid = 'orders'::regclass
+
+-- name: open_dead_letters
+-- How many nobody has replayed or discarded.
+select count(*) from dead_letters d
+where not exists (select from dead_letter_actions a where a.dead_letter = d.id and a.state is not null)
+
+-- name: stopped_partitions
+-- Which partitions of a topic are not read on, and why; of a topic that was recreated, those of the newest.
+select partition, next_offset, stop, stop_reason from positions
+where topic = %(topic)s and stop is not null
+    and topic_id = (select topic_id from positions where topic = %(topic)s order by at desc limit 1)
+order by partition
+
 -- name: newest_dead_letters
 -- Where refused messages stood, their keys, what is wrong and what became of them; never their content.
 select id, topic, partition, "offset", record_time, at, key, reason, path, state, edited

@@ -31,12 +31,15 @@ class State(Struct, frozen=True):
     """A running system. `settings` are those of `settings.public`.
 
     An embedded PostgreSQL's password is in a file, which is named as in the data directory: that may be moved.
+    `started_at` is on the clock of `timing.monotonic`; 0 and an empty `version` are of an earlier release.
     """
 
     processes: tuple[Process, ...] = ()
     http_url: str = ""
     settings: dict[str, Any] = {}
     postgres_password_file: str = ""
+    version: str = ""
+    started_at: float = 0.0
 
 
 def save(data: Path, state: State) -> None:

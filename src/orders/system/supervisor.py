@@ -14,7 +14,7 @@ import psutil
 import structlog
 from msgspec.structs import replace
 
-from orders import access, clients, logs
+from orders import __version__, access, clients, logs
 from orders.brokers import require_group
 from orders.errors import Away, StartError
 from orders.memory import Memory
@@ -83,6 +83,7 @@ class System:
         self._url = ""
         self._claim: Claim
         self._is_saved = True
+        self._started_at = monotonic()
 
     def run(self) -> None:
         data = self._settings.data
@@ -272,7 +273,7 @@ class System:
         password = "postgres/password" if "postgres_dsn" in self._services.gives else ""
         processes = (process_of("run", os.getpid()), *(each for each in running if each))
         try:
-            state.save(data, State(processes, self._url, public(settings), password))
+            state.save(data, State(processes, self._url, public(settings), password, __version__, self._started_at))
         except OSError as error:
             if self._is_saved:
                 log.error("state_not_saved", reason=error.strerror)  # noqa: TRY400 - the reason says all

@@ -174,6 +174,8 @@ def _told(each: Resumed) -> str:
         return f"stopped again at {each.position}: {each.reason}"
     if each.state == "idle":
         return f"has nothing to read: {each.position} is its end"
+    if each.state == "reading" and each.position >= each.end_offset:
+        return f"was read to its end, {each.position}"
     if each.state == "reading":
         return f"is being read: at {each.position} of {each.end_offset}"
     return f"waits at {each.position}: {each.reason}"

@@ -54,7 +54,7 @@ def test_a_partition_is_read_once_its_end_is_reached() -> None:
     script = Script(at(5), at(7), at(9))
     (known,) = script.watch(resumed())
     assert (known.state, known.position, sum(script.read)) == ("reading", 9, 4)
-    assert text([known], "orders") == "orders/0 is being read: at 9 of 9"
+    assert text([known], "orders") == "orders/0 was read to its end, 9"
 
 
 @pytest.mark.parametrize(("counted_from", "goal"), [(0, 15), (40, 50)])
@@ -63,6 +63,7 @@ def test_of_many_records_as_many_are_watched_as_the_limit_looks_at(counted_from:
     script = Script(*(at(offset) for offset in range(5, 100)))
     (known,) = script.watch(resumed(end=1000, counted_from=counted_from))
     assert (known.state, known.position) == ("reading", goal)
+    assert text([known], "orders") == f"orders/0 is being read: at {goal} of 1000"
 
 
 def test_one_that_stops_again_is_told_with_why_and_the_other_is_watched_on() -> None:

@@ -1,0 +1,330 @@
+"""What `orders status` tells: asked of the running system over HTTP and of PostgreSQL, at the same time.
+
+Where one of them cannot be asked, the rest is told, and `unknown` says why a part is missing.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from orders import settings
+from orders.errors import OrdersError, StartError
+from orders.settings import Settings, without_password
+from orders.system import state
+from orders.system.asking import PATHS, READY_SECONDS, Part, Ready, fetch, http_url
+from orders.system.figures import Figures, figures_of
+from orders.timing import monotonic
+
+STATEMENT_SECONDS = 3.0
+"""How long PostgreSQL may take for each of its figures."""
+COUNTED = 100_000
+"""Up to so many orders are counted, which takes some 20 ms; more are estimated."""
+SAMPLE_SECONDS = 0.5
+"""How far apart two looks at a restore are, from which its remaining time is reckoned."""
+
+
+class RunningProcess(Struct, frozen=True):
+    kind: str
+    pid: int
+
+
+class Http(Struct, frozen=True):
+    """Where HTTP is asked, and whether this service answers there."""
+
+    url: str
+    answers: bool
+
+
+class Kafka(Struct, frozen=True):
+    bootstrap: str
+    topic: str = ""
+
+
+class Postgres(Struct, frozen=True):
+    dsn: str
+
+
+class Orders(Struct, frozen=True):
+    """How many orders PostgreSQL holds, about so many if `estimated`, and how many memory does."""
+
+    stored: int | None = None
+    estimated: bool = False
+    in_memory: int | None = None
+
+
+class MemoryUse(Struct, frozen=True):
+    """Bytes that orders take in memory, and may take."""
+
+    used_bytes: int | None = None
+    limit_bytes: int | None = None
+
+
+class Partition(Struct, frozen=True):
+    """A partition: `position` is the next offset for PostgreSQL, `end` Kafka's, `lag` the records between them.
+
+    `lag_seconds` is the age of the first of those. `stop` is why nothing is read of it (`record.StopKind`), null where
+    it is read; `reason` is the same in a sentence.
+    """
+
+    partition: int
+    position: int | None = None
+    end: int | None = None
+    lag: int | None = None
+    lag_seconds: float | None = None
+    stop: str | None = None
+    reason: str = ""
+
+
+class DeadLetters(Struct, frozen=True):
+    """How many dead letters nobody has replayed or discarded."""
+
+    open: int | None = None
+
+
+class Restore(Struct, frozen=True):
+    """Orders that memory was given back and how many there will be; `remaining_seconds` only while it is under way."""
+
+    ok: bool = False
+    done: int = 0
+    total: int = 0
+    remaining_seconds: float | None = None
+
+
+class Status(Struct, frozen=True):
+    """What `orders status --json` writes. A figure that cannot be had is null, and `unknown` says why, by its name."""
+
+    version: str | None
+    uptime_seconds: float | None
+    data_dir: str
+    processes: list[RunningProcess]
+    http: Http
+    kafka: Kafka
+    postgres: Postgres
+    ready: bool
+    reason: str
+    orders: Orders
+    memory: MemoryUse
+    lag: int | None
+    partitions: list[Partition]
+    dead_letters: DeadLetters
+    restore: Restore
+    unknown: dict[str, str]
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a system: its processes, or one that answers at the address that was given."""
+        return bool(self.processes) or self.http.answers
+
+
+# ---- where to look ----
+
+
+class Where(NamedTuple):
+    """The system that is asked: `url` is empty where there is none; `settings` lead to its PostgreSQL."""
+
+    settings: Settings
+    url: str
+    found: state.State
+    running: list[state.Process]
+
+
+def where(environment: Mapping[str, str], options: Mapping[str, Any]) -> Where:
+    """The address that is given, else the system of the data directory. Raises `UsageError`."""
+    joined = state.joined(environment, options)
+    found = state.load(joined.data)
+    running = state.alive(joined.data, found)
+    if running and (url := state.url(joined)):
+        return Where(joined, url, found, running)
+    given = {row.name for row in settings.explain(environment, options) if row.origin != settings.DEFAULT}
+    alone = settings.load(environment, options)
+    url = http_url(alone.http_host, alone.http_port) if given & {*state.ADDRESS} and alone.http_port else ""
+    return Where(alone, url, state.State(), [])
+
+
+# ---- asking ----
+
+
+class Answers(NamedTuple):
+    """What was said, or why nothing was."""
+
+    ready: Ready | str
+    figures: Figures | str
+    stored: "Stored"
+
+
+class Stored(NamedTuple):
+    """PostgreSQL's figures, each or why it is not known: orders and whether they are exact, dead letters, stops."""
+
+    orders: tuple[int, bool] | str
+    open_dead_letters: int | str
+    stops: list[tuple[int, int, str, str]] | str
+
+
+def status(environment: Mapping[str, str], options: Mapping[str, Any]) -> Status:
+    """What runs, and how it is; within some seconds, whatever hangs. Raises `UsageError`."""
+    place = where(environment, options)
+    with ThreadPoolExecutor() as pool:
+        asked = [pool.submit(ask, place) for ask in (_ready, _figures, _stored)]
+        answers = Answers._make([each.result() for each in asked])
+    return _status(place, answers)
+
+
+def _ready(place: Where) -> Ready | str:
+    if not place.url:
+        return f"nothing runs in {place.settings.data}: start it with `orders run`"
+    try:
+        return msgspec.json.decode(fetch(place.url, PATHS["ready"], READY_SECONDS)[1], type=Ready)
+    except StartError:
+        return f"nothing answers at {place.url}"
+    except msgspec.MsgspecError:
+        return f"what answers at {place.url} is not this service"
+
+
+def _figures(place: Where) -> Figures | str:
+    if not place.url:
+        return "nothing runs"
+    try:
+        answered, body = fetch(place.url, "/metrics", READY_SECONDS)
+    except StartError:
+        return f"{place.url}/metrics does not answer"
+    try:
+        return figures_of(body.decode(errors="replace"))
+    except ValueError:
+        return f"{place.url}/metrics answers {answered} without the figures of this service"
+
+
+def _stored(place: Where) -> Stored:
+    from orders.postgres import connect  # noqa: PLC0415 - PostgreSQL, for this command alone
+
+    if not place.settings.postgres_dsn:
+        reason = "give ORDERS_POSTGRES_DSN" if place.url else "nothing runs"
+        return Stored(reason, reason, reason)
+    try:
+        connection = connect(place.settings.postgres_dsn, "status", statement_seconds=STATEMENT_SECONDS)
+    except OrdersError as error:
+        reason = refused(error, place)
+        return Stored(reason, reason, reason)
+    with connection:
+        ask = partial(_rows, connection)
+        orders = ask("count_orders", lambda rows: rows[0], most=COUNTED)
+        letters = ask("open_dead_letters", lambda rows: rows[0][0])
+        return Stored(orders, letters, ask("stopped_partitions", list, topic=place.settings.kafka_topic))
+
+
+def _rows(connection: Any, query: str, made: Callable[[list[Any]], Any], **values: object) -> Any:
+    """What `made` makes of the rows, or why there are none."""
+    from orders.postgres import queries, translated  # noqa: PLC0415 - as above
+
+    try:
+        with translated():
+            return made(connection.execute(queries[query], values).fetchall())
+    except OrdersError as error:
+        return str(error)
+
+
+def refused(error: OrdersError, place: Where) -> str:
+    """Why PostgreSQL cannot be asked."""
+    if place.running and "no password supplied" in str(error):
+        return "only the running system knows PostgreSQL's password: give ORDERS_POSTGRES_DSN"
+    return str(error)
+
+
+# ---- putting it together ----
+
+
+def _status(place: Where, answers: Answers) -> Status:
+    ready = answers.ready if isinstance(answers.ready, Ready) else Ready()
+    figures = answers.figures if isinstance(answers.figures, Figures) else Figures()
+    reason = answers.ready if isinstance(answers.ready, str) else ready.missing
+    unknown: dict[str, str] = {}
+    lag = ready.parts.get("lag", Part())
+    stored, exact = _known(answers.stored.orders, (None, True), "orders.stored", unknown)
+    open_letters = _known(answers.stored.open_dead_letters, None, "dead_letters.open", unknown)
+    stops = _known(answers.stored.stops, [], "partitions.reason", unknown)
+    if isinstance(answers.figures, str):
+        unknown |= dict.fromkeys(("orders.in_memory", "memory", "partitions"), answers.figures)
+    if lag.messages is None:
+        unknown["lag"] = lag.reason or reason
+    started_at = place.found.started_at
+    if not started_at:
+        unknown["uptime_seconds"] = "only the machine that it runs on knows" if place.url else "nothing runs"
+    version = figures.version or place.found.version or None
+    if version is None:
+        unknown["version"] = reason
+    return Status(
+        version,
+        round(monotonic() - started_at, 1) if started_at else None,
+        str(place.settings.data),
+        [RunningProcess(each.kind, each.pid) for each in place.running],
+        Http(place.url, isinstance(answers.ready, Ready)),
+        Kafka(_theirs(place, "kafka_bootstrap"), _theirs(place, "kafka_topic")),
+        Postgres(without_password(_theirs(place, "postgres_dsn"))),
+        ready.ready,
+        reason,
+        Orders(stored, not exact, figures.memory_orders),
+        MemoryUse(figures.memory_used, figures.memory_limit),
+        lag.messages,
+        partitions_of(figures, stops, ready.parts.get("assignment", Part()).reason),
+        DeadLetters(open_letters),
+        _restore(place, ready.parts.get("restore", Part())),
+        unknown,
+    )
+
+
+def _theirs(place: Where, name: str) -> str:
+    """A setting of the system that is asked: its own word, else what was given; empty where there is none."""
+    if not place.url:
+        return ""
+    return str(place.found.settings.get(name) or getattr(place.settings, name))
+
+
+def _known(answer: Any, otherwise: Any, name: str, unknown: dict[str, str]) -> Any:
+    """An answer; where it is a reason, that is noted under `name`."""
+    if isinstance(answer, str):
+        unknown[name] = answer
+        return otherwise
+    return answer
+
+
+def partitions_of(figures: Figures, stops: list[tuple[int, int, str, str]], reason: str) -> list[Partition]:
+    """Each partition; those that ingests of the machine call stopped are so, whatever PostgreSQL has of them.
+
+    `reason` is what /readyz says of one of them: PostgreSQL has no sentence for a topic that was recreated.
+    """
+    found = {number: Partition(number, **each) for number, each in figures.partitions.items()}
+    for number, offset, kind, sentence in stops:
+        known = found.get(number, Partition(number, position=offset))
+        found[number] = replace(known, stop=kind, reason=sentence)
+    for number, kind in figures.stopped.items():
+        known = found.get(number, Partition(number))
+        if known.stop != kind:
+            found[number] = replace(known, stop=kind, reason=reason)
+    return [found[number] for number in sorted(found)]
+
+
+def _restore(place: Where, part: Part) -> Restore:
+    """Where one is under way, a second look tells how fast."""
+    restore = Restore(part.ok, part.done, part.total)
+    if part.ok or not part.total:
+        return restore
+    began = monotonic()
+    time.sleep(SAMPLE_SECONDS)
+    with suppress(StartError, msgspec.MsgspecError):
+        later = msgspec.json.decode(fetch(place.url, PATHS["ready"], READY_SECONDS)[1], type=Ready).parts["restore"]
+        seconds = remaining(part, later, monotonic() - began)
+        return Restore(later.ok, later.done, later.total, seconds)
+    return restore
+
+
+def remaining(first: Part, later: Part, seconds: float) -> float | None:
+    """How long a restore will still take, from two looks at it that are `seconds` apart; None where it stands."""
+    if later.ok or later.done <= first.done:
+        return None
+    return round(max(0, later.total - later.done) * seconds / (later.done - first.done), 1)
