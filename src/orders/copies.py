@@ -12,10 +12,10 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from orders import threads
-from orders.errors import Away, OrdersError
+from orders.errors import Away, OrdersError, TooLarge
 from orders.outages import Outage
 from orders.postgres import Connection, connect, queries, translated
-from orders.producer import Headers, OrderProducer, Report, fits, hand_over
+from orders.producer import Handing, Keyed, OrderProducer, fits, hand_over
 from orders.settings import Settings
 from orders.timing import backoff
 
@@ -59,13 +59,10 @@ class Due(NamedTuple):
     end: int
 
 
-class Producer(Protocol):
+class Producer(Handing, Protocol):
     """What takes the copies; `topic` is theirs."""
 
     topic: str
-
-    def produce(self, key: bytes | None, value: bytes | None, headers: Headers, on_delivery: Report) -> None: ...
-    def flush(self, timeout: float = -1) -> int: ...
 
 
 class Copier:
@@ -130,18 +127,36 @@ class Copier:
         return len(found)
 
     def _produce(self, found: list[Refused]) -> None:
-        failures = hand_over(self._producer.produce, map(copy_of, found))
-        if found and self._producer.flush(DELIVERY_SECONDS + 1):
-            raise Away("Kafka does not acknowledge the copies of dead letters")
+        """Brokers that refuse a batch for its size get each alone, all of them: in order."""
+        failures = self._hand_over(list(map(copy_of, found)))
+        if any(isinstance(each, TooLarge) for each in failures.values()):
+            for refused in found:
+                self._produce_alone(refused)
+        elif failures:
+            raise next(iter(failures.values()))
+
+    def _produce_alone(self, refused: Refused) -> None:
+        """Without its value where its topic does not take it."""
+        failures = self._hand_over([copy_of(refused)])
+        if isinstance(failures.get(0), TooLarge):
+            failures = self._hand_over([reduced(refused)])
         if failures:
             raise failures[0]
 
+    def _hand_over(self, copies: list[Keyed]) -> dict[int, OrdersError]:
+        return hand_over(self._producer, copies, DELIVERY_SECONDS + 1) if copies else {}
 
-def copy_of(refused: Refused) -> tuple[bytes | None, bytes | None, Headers]:
+
+def copy_of(refused: Refused) -> Keyed:
     """Key, value and headers of a copy; without value and headers where Kafka would not take them."""
     headers = [*zip(refused.header_names, refused.header_values, strict=True), *told_of(refused)]
     if fits(refused.key, refused.value, headers):
         return refused.key, refused.value, headers
+    return reduced(refused)
+
+
+def reduced(refused: Refused) -> Keyed:
+    """A copy without value and headers, and without a key that is long."""
     key = refused.key if len(refused.key or b"") <= WHOLE_KEY_BYTES else None
     return key, None, [*told_of(refused), (LEFT_OUT_HEADER, b"key, value and headers that are too large for Kafka")]
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -53,6 +53,15 @@ class Delivered(NamedTuple):
 Report = Callable[[Delivered | OrdersError], None]
 Pair = tuple[bytes | None, bytes | None]
 """Key and value of a record."""
+Keyed = tuple[bytes | None, bytes | None, Headers]
+"""Key, value and headers of a record."""
+
+
+class Handing(Protocol):
+    """What takes records and reports on them."""
+
+    def produce(self, key: bytes | None, value: bytes | None, headers: Headers, on_delivery: Report) -> None: ...
+    def flush(self, timeout: float = -1) -> int: ...
 
 
 def fits(key: bytes | None, value: bytes | None, headers: Headers) -> bool:
@@ -66,19 +75,22 @@ def is_size(error: KafkaError) -> bool:
     return bool(error.code() == KafkaError.MSG_SIZE_TOO_LARGE)
 
 
-def hand_over(
-    produce: Callable[[bytes | None, bytes | None, Headers, Report], None],
-    records: Iterable[tuple[bytes | None, bytes | None, Headers]],
-) -> list[OrdersError]:
-    """Produces records (key, value, headers); once they are flushed, the list has why some failed."""
-    failures: list[OrdersError] = []
+def hand_over(producer: Handing, records: Iterable[Keyed], seconds: float = -1) -> dict[int, OrdersError]:
+    """Produces records and waits for their reports, for `seconds` at most; why some failed, by their number from 0.
 
-    def report(result: Delivered | OrdersError) -> None:
+    One that is `TooLarge` may be small: brokers refuse a batch whole. Alone it is judged for itself. Raises `Away`
+    where reports are missing.
+    """
+    failures: dict[int, OrdersError] = {}
+
+    def reported(number: int, result: Delivered | OrdersError) -> None:
         if isinstance(result, OrdersError):
-            failures.append(result)
+            failures[number] = result
 
-    for record in records:
-        produce(*record, report)
+    for number, record in enumerate(records):
+        producer.produce(*record, partial(reported, number))
+    if producer.flush(seconds):
+        raise Away("Kafka does not acknowledge what it was sent")
     return failures
 
 

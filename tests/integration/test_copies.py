@@ -177,6 +177,23 @@ def test_what_is_too_large_for_kafka_is_told_without_its_value(bench: Bench) -> 
     assert all(LEFT_OUT_HEADER in headers and "h" * 200 not in headers for _, headers in copies)
 
 
+def test_what_its_topic_refuses_is_copied_without_its_value_and_small_ones_beside_it_whole_and_in_order(
+    bench: Bench, make_topic: MakeTopic
+) -> None:
+    """Brokers refuse a whole batch: it is copied again, each alone, and does not keep all others waiting."""
+    target = make_topic(1, {"max.message.bytes": "5000"})
+    for offset in range(COPIED_AT_ONCE):
+        bench.add(0, offset, b"x" * (6000 if offset == 7 else 600))
+    bench.position(0, COPIED_AT_ONCE)
+    producer = OrderProducer({"bootstrap.servers": bench.bootstrap}, target, 10)
+    assert bench.copier(producer).step(bench.connection) == COPIED_AT_ONCE
+    producer.close()
+    copies = bench._replace(target=target).copied()
+    offsets = [int(headers["__connect.errors.offset"] or b"") for _, headers in copies]
+    assert offsets == list(range(COPIED_AT_ONCE))
+    assert [offset for offset, (value, _) in enumerate(copies) if value is None] == [7]
+
+
 def test_positions_that_were_set_back_are_copied_from_again(bench: Bench) -> None:
     bench.add(0, 3)
     bench.position(0, 4)

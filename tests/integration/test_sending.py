@@ -1,23 +1,21 @@
 """`orders send` on a real Kafka and PostgreSQL: records that are too large, and waiting without an ingest."""
 
 import json
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from orders.cli import cli
 from orders.errors import StartError, UsageError
 from orders.lag import reading
 from orders.migrations import migrate
 from orders.postgres import connect
+from orders.producer import OrderProducer
 from orders.record import Stop
 from orders.sample import samples
 from orders.store import Store
+from orders.system.replaying import Replays
 from orders.topic import TopicView
 from support.services import MakeTopic
 
@@ -25,13 +23,9 @@ TAKEN = 5000
 
 
 @pytest.fixture
-def narrow(kafka_bootstrap: str) -> Iterator[str]:
+def narrow(make_topic: MakeTopic) -> str:
     """A topic of one partition that takes 5,000 bytes."""
-    admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
-    name = f"test-{secrets.token_hex(6)}"
-    admin.create_topics([NewTopic(name, 1, 1, config={"max.message.bytes": str(TAKEN)})])[name].result(10)
-    yield name
-    admin.delete_topics([name])[name].result(10)
+    return make_topic(1, {"max.message.bytes": str(TAKEN)})
 
 
 def send(bootstrap: str, topic: str, given: bytes, *words: str) -> Result:
@@ -63,6 +57,27 @@ def test_what_the_topic_refuses_is_named_and_small_orders_beside_it_are_not_refu
     assert "max.message.bytes" in refused["reason"]
     assert str(TAKEN) in refused["reason"]
     assert values_of(kafka_bootstrap, narrow, 39) == them[:20] + them[21:]
+
+
+def test_a_replay_that_the_topic_refuses_is_unsent_and_small_ones_beside_it_are_sent(
+    postgres_dsn: str, kafka_bootstrap: str, narrow: str
+) -> None:
+    """A batch that brokers refuse whole is tried again, each alone; nothing consumes here, so no outcome comes."""
+    migrate(postgres_dsn)
+    add = (
+        'insert into dead_letters (topic, topic_id, partition, "offset", value, header_names, header_values, reason, '
+        "path) values ('orders', 'id', 0, %s, %s, '{}', '{}', 'Invalid JSON', '') returning id"
+    )
+    with connect(postgres_dsn, "test") as connection:
+        values = [b"x" * (TAKEN if number == 7 else 600) for number in range(20)]
+        rows = [connection.execute(add, row).fetchone() for row in enumerate(values)]
+        numbers = [int(row[0]) for row in rows if row]
+        producer = OrderProducer({"bootstrap.servers": kafka_bootstrap}, narrow, 10)
+        results = list(Replays(connection, producer, forced=False, deadline=0.1).run(numbers))
+        producer.close()
+    assert [number for number, each in enumerate(results) if each.outcome == "unsent"] == [7]
+    assert "max.message.bytes" in results[7].reason
+    assert sorted(filter(None, values_of(kafka_bootstrap, narrow, 19))) == sorted(values[:7] + values[8:])
 
 
 def test_a_wait_ends_where_the_partition_is_stopped_or_nothing_is_stored(

@@ -3,7 +3,7 @@
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -27,9 +27,9 @@ RAM_BYTES = 8 * 2**30
 
 
 class MakeTopic(Protocol):
-    """Makes an empty topic and gives its name."""
+    """Makes an empty topic, with `config` in place of the brokers' defaults, and gives its name."""
 
-    def __call__(self, partitions: int = 4) -> str: ...
+    def __call__(self, partitions: int = 4, config: Mapping[str, str] | None = None) -> str: ...
 
 
 def folder_of_folders() -> Path:
@@ -92,10 +92,11 @@ class Topics:
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         self._names: list[str] = []
 
-    def make(self, partitions: int = 4) -> str:
+    def make(self, partitions: int = 4, config: Mapping[str, str] | None = None) -> str:
         """Makes an empty topic and gives its name."""
         name = f"test-{secrets.token_hex(6)}"
-        made = self._admin.create_topics([NewTopic(name, partitions, 1)], operation_timeout=REQUEST_SECONDS)
+        wanted = NewTopic(name, partitions, 1, config=dict(config or {}))
+        made = self._admin.create_topics([wanted], operation_timeout=REQUEST_SECONDS)
         made[name].result(REQUEST_SECONDS)
         self._names.append(name)
         wait_for(lambda: self._is_led(name, partitions), "leaders of a topic that was made")

@@ -10,10 +10,11 @@ import msgspec
 from msgspec import Struct
 
 from orders import decoder, letters
+from orders.errors import TooLarge
 from orders.letters import Done, Letter
 from orders.order import Content
 from orders.postgres import Connection
-from orders.producer import MAX_MESSAGE_BYTES, OrderProducer, fits, hand_over
+from orders.producer import MAX_MESSAGE_BYTES, Keyed, OrderProducer, fits, hand_over
 from orders.record import CONDITION_HEADER, REPLAY_HEADER, REPLY_HEADER, Replay
 from orders.timing import Clock, monotonic
 
@@ -48,8 +49,13 @@ class Message(NamedTuple):
     headers: list[Header]
 
     @property
+    def record(self) -> Keyed:
+        """As it is produced."""
+        return self.key, self.value, self.headers
+
+    @property
     def too_large(self) -> bool:
-        """Whether the brokers would not take it."""
+        """Whether no broker would take it."""
         return not fits(self.key, self.value, self.headers)
 
 
@@ -97,15 +103,22 @@ class Replays:
     def _batch(self, messages: list[Message]) -> list[Replayed]:
         fit = [each for each in messages if not each.too_large]
         letters.keep(self._connection, [Done(m.letter.id, "replay", None, m.attempt, self._forced) for m in fit])
-        self._send(fit)
-        told = self._wait([each.attempt for each in fit])
-        return [result_of(each, told.get(each.attempt)) for each in messages]
+        refused = self._send(fit)
+        told = self._wait([each.attempt for each in fit if each.attempt not in refused])
+        return [result_of(each, told.get(each.attempt), refused.get(each.attempt, "")) for each in messages]
 
-    def _send(self, messages: list[Message]) -> None:
-        failures = hand_over(self._producer.produce, ((each.key, each.value, each.headers) for each in messages))
-        self._producer.flush()
-        if failures:
-            raise failures[0]
+    def _send(self, messages: list[Message]) -> dict[str, str]:
+        """Why brokers refuse some for their size, by attempt: each was tried alone. Raises any other failure."""
+        failures = hand_over(self._producer, [each.record for each in messages])
+        refused: dict[str, str] = {}
+        for number, failure in failures.items():
+            if not isinstance(failure, TooLarge):
+                raise failure
+            for last in hand_over(self._producer, [messages[number].record]).values():
+                if not isinstance(last, TooLarge):
+                    raise last
+                refused[messages[number].attempt] = str(last)
+        return refused
 
     def _wait(self, attempts: list[str]) -> dict[str, letters.Told]:
         until = self._clock() + self._deadline
@@ -146,9 +159,10 @@ def key_of(letter: Letter) -> bytes | None:
     return letter.key
 
 
-def result_of(message: Message, told: letters.Told | None) -> Replayed:
+def result_of(message: Message, told: letters.Told | None, refused: str) -> Replayed:
+    """What became of a message; `refused` is why brokers did not take it, if so."""
     if message.too_large:
-        return Replayed(
-            message.letter.id, "unsent", f"larger than {MAX_MESSAGE_BYTES} bytes, which Kafka does not take"
-        )
+        refused = f"larger than {MAX_MESSAGE_BYTES} bytes, which Kafka does not take"
+    if refused:
+        return Replayed(message.letter.id, "unsent", refused)
     return Replayed(message.letter.id, None) if told is None else Replayed(message.letter.id, *told)
