@@ -26,7 +26,7 @@ def test_a_database_without_the_schema_is_said_for_each_figure(postgres_dsn: str
     assert all(isinstance(figure, str) and "does not exist" in figure for figure in asked(postgres_dsn))
 
 
-def test_open_dead_letters_are_those_that_nobody_dealt_with_and_stops_are_of_the_newest_topic(
+def test_open_dead_letters_are_those_that_nobody_dealt_with_and_positions_are_of_the_newest_topic(
     postgres_dsn: str,
 ) -> None:
     migrate(postgres_dsn)
@@ -47,7 +47,7 @@ def test_open_dead_letters_are_those_that_nobody_dealt_with_and_stops_are_of_the
         )
     found = asked(postgres_dsn)
     assert found.open_dead_letters == 2
-    assert found.stops == [(1, 3, "dead_letters", "why")]
+    assert found.standing == [(0, 2, None, None), (1, 3, "dead_letters", "why")]
 
 
 @pytest.mark.parametrize("analyzed", [False, True])

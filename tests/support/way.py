@@ -14,7 +14,7 @@ def go(system: System, seed: int, variables: Mapping[str, str] | None = None) ->
     assert system.request("POST", "/orders", posted)[0] == 201
     done = orders(system.data, "send", "-", given=b"\n".join(sent), variables=variables)
     assert done.returncode == 0
-    assert done.stderr.startswith(b"19 sent: ")
+    assert done.stderr.startswith(b"19 sent to Kafka\n")
     expected = {uid_of(order): json.loads(order) for order in (posted, *sent)}
     wait_for(lambda: system.status()["lag"] == 0, "no lag", 20)
     found = {order_uid: served(system, order_uid) for order_uid in expected}

@@ -228,10 +228,10 @@ where oid = 'orders'::regclass
 select count(*) from dead_letters d
 where not exists (select from dead_letter_actions a where a.dead_letter = d.id and a.state is not null)
 
--- name: stopped_partitions
--- Which partitions of a topic are not read on, and why; of a topic that was recreated, those of the newest.
+-- name: standing_partitions
+-- Where the partitions of a topic stand and why some are not read on; of a topic that was recreated, the newest's.
 select partition, next_offset, stop, stop_reason from positions
-where topic = %(topic)s and stop is not null
+where topic = %(topic)s
     and topic_id = (select topic_id from positions where topic = %(topic)s order by at desc limit 1)
 order by partition
 

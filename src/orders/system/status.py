@@ -160,11 +160,20 @@ class Answers(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """PostgreSQL's figures, each or why it is not known: orders and whether they are exact, dead letters, stops."""
+    """Figures of PostgreSQL, each or why it is not known: orders and whether that is exact, dead letters, partitions."""
 
     orders: tuple[int, bool] | str
     open_dead_letters: int | str
-    stops: list[tuple[int, int, str, str]] | str
+    standing: "list[Standing] | str"
+
+
+class Standing(NamedTuple):
+    """Where a partition stands in PostgreSQL, and why it is stopped if it is: in a word, and in a sentence."""
+
+    partition: int
+    offset: int
+    stop: str | None = None
+    reason: str | None = None
 
 
 def status(environment: Mapping[str, str], options: Mapping[str, Any]) -> Status:
@@ -215,7 +224,12 @@ def _stored(place: Where) -> Stored:
         ask = partial(_rows, connection)
         orders = ask("count_orders", lambda rows: rows[0], most=COUNTED)
         letters = ask("open_dead_letters", lambda rows: rows[0][0])
-        return Stored(orders, letters, ask("stopped_partitions", list, topic=place.settings.kafka_topic))
+        standing = ask("standing_partitions", _standing, topic=place.settings.kafka_topic)
+        return Stored(orders, letters, standing)
+
+
+def _standing(rows: list[Any]) -> list[Standing]:
+    return [Standing(*row) for row in rows]
 
 
 def _rows(connection: Any, query: str, made: Callable[[list[Any]], Any], **values: object) -> Any:
@@ -247,9 +261,12 @@ def _status(place: Where, answers: Answers) -> Status:
     lag = ready.parts.get("lag", Part())
     stored, exact = _known(answers.stored.orders, (None, True), "orders.stored", unknown)
     open_letters = _known(answers.stored.open_dead_letters, None, "dead_letters.open", unknown)
-    stops = _known(answers.stored.stops, [], "partitions.reason", unknown)
+    standing = _known(answers.stored.standing, [], "partitions.reason", unknown)
+    partitions = partitions_of(figures, standing, ready.parts.get("assignment", Part()).reason)
     if isinstance(answers.figures, str):
         unknown |= dict.fromkeys(("orders.in_memory", "memory", "partitions"), answers.figures)
+    else:
+        unknown |= missing(figures, partitions, ready)
     if lag.messages is None:
         unknown["lag"] = lag.reason or reason
     started_at = place.found.started_at
@@ -271,7 +288,7 @@ def _status(place: Where, answers: Answers) -> Status:
         Orders(stored, not exact, figures.memory_orders),
         MemoryUse(figures.memory_used, figures.memory_limit),
         lag.messages,
-        partitions_of(figures, stops, ready.parts.get("assignment", Part()).reason),
+        partitions,
         DeadLetters(open_letters),
         _restore(place, ready.parts.get("restore", Part())),
         unknown,
@@ -293,15 +310,31 @@ def _known(answer: Any, otherwise: Any, name: str, unknown: dict[str, str]) -> A
     return answer
 
 
-def partitions_of(figures: Figures, stops: list[tuple[int, int, str, str]], reason: str) -> list[Partition]:
+def missing(figures: Figures, partitions: list[Partition], ready: Ready) -> dict[str, str]:
+    """What `/metrics` left out, and why."""
+    found: dict[str, str] = {}
+    if figures.memory_used is None:
+        found |= dict.fromkeys(("orders.in_memory", "memory"), "the shared memory cannot be read")
+    for name, is_missing in (
+        ("kafka", not figures.partitions or any(each.end is None for each in partitions)),
+        ("postgres", any(each.position is None for each in partitions)),
+    ):
+        reason = ready.parts.get(name, Part(ok=True)).reason
+        if is_missing and reason:
+            found["partitions"] = reason
+    return found
+
+
+def partitions_of(figures: Figures, standing: list[Standing], reason: str) -> list[Partition]:
     """Each partition; those that ingests of the machine call stopped are so, whatever PostgreSQL has of them.
 
     `reason` is what /readyz says of one of them: PostgreSQL has no sentence for a topic that was recreated.
     """
     found = {number: Partition(number, **each) for number, each in figures.partitions.items()}
-    for number, offset, kind, sentence in stops:
-        known = found.get(number, Partition(number, position=offset))
-        found[number] = replace(known, stop=kind, reason=sentence)
+    for each in standing:
+        if each.stop or not figures.partitions:
+            known = found.get(each.partition, Partition(each.partition, position=each.offset))
+            found[each.partition] = replace(known, stop=each.stop, reason=each.reason or "")
     for number, kind in figures.stopped.items():
         known = found.get(number, Partition(number))
         if known.stop != kind:

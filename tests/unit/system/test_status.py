@@ -12,7 +12,7 @@ from orders.settings import Settings
 from orders.system import state, status
 from orders.system.asking import Part, Ready
 from orders.system.figures import figures_of
-from orders.system.status import Partition, Stored, Where, partitions_of, remaining, where
+from orders.system.status import Partition, Standing, Stored, Where, partitions_of, remaining, where
 from support.system import ROOT
 
 STOPPED = "an ingest is stopped: topic orders was recreated"
@@ -41,7 +41,7 @@ orders_memory_limit_bytes 8.388608e+06
 {PARTITION_STOPPED.name}{{partition="0",reason="dead_letters"}} 1.0
 """
 UNREAD = Stored("PostgreSQL cannot be reached", "PostgreSQL cannot be reached", "PostgreSQL cannot be reached")
-READ = Stored((31_000, True), 2, [(0, 3, "dead_letters", "too many")])
+READ = Stored((31_000, True), 2, [Standing(0, 3, "dead_letters", "too many"), Standing(1, 5)])
 
 
 @pytest.fixture
@@ -88,17 +88,40 @@ def test_without_postgresql_the_rest_is_told_and_why(answers: dict[str, Any]) ->
     assert found.partitions[0].stop == "dead_letters", "the metrics say so too"
     assert found.partitions[0].reason == STOPPED
     names = {"orders.stored", "dead_letters.open", "partitions.reason"}
-    assert {name: found.unknown[name] for name in names} == dict.fromkeys(names, UNREAD.stops)
+    assert {name: found.unknown[name] for name in names} == dict.fromkeys(names, UNREAD.standing)
 
 
 def test_without_http_postgresql_is_told_and_why(answers: dict[str, Any]) -> None:
     answers["/readyz"] = answers["/metrics"] = StartError("nobody")
     found = ask()
     assert (found.orders.stored, found.dead_letters.open, found.lag) == (31_000, 2, None)
-    assert found.partitions == [Partition(0, 3, stop="dead_letters", reason="too many")]
+    assert found.partitions == [Partition(0, 3, stop="dead_letters", reason="too many"), Partition(1, 5)]
     assert found.reason == found.unknown["lag"] == "nothing answers at http://127.0.0.1:9"
     assert "memory" in found.unknown
     assert not found.runs
+
+
+def test_without_kafka_partitions_are_told_as_postgresql_has_them_and_why(answers: dict[str, Any]) -> None:
+    """Ends and lag are Kafka's."""
+    answers["/metrics"] = "\n".join(line for line in PAGE.splitlines() if "partition=" not in line).encode()
+    away = dict(READY.parts, kafka=Part(reason="Kafka is away (Connection refused)"))
+    answers["/readyz"] = msgspec.json.encode(Ready(parts=away))
+    found = ask()
+    assert found.partitions == [Partition(0, 3, stop="dead_letters", reason="too many"), Partition(1, 5)]
+    assert found.unknown["partitions"] == "Kafka is away (Connection refused)"
+    assert (found.orders.stored, found.orders.in_memory) == (31_000, 3)
+
+
+def test_figures_that_the_service_leaves_out_are_unknown_for_the_reason_that_it_gives(answers: dict[str, Any]) -> None:
+    left_out = ("orders_position", "orders_lag_", "orders_memory")
+    answers["/metrics"] = "\n".join(line for line in PAGE.splitlines() if not line.startswith(left_out)).encode()
+    away = dict(READY.parts, postgres=Part(reason="PostgreSQL cannot be reached"))
+    answers["/readyz"] = msgspec.json.encode(Ready(parts=away))
+    answers["stored"] = UNREAD
+    found = ask()
+    assert [(each.position, each.end) for each in found.partitions] == [(None, 10), (None, 5)]
+    assert found.unknown["partitions"] == "PostgreSQL cannot be reached"
+    assert found.unknown["memory"] == found.unknown["orders.in_memory"] == "the shared memory cannot be read"
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/metrics"])
@@ -119,7 +142,7 @@ def test_lag_is_unknown_for_the_reason_that_the_service_gives(answers: dict[str,
 def test_a_stop_that_postgresql_does_not_know_has_the_reason_of_readiness() -> None:
     """As where the topic was recreated: its new positions are not stored, and older stops are of the old topic."""
     figures = figures_of(PAGE.replace('reason="dead_letters"', 'reason="anew"'))
-    first, _ = partitions_of(figures, [(0, 3, "dead_letters", "too many")], STOPPED)
+    first, _ = partitions_of(figures, [Standing(0, 3, "dead_letters", "too many"), Standing(1, 5)], STOPPED)
     assert (first.stop, first.reason) == ("anew", STOPPED)
 
 
