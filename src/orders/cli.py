@@ -137,6 +137,10 @@ def send(
     What was sent is not yet stored. --wait waits until PostgreSQL's positions have passed every order that was sent,
     also behind what others sent before. It ends early where a partition is stopped, and gives up when no position has
     moved for --timeout seconds. The summary is shown after Ctrl-C too.
+
+    In --json `sent` are in Kafka, `invalid` and `refused` (too large) are not, with the `first` and `first_refused` by
+    line; of `unknown` Kafka gave no answer; `complete` and `error` say whether and why the rest was not sent. `wait`
+    has `stored`, `dead_letters`, `skipped`, `pending` and `reasons`; without --wait it is null.
     """
     from orders.system import client, sending
 

@@ -160,7 +160,7 @@ class Answers(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """Figures of PostgreSQL, each or why it is not known: orders and whether that is exact, dead letters, partitions."""
+    """PostgreSQL's figures, each or why it is unknown: orders and whether that is exact, dead letters, partitions."""
 
     orders: tuple[int, bool] | str
     open_dead_letters: int | str
@@ -313,7 +313,7 @@ def _known(answer: Any, otherwise: Any, name: str, unknown: dict[str, str]) -> A
 def missing(figures: Figures, partitions: list[Partition], ready: Ready) -> dict[str, str]:
     """What `/metrics` left out, and why."""
     found: dict[str, str] = {}
-    if figures.memory_used is None:
+    if figures.memory_used is None or not figures.memory_limit:
         found |= dict.fromkeys(("orders.in_memory", "memory"), "the shared memory cannot be read")
     for name, is_missing in (
         ("kafka", not figures.partitions or any(each.end is None for each in partitions)),
@@ -350,7 +350,9 @@ def _restore(place: Where, part: Part) -> Restore:
     began = monotonic()
     time.sleep(SAMPLE_SECONDS)
     with suppress(StartError, msgspec.MsgspecError):
-        later = msgspec.json.decode(fetch(place.url, PATHS["ready"], READY_SECONDS)[1], type=Ready).parts["restore"]
+        later = msgspec.json.decode(fetch(place.url, PATHS["ready"], READY_SECONDS)[1], type=Ready).parts.get(
+            "restore", part
+        )
         seconds = remaining(part, later, monotonic() - began)
         return Restore(later.ok, later.done, later.total, seconds)
     return restore

@@ -42,11 +42,16 @@ def facts(found: Status) -> Iterator[tuple[str, str]]:
         return
     yield "orders", orders(found)
     yield "memory", memory(found)
-    yield "lag", f"{found.lag:,} messages" if found.lag is not None else f"unknown: {unknown['lag']}"
+    yield "lag", f"{found.lag:,} messages" if found.lag is not None else unknown_for(unknown["lag"])
     yield "restore", restore(found.restore)
     yield "dead letters", dead_letters(found)
-    yield "partitions", f"unknown: {unknown['partitions']}" if "partitions" in unknown else ""
+    yield "partitions", unknown_for(unknown["partitions"]) if "partitions" in unknown else ""
     yield "processes", ", ".join(f"{each.kind} {each.pid}" for each in found.processes)
+
+
+def unknown_for(reason: str) -> str:
+    """A figure that is unknown; some reasons of /readyz begin so themselves."""
+    return reason if reason.startswith("unknown ") else f"unknown: {reason}"
 
 
 def reason(found: Status) -> str:
@@ -70,21 +75,21 @@ def orders(found: Status) -> str:
 def memory(found: Status) -> str:
     used, limit = found.memory.used_bytes, found.memory.limit_bytes
     if used is None or not limit:
-        return f"unknown: {found.unknown.get('memory', 'it cannot be read')}"
+        return unknown_for(found.unknown["memory"])
     return f"{used / MIB:,.1f} of {limit / MIB:,.1f} MB ({100 * used // limit} %)"
 
 
 def dead_letters(found: Status) -> str:
     count = found.dead_letters.open
     if count is None:
-        return f"unknown: {found.unknown['dead_letters.open']}"
+        return unknown_for(found.unknown["dead_letters.open"])
     return f"{count:,} open: see `orders dead-letters list`" if count else "none open"
 
 
 def restore(restored: Restore) -> str:
     """How far memory is restored; while that is under way in percent and with the time that is left."""
     if restored.ok:
-        return f"done, {restored.done:,} orders" if restored.done else "done, no order was stored before"
+        return f"done, {restored.done:,} orders" if restored.done else "done, nothing was stored at the start"
     if not restored.total:
         return ""  # the reason of not being ready says it
     share = f"{restored.done:,} of {restored.total:,} orders ({100 * restored.done // restored.total} %)"

@@ -107,6 +107,11 @@ def test_what_is_unknown_says_why() -> None:
     assert "restore" not in shown
 
 
+def test_a_reason_that_says_unknown_itself_is_not_said_twice() -> None:
+    away = replace(FINE, lag=None, unknown={"lag": "unknown while PostgreSQL or Kafka is away"})
+    assert "lag           unknown while PostgreSQL or Kafka is away" in text(away).splitlines()
+
+
 def test_where_nothing_runs_only_what_was_looked_at_is_shown() -> None:
     nothing = replace(
         FINE, processes=[], http=Http("", answers=False), kafka=Kafka(""), postgres=Postgres(""), ready=False,
@@ -136,7 +141,7 @@ def test_of_many_partitions_those_that_lag_or_are_stopped_are_shown() -> None:
         (Restore(ok=False, done=30, total=120), "30 of 120 orders (25 %)"),
         (Restore(ok=False, done=30, total=120, remaining_seconds=75), "30 of 120 orders (25 %), 1 min 15 s left"),
         (Restore(ok=True, done=120, total=120), "done, 120 orders"),
-        (Restore(ok=True), "done, no order was stored before"),
+        (Restore(ok=True), "done, nothing was stored at the start"),
         (Restore(), ""),
     ],
 )
