@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from orders import threads
-from orders.errors import Away, OrdersError, TooLarge
+from orders.errors import OrdersError, TooLarge
 from orders.outages import Outage
 from orders.postgres import Connection, connect, queries, translated
 from orders.producer import Handing, Keyed, OrderProducer, fits, hand_over

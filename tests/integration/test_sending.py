@@ -88,7 +88,7 @@ def test_a_wait_ends_where_the_partition_is_stopped_or_nothing_is_stored(
     topic = make_topic(partitions=1)
     topic_id = TopicView({"bootstrap.servers": kafka_bootstrap}, topic).look().topic_id
     store = Store(lambda: connect(postgres_dsn, "test"), topic)
-    store.begin(topic_id, 0, 0)
+    store.begin(topic_id, {0: 0})
     wait = ("--wait", "--timeout", "0.5", "--postgres-dsn", postgres_dsn)
     done = send(kafka_bootstrap, topic, b"\n".join(samples(3, 5)), *wait)
     found = json.loads(done.stdout)["wait"]

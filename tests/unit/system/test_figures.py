@@ -10,17 +10,17 @@ from orders.metrics import BUILD, LAG_SECONDS, LAYOUT, MEMORY_LIMIT, MEMORY_ORDE
 from orders.system.figures import figures_of
 from orders.topic import View
 from orders.web.exposition import page
-from orders.web.health import Ingest, Lag, Look, Part, Parts, Report, Restore
-from orders.web.scrape import numbered, of_ingests, of_report, of_topic
+from orders.web.health import Ingest, Lag, Look, Part, Parts, Restore
+from orders.web.scrape import numbered, of_ingests, of_parts, of_topic
 
 FINE = Part(ok=True)
 
 
 def test_what_the_service_writes_is_read() -> None:
     """The same names, labels and numbers on both sides."""
-    report = Report(ready=True, parts=Parts(FINE, FINE, FINE, Lag(ok=True), Restore(ok=True)))
-    look = Look(report, {("t", 0): 3}, View("t", {0: 10, 1: 5}), [Ingest((0, 1), "stopped", 0.0, stopped={1: "anew"})])
-    samples = of_report(report) | of_ingests(look.ingests) | of_topic(look)
+    parts = Parts(FINE, FINE, FINE, Lag(ok=True), FINE, Restore(ok=True))
+    look = Look(parts, {("t", 0): 3}, View("t", {0: 10, 1: 5}), [Ingest((0, 1), "stopped", 0.0, stopped={1: "anew"})])
+    samples = of_parts(parts) | of_ingests(look.ingests) | of_topic(look)
     samples[LAG_SECONDS] = numbered({0: 1.25})
     samples[BUILD] = {(__version__, "3.13"): 1.0}
     stats = Stats(31_000, 0, 45_654_016, 2**28)
