@@ -7,6 +7,7 @@ an order that is read in between would be stale with the next change of another 
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 
@@ -50,12 +51,10 @@ class Unheard:
 
     def _try(self, since: float) -> None:
         # In a thread: PostgreSQL may be silent, and a keeper that is stopped may hold memory's writer lock.
-        try:
+        self._next_at = self._clock() + RETRY_SECONDS  # unless it succeeds; a bug may end the thread, too
+        with suppress(OrdersError):
             self._seal(since)
-        except OrdersError:
-            self._next_at = self._clock() + RETRY_SECONDS
-        else:
-            self._sealed_at = since
+            self._sealed_at, self._next_at = since, -inf
 
 
 def seal(dsn: str, path: Path, since: float) -> None:

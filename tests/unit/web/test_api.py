@@ -306,13 +306,20 @@ def test_post_that_is_compressed(coding: str) -> None:
         (ORDER, "invalid-gzip"),
         (gzip.compress(ORDER)[:-1], "invalid-gzip"),
         (gzip.compress(ORDER) + b"\n", "invalid-gzip"),
-        (gzip.compress(ORDER[:-1]), "invalid-json"),
         (gzip.compress(b" " * (MAX_DOCUMENT_BYTES + 1)), "too-large"),
     ],
 )
 def test_post_that_is_compressed_and_wrong(plain: TestClient[Any], body: bytes, name: str) -> None:
     """Labelled and not compressed, cut, followed by more; and limits hold for what comes out."""
     assert is_problem(plain.post("/orders", content=body, headers={"content-encoding": "gzip"}), name)
+
+
+def test_what_is_wrong_with_a_compressed_order_is_said_of_what_comes_out(plain: TestClient[Any]) -> None:
+    """The position is that in the text, not in the bytes that arrived."""
+    body, fields = gzip.compress(ORDER[:-1]), {"content-encoding": "gzip"}
+    answer = plain.post("/orders", content=body, headers=fields)
+    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/invalid-json")
+    assert f"unexpected end at byte {len(ORDER) - 1} " in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, br", "gzip, gzip"])
