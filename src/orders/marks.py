@@ -3,10 +3,11 @@
 An order that is being replaced or deleted carries the *marks* of the transactions at work on it; afterwards a *floor*,
 the lowest version that may be put. Two times make this safe without anybody waiting for anybody:
 
-* whoever read or committed `FRESH` seconds ago or longer does not put, and a transaction that set its marks `FRESH`
-  seconds ago or longer does not commit;
-* marks and floors hold for `LIFE` seconds, which is twice as long: a read that began before a commit is too old to be
-  put by the time the mark set before that commit expires, also when the ingest died and nobody took the mark away.
+* whoever read or committed `FRESH` seconds ago or longer does not put, and a transaction that set its marks
+  `LIFE` - `FRESH` seconds ago or longer does not commit;
+* marks and floors hold for `LIFE` seconds, which is over twice as long: a read that began before a commit is too old to
+  be put by the time the mark set before that commit expires, also when the ingest died and nobody took the mark away.
+  `deadlines` has both, and the inequality.
 
 A restore puts what it read long ago; so nothing expires while one is going on.
 
@@ -18,11 +19,7 @@ from collections.abc import Mapping
 from struct import Struct
 from typing import NamedTuple
 
-FRESH = 30.0
-"""Seconds after which what was read or committed is no longer put."""
-
-LIFE = 60.0
-"""Seconds for which marks and floors hold."""
+from orders.deadlines import FRESH, LIFE
 
 _PAIR = Struct(">Qd")
 _TIME = Struct(">d")

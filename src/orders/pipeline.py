@@ -7,12 +7,12 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
 from orders import consumer as kafka
-from orders import decoder, sample
+from orders import deadlines, decoder, sample
 from orders.batcher import Batcher, Cause, halves, with_content
 from orders.counts import Counts
 from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected, SetupWrong
@@ -36,12 +36,6 @@ WATCH_SECONDS = 1.0
 CHECK_SECONDS = 5.0
 GROWING_SECONDS = 0.25
 """How long a round of a new partition may be due: the records of one that waits for others wait for theirs too."""
-STATEMENT_SECONDS = 15.0
-TRANSACTION_SECONDS = 25.0
-"""The longest wait for a lock and the longest statement together. It bounds how long a process that was stopped holds
-its locks where no idle transaction is seen: see `store.Transaction.advance` and `store.connect_writer`."""
-MARK_SECONDS = 10.0
-"""How long a mark may be set before COMMIT is sent; with COMMIT's own time-out it stays below `marks.FRESH`."""
 UNLIMITED = Limit(1, 0)
 
 
@@ -59,6 +53,15 @@ class SharedMemory(Protocol):
 
 def unobserved(_point: str) -> None:
     """Nobody watches the named points inside a batch; tests kill the process at them."""
+
+
+class Doubt(NamedTuple):
+    """A COMMIT that was sent at a time, without an answer: the orders that it marked, its mark, and its partitions."""
+
+    uids: Sequence[str]
+    mark: int
+    partitions: frozenset[int]
+    sent_at: float
 
 
 class Writer:
@@ -80,6 +83,7 @@ class Writer:
         self._clock = clock
         self._at = at
         self._counts = Counts(values or private(), clock)
+        self._doubt: Doubt | None = None
 
     def commit(self, batch: Batch, topic_id: str) -> None:
         """One batch, one transaction, then memory.
@@ -90,9 +94,12 @@ class Writer:
         """
         mark, marked = secrets.randbits(64), list[str]()
         sent_at = 0.0
+        self._mark_doubt(batch)
         try:
             with self._counts.trying(), self._store.transaction(topic_id) as transaction:
-                batch, moved, stops = self._limit.check(batch, transaction.lock(batch.spans), self._store.topic)
+                standings = transaction.lock(batch.spans)
+                self._resolve_doubt(batch)
+                batch, moved, stops = self._limit.check(batch, standings, self._store.topic)
                 known = transaction.known(uids_of(batch.entries))
                 replays = places_of(batch.entries)
                 letters = transaction.letters(replays, list(known)) if replays else NO_LETTERS
@@ -108,11 +115,15 @@ class Writer:
                 marked = [order_uid for order_uid, _ in plan.changes]
                 self._memory.mark(marked, mark)
                 self._at("before commit")
-                if self._clock() - marked_at > MARK_SECONDS:
+                if self._clock() - marked_at > deadlines.MARK:
                     raise Away("this process was stopped for longer than its marks may stand")
                 sent_at = self._clock()
-        except OrdersError:
-            if marked and not sent_at:  # once COMMIT was sent nobody knows: the marks stay until they expire
+        except OrdersError as error:
+            if isinstance(error, PositionsMoved):
+                self._resolve_doubt(batch)
+            if marked and sent_at:  # nobody knows what became of COMMIT: the marks stay
+                self._doubt = Doubt(marked, mark, frozenset(batch.spans), sent_at)
+            elif marked:
                 self._memory.unmark(marked, mark)
             raise
         self._at("after commit")
@@ -122,6 +133,22 @@ class Writer:
         self._at("after fill")
         if stops:
             raise PositionsMoved("; ".join(stop.reason for stop in stops.values()))
+
+    def _mark_doubt(self, batch: Batch) -> None:
+        """Sets the marks again of a COMMIT that PostgreSQL may still be executing: they must not expire before it has.
+
+        Where its partitions are another ingest's by now, nobody here learns what became of it: marks end after `LIFE`.
+        """
+        doubt = self._doubt
+        if doubt and doubt.partitions.isdisjoint(batch.spans) and self._clock() - doubt.sent_at > deadlines.LIFE:
+            self._doubt = None
+        elif doubt:
+            self._memory.mark(doubt.uids, doubt.mark)
+
+    def _resolve_doubt(self, batch: Batch) -> None:
+        """Once the lock of one of its partitions was had: the transaction that held it is over."""
+        if self._doubt and not self._doubt.partitions.isdisjoint(batch.spans):
+            self._doubt = None
 
     def _fill(self, plan: Plan, mark: int, as_of: float) -> None:
         puts = [Put(n.write.row.order_uid, n.version, document(n.id, n.write.text)) for n in plan.writes]
@@ -374,7 +401,7 @@ def ingest(
     """Runs ingest process `number` until `stopping`; the composition root of the write path."""
     memory = Memory.open(Path(settings.memory_path))
     values = shared(Path(settings.memory_path))
-    limits = {"statement_seconds": STATEMENT_SECONDS, "transaction_seconds": TRANSACTION_SECONDS}
+    limits = {"statement_seconds": deadlines.STATEMENT, "transaction_seconds": deadlines.TRANSACTION}
     store = Store(lambda: connect_writer(settings.postgres_dsn, **limits), settings.kafka_topic)
     batcher = Batcher(settings.batch_records, settings.batch_bytes, settings.batch_age)
     limit = Limit(settings.dead_letter_window, settings.dead_letter_percent)

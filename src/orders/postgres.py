@@ -11,6 +11,7 @@ from psycopg import IsolationLevel
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import Error
 
+from orders import deadlines
 from orders.errors import Away, Collided, Forbidden, OrdersError, Rejected, SetupWrong
 from orders.refusals import refusal
 
@@ -20,13 +21,10 @@ OLDEST = 15
 """The oldest major version that the tests run on."""
 WITH_TRANSACTION_TIMEOUT = 17_00_00
 """The `server_version_num` from which on there is `transaction_timeout`."""
-CONNECT_SECONDS = 5
 INTERVAL_SECONDS = 0.1
 """How often a wait looks whether it was interrupted; psycopg's own value."""
 NETWORK_SECONDS = 10
 """How long sent bytes may stay unacknowledged, and a peer whose machine is gone unnoticed."""
-SILENT_SECONDS = 5
-"""How much longer than its own time-out a statement's answer is waited for: then nobody is there any more."""
 
 AWAY = ("08", "53", "57", "40", "55P03", "58", "25")
 """SQLSTATE classes and codes of an outage (PostgreSQL manual, appendix A): nothing is wrong with what was sent."""
@@ -98,7 +96,7 @@ queries: Mapping[str, LiteralString] = _load(files("orders").joinpath("sql/queri
 def conninfo(dsn: str, application: str) -> str:
     """The connection string with our time-outs, except those that `dsn` sets itself; text travels as UTF-8."""
     ours: dict[str, str | int] = {
-        "connect_timeout": CONNECT_SECONDS,
+        "connect_timeout": int(deadlines.CONNECT),
         "tcp_user_timeout": NETWORK_SECONDS * 1000,
         "keepalives_idle": NETWORK_SECONDS,
         "keepalives_interval": 2,
@@ -119,24 +117,29 @@ def connect(dsn: str, application: str, *, statement_seconds: float = 30, transa
     Whole transactions do after `transaction_seconds` (0: never), where PostgreSQL is 17 or later.
 
     A process that was stopped, or a network that went silent, thus frees its locks within seconds; and an answer that
-    does not come `SILENT_SECONDS` after the server's own limit is not waited for. Raises `Away` or `SetupWrong`.
+    does not come `deadlines.SILENT` after the server's own limit is not waited for. Raises `Away` or `SetupWrong`.
     """
     with translated():
         connection = Connection.connect(conninfo(dsn, application), autocommit=True)
-        connection.answer_seconds = statement_seconds + SILENT_SECONDS
+        connection.answer_seconds = statement_seconds + deadlines.SILENT
         connection.isolation_level = IsolationLevel.READ_COMMITTED
         limits = {
-            "statement_timeout": f"{int(statement_seconds * 1000)}ms",
-            "lock_timeout": "10s",
-            "idle_in_transaction_session_timeout": "10s",
+            "statement_timeout": milliseconds(statement_seconds),
+            "lock_timeout": milliseconds(deadlines.LOCK),
+            "idle_in_transaction_session_timeout": milliseconds(deadlines.IDLE),
             "timezone": "UTC",  # the first and the last hours that a datetime holds exist in UTC only
             "plan_cache_mode": "force_custom_plan",  # a plan made on an empty table would scan it when it is full
         }
         if connection.info.server_version >= WITH_TRANSACTION_TIMEOUT:
-            limits["transaction_timeout"] = f"{int(transaction_seconds * 1000)}ms"
+            limits["transaction_timeout"] = milliseconds(transaction_seconds)
         for name, limit in limits.items():
             connection.execute("select set_config(%s, %s, false)", (name, limit))
         return connection
+
+
+def milliseconds(seconds: float) -> str:
+    """As PostgreSQL's settings take it."""
+    return f"{int(seconds * 1000)}ms"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from orders import postgres
+from orders import deadlines, postgres
 from orders.errors import Away
 from orders.memory import Memory
 from orders.migrations import migrate
@@ -37,7 +37,7 @@ def test_an_answer_of_postgresql_that_does_not_come_is_not_waited_for(
     through: str, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The peer's kernel takes the bytes, so that no time-out of TCP sees it; a rollback is not waited for either."""
-    monkeypatch.setattr(postgres, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(deadlines, "SILENT", 0.2)
     connection = connect(through, "test", statement_seconds=0.3)
 
     def ask() -> None:
@@ -58,7 +58,7 @@ def test_a_pool_of_connections_that_went_silent_is_made_anew(
 ) -> None:
     """Also if the network never passes a byte of them again: they would all be taken, for ever."""
     monkeypatch.setattr(reader, "STATEMENT_SECONDS", 1)
-    monkeypatch.setattr(reader, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(deadlines, "SILENT", 0.2)
     monkeypatch.setattr(reader, "ANSWER_SECONDS", 0.2)
     migrate(through)
     memory = Memory.create(tmp_path / "memory", 2**20)

@@ -11,8 +11,8 @@ from typing import Literal
 import psutil
 import pytest
 
+from orders import deadlines
 from orders.memory import Memory
-from orders.pipeline import TRANSACTION_SECONDS
 from support.decided import all_decided_once
 from support.machine import Machine
 from support.services import MakeTopic, open_folder
@@ -111,7 +111,7 @@ def test_what_an_ingest_of_kip_848_does_on_waking_changes_nothing(machine: Machi
 def test_what_holds_locks_without_idling_is_ended_with_its_whole_transaction(machine: Machine) -> None:
     """PostgreSQL sees no idle transaction there; and the ingest wakes after its partitions moved."""
     with under_load(machine, 63):
-        stop_and_wake(machine, "after many", most=SESSION_SECONDS + TRANSACTION_SECONDS)
+        stop_and_wake(machine, "after many", most=SESSION_SECONDS + deadlines.TRANSACTION)
         assert machine.status("ingest 0") is None
     all_decided_once(machine)
 

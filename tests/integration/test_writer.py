@@ -1,5 +1,6 @@
 """A batch on a real PostgreSQL and a real memory: whole or absent, and the record to blame found by trial."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -11,8 +12,9 @@ from msgspec import structs
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from orders import deadlines
 from orders.errors import Away, PositionsMoved, SetupWrong
-from orders.memory import Memory
+from orders.memory import Memory, Put
 from orders.migrations import migrate
 from orders.order import Content, document, text
 from orders.pipeline import Writer
@@ -304,6 +306,101 @@ def test_a_commit_whose_reply_is_lost_is_seen_in_the_positions(dsn: str, memory:
         store.close()
     assert bench.rows("select payment_amount from orders") == [(2,)]
     assert bench.position == 2
+
+
+ENFORCED = """
+select name, setting::int / 1000.0 from pg_settings
+where name in ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
+"""
+
+
+def test_postgresql_enforces_the_times_that_the_rule_of_memory_rests_on(dsn: str) -> None:
+    """As ingest connects; `transaction_timeout` came with PostgreSQL 17."""
+    limits = {"statement_seconds": deadlines.STATEMENT, "transaction_seconds": deadlines.TRANSACTION}
+    with closing(connect_writer(dsn, **limits)) as writer:
+        enforced = {name: float(seconds) for name, seconds in writer.execute(ENFORCED)}
+        assert writer.answer_seconds == deadlines.STATEMENT + deadlines.SILENT
+        is_new = writer.info.server_version >= WITH_TRANSACTION_TIMEOUT
+    whole = {"transaction_timeout": deadlines.TRANSACTION} if is_new else {}
+    assert enforced == whole | {
+        "statement_timeout": deadlines.STATEMENT,
+        "lock_timeout": deadlines.LOCK,
+        "idle_in_transaction_session_timeout": deadlines.IDLE,
+    }
+
+
+SLOW_COMMIT = """
+create function slowly() returns trigger language plpgsql as $$ begin perform pg_sleep(60); return null; end $$;
+create constraint trigger slow after insert on orders deferrable initially deferred
+for each row execute function slowly()
+"""
+
+
+def test_a_commit_that_takes_longer_than_a_transaction_may_is_undone_by_postgresql(dsn: str, memory: Memory) -> None:
+    """`statement_timeout` does not hold for COMMIT. The marks stay, as after an answer that was lost."""
+    store = Store(lambda: connect(dsn, "test", transaction_seconds=0.5), "orders")
+    bench = Bench(Writer(store, memory), memory, dsn)
+    if int(bench.rows("show server_version_num")[0][0]) < WITH_TRANSACTION_TIMEOUT:
+        pytest.skip("transaction_timeout came with PostgreSQL 17")
+    bench.write(upsert("a", 1, offset=0))
+    bench.run(SLOW_COMMIT)
+    with pytest.raises(Away, match="25P04"):
+        bench.write(upsert("a", 2, offset=1))
+    assert memory.stats().floors == 1
+    bench.run("drop trigger slow on orders")
+    assert bench.rows("select payment_amount from orders") == [(1,)]
+    bench.write(upsert("a", 2, offset=1))
+    store.close()
+
+
+def test_a_commit_that_is_sent_late_is_refused_by_postgresql(
+    dsn: str, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a process that a signal stopped between its last look at the clock and COMMIT."""
+    monkeypatch.setattr(deadlines, "IDLE", 0.05)
+    store = Store(lambda: connect(dsn, "test"), "orders")
+
+    def late() -> float:
+        if made.rows(WAITING):
+            wait_for(lambda: not made.rows(WAITING), "PostgreSQL ends the session")
+        return time.monotonic()
+
+    made = Bench(Writer(store, memory, late), memory, dsn)
+    with pytest.raises(Away):
+        made.write(upsert("a", offset=0))
+    store.close()
+    assert made.rows("select from orders") == []
+
+
+def test_marks_of_a_commit_in_doubt_hold_until_its_outcome_is_known(dsn: str, tmp_path: Path) -> None:
+    """PostgreSQL may be executing it for longer than marks hold, as where a disk hangs: it takes no time-out then."""
+    now = 1000.0
+    memory = Memory.create(tmp_path / "clocked" / "file", 8 * 2**20, lambda: now)
+    place = conninfo_to_dict(dsn)
+    with LosingProxy(str(place["host"]), int(str(place["port"]))) as proxy, closing(memory):
+        lossy = make_conninfo(dsn, port=proxy.port, sslmode="disable")
+        store = Store(lambda: connect(lossy, "test", statement_seconds=0.3), "orders")
+        bench = Bench(Writer(store, memory, lambda: now), memory, dsn)
+        bench.write(upsert("a", 1, offset=0))
+        proxy.lose_reply_to(b"COMMIT\0")
+        with pytest.raises(Away):
+            bench.write(upsert("a", 2, offset=1))
+        with psycopg.connect(dsn) as hung:  # holds the partition as the COMMIT that hangs
+            hung.execute("select from positions for update")
+            for _ in range(4):
+                now += deadlines.RETRIED
+                with pytest.raises(Away):
+                    bench.write(upsert("a", 2, offset=1))
+            read_at = now
+        now += deadlines.FRESH - 1
+        assert memory.put([Put("a", 1, b"{}")], read_at) == 0, "what was read before the commit is not put"
+        with pytest.raises(PositionsMoved):
+            bench.write(upsert("a", 2, offset=1))
+        now += deadlines.LIFE + 1
+        with pytest.raises(PositionsMoved):
+            bench.write(upsert("a", 2, offset=1))
+        assert memory.put([Put("a", 2, b"{}")], now) == 1, "once it is known the marks expire"
+        store.close()
 
 
 def test_the_views_give_the_four_relations_of_the_domain(bench: Bench) -> None:

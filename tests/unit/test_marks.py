@@ -3,9 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orders.deadlines import FRESH, LIFE
 from orders.marks import (
-    FRESH,
-    LIFE,
     NO_FLOOR,
     Floor,
     View,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orders import marks, memory
+from orders import deadlines, marks, memory
 from orders.errors import Away, StartError
 from orders.memory import Change, Memory, Put
 
@@ -172,8 +172,8 @@ def test_a_mark_of_a_dead_ingest_expires_though_others_work_on(shared: Memory, c
     assert shared.get(b"a") is not None
 
 
-def test_what_is_put_after_30_seconds_is_refused(shared: Memory, clock: Clock) -> None:
-    clock.now = 1031.0
+def test_what_is_put_after_25_seconds_is_refused(shared: Memory, clock: Clock) -> None:
+    clock.now = 1026.0
     assert [put(shared, "a", 1, as_of=as_of) for as_of in (1001.0, 1001.1)] == [False, True]
 
 
@@ -253,7 +253,7 @@ def test_a_sweep_looks_at_a_few_floors_and_a_round_of_them_drops_all_that_expire
         looks.clear()
         shared.sweep()
         assert len(looks) <= 3
-        holding = [uid.encode() for uid, at in kept.items() if clock.now - at <= marks.LIFE]
+        holding = [uid.encode() for uid, at in kept.items() if clock.now - at <= deadlines.LIFE]
         assert set(holding) <= keys(shared)
 
     with closing(shared), pytest.MonkeyPatch.context() as patch:
@@ -271,7 +271,7 @@ def test_a_sweep_looks_at_a_few_floors_and_a_round_of_them_drops_all_that_expire
                 kept |= dict.fromkeys(uids, clock.now)
         for _ in range(2 * 5):  # what is left of this round, and a whole one of ten floors
             sweep()
-        assert keys(shared) == {uid.encode() for uid, at in kept.items() if clock.now - at <= marks.LIFE}
+        assert keys(shared) == {uid.encode() for uid, at in kept.items() if clock.now - at <= deadlines.LIFE}
 
 
 def keys(shared: Memory) -> set[bytes]:

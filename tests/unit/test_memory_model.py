@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from orders import marks
+from orders import deadlines, marks
 from orders.memory import Change, Memory, Put
 from orders.trees import Work
 
@@ -143,8 +143,9 @@ class MemoryModel(RuleBasedStateMachine):
         return work
 
     def may_commit(self, work: Transaction) -> bool:
-        """No mark is older than 30 s, and nobody else inserted the same order."""
-        return self.now - work.marked_at <= 30 and (work.known or work.order_uid not in self.postgres)
+        """No mark is too old, and nobody else inserted the same order."""
+        is_marked = self.now - work.marked_at <= deadlines.LIFE - deadlines.FRESH
+        return is_marked and (work.known or work.order_uid not in self.postgres)
 
     def settle(self, work: Transaction) -> None:
         assert work.version is not None
@@ -293,7 +294,7 @@ def no_floor_of_a_delete(patch: pytest.MonkeyPatch) -> None:
 
 
 def expiry_during_restore(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(marks, "holds", lambda time, at: at.now - time <= marks.LIFE)
+    patch.setattr(marks, "holds", lambda time, at: at.now - time <= deadlines.LIFE)
 
 
 def entry_stays_when_marked(patch: pytest.MonkeyPatch) -> None:
@@ -309,7 +310,7 @@ def marks_do_not_outlive_emptying(patch: pytest.MonkeyPatch) -> None:
 
 
 def marks_hold_too_shortly(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(marks, "LIFE", marks.FRESH)
+    patch.setattr(marks, "LIFE", deadlines.FRESH)
 
 
 def always(name: str, answer: object) -> Callable[[pytest.MonkeyPatch], None]:

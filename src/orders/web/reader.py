@@ -8,10 +8,10 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from orders import threads
+from orders import deadlines, threads
 from orders.errors import Away, OrdersError, Rejected
 from orders.memory import Put
-from orders.postgres import INTERVAL_SECONDS, SILENT_SECONDS, conninfo, queries, translated, verdict
+from orders.postgres import INTERVAL_SECONDS, conninfo, queries, translated, verdict
 from orders.timing import Clock
 from orders.web.waiting import Joiner, Place, Told, in_time
 
@@ -195,7 +195,7 @@ def noting(note: Callable[[psycopg.Error | None], None]) -> type[Connection]:
         ) -> T:
             """Given up, and closed, where an answer does not come: else it would be one less for ever."""
             try:
-                return await super().wait(gen, interval, timeout or STATEMENT_SECONDS + SILENT_SECONDS)
+                return await super().wait(gen, interval, timeout or STATEMENT_SECONDS + deadlines.SILENT)
             except psycopg.OperationalError as error:
                 if error.sqlstate is None:
                     self.pgconn.finish()
