@@ -146,6 +146,10 @@ StopKind = Literal["dead_letters", "retention", "went_back", "unreadable", "anew
 went back, what it holds cannot be read, the topic was made anew; a new one waits for the older ones: see `growth`."""
 
 
+NEW = "the topic gained this partition: what was written before to the older ones is stored first"
+"""The sentence of those that are new."""
+
+
 class Stop(NamedTuple):
     """A partition is not read on until somebody resumes it; `reason` is one sentence."""
 

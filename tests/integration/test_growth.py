@@ -18,7 +18,11 @@ from orders.memory import Memory
 from orders.migrations import migrate
 from orders.pipeline import Ingest, Writer
 from orders.postgres import connect
+from orders.settings import Settings
 from orders.store import Store
+from orders.system import status
+from orders.system.state import State
+from orders.system.status import Standing, Where
 from orders.topic import TopicView
 from support.simulation.reference import value_of
 from support.waiting import wait_for
@@ -131,9 +135,16 @@ class Scene:
     def resume(self, *words: str) -> str:
         named = {"kafka-bootstrap": self.bootstrap, "kafka-topic": self.topic, "postgres-dsn": self.dsn}
         options = [word for name, value in named.items() for word in (f"--{name}", value)]
-        done = CliRunner().invoke(cli, ["resume", *options, *words])
+        done = CliRunner(env={"ORDERS_KAFKA_GROUP": self.topic}).invoke(cli, ["resume", *options, *words])
         assert done.exit_code == 0, done.output
         return done.output
+
+    def standing(self) -> list[Standing]:
+        """What `orders status` shows."""
+        settings = Settings(postgres_dsn=self.dsn, kafka_topic=self.topic)
+        found = status._stored(Where(settings, "http://127.0.0.1:9", State(), [])).standing
+        assert isinstance(found, list), found
+        return found
 
     def trouble(self) -> str:
         return " ".join(str(member.stream.trouble or "") for member in self.members)
@@ -192,6 +203,9 @@ def test_a_producer_that_learns_late_is_waited_for_and_a_stopped_partition_holds
     scene.send(list(late), 4)
     waits = f"which is new, waits for {scene.topic}/{old}, which is stopped: too many"
     wait_for(lambda: waits in scene.trouble(), "the stopped partition is named", 30)
+    assert [each.stop for each in scene.standing()] == ["dead_letters" if n == old else None for n in range(4)] + [
+        "new"
+    ] * 4
     assert {scene.amounts[uid] for uid in late} == {2}
     scene.resume("--all")
     wait_for(scene.is_read, "all is read", 30)

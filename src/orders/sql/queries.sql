@@ -230,7 +230,8 @@ where not exists (select from dead_letter_actions a where a.dead_letter = d.id a
 
 -- name: standing_partitions
 -- Where the partitions of a topic stand and why some are not read on; of a topic that was recreated, the newest's.
-select partition, next_offset, stop, stop_reason from positions
+select partition, next_offset, coalesce(stop, case when read_below is not null then 'new' end), stop_reason
+from positions
 where topic = %(topic)s
     and topic_id = (select topic_id from positions where topic = %(topic)s order by at desc limit 1)
 order by partition

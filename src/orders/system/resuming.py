@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from msgspec import Struct
 
 from orders.errors import StartError, UsageError
-from orders.record import Stop
+from orders.record import NEW, Stop
 from orders.settings import Settings
 from orders.system import state
 from orders.users import name_of
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 STATEMENT_SECONDS = 600
 """What Kafka lost is looked for in all orders."""
 SKIP = "--skip"
-WAITS = "the topic gained this partition, and it waits for what was written before to the older ones"
 FORGOTTEN = ("forget_orders", "forget_dead_letters", "forget_actions", "forget_copies", "forget_outcomes")
 """What remembers offsets that Kafka lost, and gives to other records."""
 
@@ -113,7 +112,7 @@ def stopped_of(connection: "Connection", name: str, topic: "Topic") -> dict[int,
     if rows and not any(topic_id == topic.topic_id for topic_id, *_ in rows):
         return dict.fromkeys(sorted(topic.partitions), Stopped(None, Stop("anew", anew(name))))
     return {
-        partition: Stopped(offset, Stop(kind, reason) if kind else Stop("new", WAITS))
+        partition: Stopped(offset, Stop(kind, reason) if kind else Stop("new", NEW))
         for topic_id, partition, offset, kind, reason, below in rows
         if topic_id == topic.topic_id and (kind is not None or below is not None)
     }

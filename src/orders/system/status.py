@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from orders import settings
 from orders.errors import OrdersError, StartError
+from orders.record import NEW
 from orders.settings import Settings, without_password
 from orders.system import state
 from orders.system.asking import PATHS, READY_SECONDS, Part, Ready, fetch, http_url
@@ -229,7 +230,8 @@ def _stored(place: Where) -> Stored:
 
 
 def _standing(rows: list[Any]) -> list[Standing]:
-    return [Standing(*row) for row in rows]
+    found = [Standing(*row) for row in rows]
+    return [each._replace(reason=NEW) if each.stop == "new" else each for each in found]
 
 
 def _rows(connection: Any, query: str, made: Callable[[list[Any]], Any], **values: object) -> Any:

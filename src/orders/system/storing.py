@@ -187,7 +187,7 @@ class Waiting:
             rows = self._open().execute(queries["places_of_topic"], {"topic": self._topic}).fetchall()
         places = {
             partition: Place(offset, None if stop is None else reason)
-            for topic_id, partition, offset, _, stop, reason in rows
+            for topic_id, partition, offset, _, stop, reason, *_ in rows
             if topic_id == self._topic_id
         }
         if rows and not places:

@@ -23,7 +23,7 @@ def text(found: Status, width: int | None = None) -> str:
         lines += ["", *partition_table(shown)]
     if rest:
         lines.append(f"{rest} other partitions have no lag and are not stopped")
-    if stopped := [each for each in found.partitions if each.stop]:
+    if stopped := [each for each in found.partitions if each.reason]:
         lines.append("")
         lines += [line for each in stopped for line in wrapped(f"partition {each.partition}", each.reason, width)]
     return "\n".join(lines)
@@ -133,7 +133,8 @@ def _row(each: Partition) -> tuple[str, ...]:
     figures = (each.position, each.end, each.lag)
     numbers = ("?" if figure is None else f"{figure:,}" for figure in figures)
     age = "?" if each.lag_seconds is None else duration(each.lag_seconds) if each.lag else "-"
-    return str(each.partition), *numbers, age, f"stopped: {each.stop}" if each.stop else ""
+    state = "new" if each.stop == "new" else f"stopped: {each.stop}" if each.stop else ""
+    return str(each.partition), *numbers, age, state
 
 
 def wrapped(name: str, value: str, width: int | None) -> list[str]:

@@ -151,7 +151,7 @@ class Positions:
             raise
         return {
             partition: Now(offset, None if stop is None else reason)
-            for topic_id, partition, offset, _, stop, reason in rows
+            for topic_id, partition, offset, _, stop, reason, *_ in rows
             if topic_id == self._topic_id
         }
 
