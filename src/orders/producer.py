@@ -278,7 +278,8 @@ class OrderProducer:
     def _failed(self, error: KafkaError) -> OrdersError:
         if error.fatal():
             # An idempotent producer that lost its place in the log (it went back) never recovers; the next one does.
-            log.error("producer_fatal", reason=error.name())
+            if structlog.is_configured():  # a command has no log, and reports the error itself
+                log.error("producer_fatal", reason=error.name())
             with self._lock:
                 if self._producer is not None:
                     self._retired.append(self._producer)
