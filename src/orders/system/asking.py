@@ -37,6 +37,7 @@ class Ready(Struct, frozen=True):
     """What /readyz says; /startupz has parts too."""
 
     ready: bool = False
+    writing: bool = False
     parts: dict[str, Part] = {}
 
     @property

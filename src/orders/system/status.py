@@ -109,6 +109,7 @@ class Status(Struct, frozen=True):
     kafka: Kafka
     postgres: Postgres
     ready: bool
+    writing: bool
     reason: str
     orders: Orders
     memory: MemoryUse
@@ -286,6 +287,7 @@ def _status(place: Where, answers: Answers) -> Status:
         Kafka(_theirs(place, "kafka_bootstrap"), _theirs(place, "kafka_topic")),
         Postgres(without_password(_theirs(place, "postgres_dsn"))),
         ready.ready,
+        ready.writing,
         reason,
         Orders(stored, not exact, figures.memory_orders),
         MemoryUse(figures.memory_used, figures.memory_limit),

@@ -32,7 +32,7 @@ def text(found: Status, width: int | None = None) -> str:
 def facts(found: Status) -> Iterator[tuple[str, str]]:
     """Names and values, in their order; an empty value is left out."""
     unknown = found.unknown
-    yield "ready", "yes" if found.ready else f"no ({reason(found)})"
+    yield "ready", readiness(found)
     yield "version", ", ".join(filter(None, (found.version or "unknown", uptime(found.uptime_seconds))))
     yield "data", f"{found.data_dir}{'' if found.processes else ' (nothing runs there)'}"
     yield "HTTP", found.http.url
@@ -47,6 +47,13 @@ def facts(found: Status) -> Iterator[tuple[str, str]]:
     yield "dead letters", dead_letters(found)
     yield "partitions", unknown_for(unknown["partitions"]) if "partitions" in unknown else ""
     yield "processes", ", ".join(f"{each.kind} {each.pid}" for each in found.processes)
+
+
+def readiness(found: Status) -> str:
+    """Whether reading and writing are ready, and why not."""
+    if found.ready and found.writing:
+        return "yes"
+    return f"{'for reading, not for writing' if found.ready else 'no'} ({reason(found)})"
 
 
 def unknown_for(reason: str) -> str:

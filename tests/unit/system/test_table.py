@@ -29,6 +29,7 @@ FINE = Status(
     Kafka("127.0.0.1:9092", "orders"),
     Postgres("postgresql://orders@127.0.0.1:5432/orders"),
     ready=True,
+    writing=True,
     reason="",
     orders=Orders(31_000, estimated=False, in_memory=30_000),
     memory=MemoryUse(48 * 2**20, 256 * 2**20),
@@ -41,6 +42,7 @@ FINE = Status(
 STOPPED = replace(
     FINE,
     ready=False,
+    writing=False,
     reason=f"assignment: an ingest is stopped: {WHY}",
     partitions=[FINE.partitions[0], Partition(1, 15_500, 17_500, 2000, 95.0, "dead_letters", WHY)],
     lag=2000,
@@ -154,3 +156,8 @@ def test_a_duration_has_two_units_at_most(seconds: float) -> None:
     words = duration(seconds).split()
     units = [word for word in words if not word.isdigit()]
     assert units in ([["s"], ["min", "s"], ["h", "min"], ["d", "h"]])
+
+
+def test_what_serves_and_cannot_store_says_so() -> None:
+    found = replace(FINE, writing=False, reason="postgres: PostgreSQL cannot be reached")
+    assert text(found).splitlines()[0].endswith("for reading, not for writing (postgres: PostgreSQL cannot be reached)")
