@@ -5,7 +5,6 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from importlib.resources import files
-from pathlib import Path
 from threading import Thread
 from typing import Protocol, TypeVar
 
@@ -82,6 +81,7 @@ class System:
         self._values = private()
         self._url = ""
         self._claim: Claim
+        self._memory: Memory
         self._is_saved = True
         self._started_at = monotonic()
 
@@ -177,9 +177,9 @@ class System:
         budget = self._settings.memory_bytes
         directory, remark = self._held.enter_context(memory_directory(self._settings.data, budget))
         path = directory / "memory"
-        memory = Memory.create(path, budget)
-        memory.seal(monotonic())  # until the keeper listens
-        memory.close()
+        # Open for good: to open it again would hold Python's lock for as long as another process has the writer lock.
+        self._memory = Memory.create(path, budget)
+        self._memory.seal(monotonic())  # until the keeper listens
         self._values = shared(path)
         self._settings = replace(self._settings, memory_path=str(path))
         self._steps.step(f"memory: {budget // 2**20} MB in {directory}{remark}")
@@ -265,7 +265,7 @@ class System:
         self._unheard.tend(heard=all(keeper.works for keeper in keepers))
 
     def _seal(self, since: float) -> None:
-        seal(self._settings.postgres_dsn, Path(self._settings.memory_path), since)
+        seal(self._settings.postgres_dsn, self._memory, since)
 
     def _save_state(self) -> None:
         data, settings = self._settings.data, self._settings

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from pathlib import Path
 
 import structlog
 
@@ -57,12 +56,8 @@ class Unheard:
             self._sealed_at, self._next_at = since, -inf
 
 
-def seal(dsn: str, path: Path, since: float) -> None:
+def seal(dsn: str, memory: Memory, since: float) -> None:
     """Seals memory unless a keeper has begun a restore after `since`. Raises `OrdersError` in an outage."""
     connect(dsn, "run", statement_seconds=STATEMENT_SECONDS).close()
-    memory = Memory.open(path)
-    try:
-        if memory.seal(since):
-            log.warning("memory_emptied", reason=LOST)
-    finally:
-        memory.close()
+    if memory.seal(since):
+        log.warning("memory_emptied", reason=LOST)
