@@ -1,6 +1,7 @@
 """Fixtures for all tests: real services, started when the first test asks for them; and which tests run."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,9 @@ def pytest_report_header() -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell starts background jobs so, and whatever tests start would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     given = getattr(config, "workerinput", {}).get(FOLDER)
     folder = Path(given or tempfile.mkdtemp(prefix="orders-test-", dir=folder_of_folders()))
     folder.chmod(0o711)  # PostgreSQL's user enters it when the tests run as root
