@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from orders.sample import samples
 from support.machine import free_port
 from support.services import open_folder
 from support.system import System, left_of, orders, running
 from support.waiting import wait_for
+
+pytestmark = pytest.mark.system  # takes long
+
 
 COMMANDS = [
     ("status",),

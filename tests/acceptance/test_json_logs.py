@@ -16,6 +16,9 @@ from support.services import MakeTopic, open_folder
 from support.system import ROOT, System, left_of, orders, running
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.system  # takes long
+
+
 JSON = {"ORDERS_LOG_FORMAT": "json"}
 ACTIONS = set(re.findall(r"(?m)^\| `([a-z_]+)` \| [a-z ]+ \|", (ROOT / "docs/logs.md").read_text()))
 

@@ -19,6 +19,9 @@ from support.services import open_folder
 from support.system import ROOT, System, calls, environment, orders, running
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.system  # takes long
+
+
 SECONDS = 60.0
 
 

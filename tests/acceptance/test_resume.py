@@ -2,9 +2,14 @@
 
 import json
 
+import pytest
+
 from support.services import open_folder
 from support.system import System, orders, running
 from support.waiting import wait_for
+
+pytestmark = pytest.mark.system  # takes long
+
 
 LIMIT = ["--dead-letter-window", "8", "--dead-letter-percent", "50"]
 

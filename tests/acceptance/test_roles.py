@@ -31,6 +31,9 @@ from support.system import environment
 from support.system import orders as run_command
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.system  # takes long
+
+
 PASSWORDS = {"owner": "choose-one", "ingest": "choose-two", "serve": "choose-three"}
 
 
