@@ -31,7 +31,7 @@ from support.system import environment
 from support.system import orders as run_command
 from support.waiting import wait_for
 
-pytestmark = pytest.mark.system  # takes long
+pytestmark = [pytest.mark.system]  # takes long
 
 
 PASSWORDS = {"owner": "choose-one", "ingest": "choose-two", "serve": "choose-three"}
