@@ -35,10 +35,9 @@ BACKLOG = 4_000
 class Member:
     """An ingest in a thread; `stream` is its consumer."""
 
-    def __init__(self, scene: "Scene", number: int, growth_seconds: float) -> None:
+    def __init__(self, scene: "Scene", name: str, growth_seconds: float) -> None:
         dsn, bootstrap, topic, memory = scene.dsn, scene.bootstrap, scene.topic, scene.memory
         self._store = Store(lambda: connect(dsn, "test"), topic)
-        name = f"{topic}-{number}"
         self._loop = Ingest(name, Batcher(500, 2**22, 0.1), Writer(self._store, memory), memory)
         kafka = {"bootstrap.servers": bootstrap, "topic.metadata.refresh.interval.ms": "300"}
         config = consumer_config(
@@ -66,8 +65,8 @@ class Scene:
         self.dsn, self.bootstrap, self.topic, self.memory = dsn, bootstrap, topic, memory
         self.members: list[Member] = []
 
-    def start(self, count: int, growth_seconds: float) -> None:
-        self.members += [Member(self, number, growth_seconds) for number in range(count)]
+    def start(self, count: int, growth_seconds: float, name: str = "member") -> None:
+        self.members += [Member(self, f"{self.topic}-{name}-{number}", growth_seconds) for number in range(count)]
 
     def stop(self) -> None:
         for member in self.members:
@@ -168,7 +167,10 @@ def moved(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
 
 
 def test_what_lay_in_the_older_partitions_before_the_topic_grew_is_stored_first(scene: Scene) -> None:
-    """By two ingests, neither of which has all partitions; after `growth_seconds` the new ones are like any other."""
+    """By two ingests, neither of which has all partitions; after `growth_seconds` the new ones are like any other.
+
+    Those that were stopped keep the older partitions until their session ends: the new ones could be read before.
+    """
     scene.start(2, growth_seconds=1.0)
     wait_for(lambda: scene.positions == dict.fromkeys(range(4), 0), "four partitions are begun", 30)
     assert scene.new == [], "the partitions of the first start wait for nobody"
@@ -177,13 +179,25 @@ def test_what_lay_in_the_older_partitions_before_the_topic_grew_is_stored_first(
     before = scene.send(UIDS, 1)
     scene.grow()
     moved(before, scene.send(UIDS, 2))
-    scene.start(2, growth_seconds=1.0)
+    scene.start(2, growth_seconds=1.0, name="other")
     wait_for(lambda: len(scene.positions) == 8 and scene.is_read(), "all is read", 60)
     assert scene.amounts == dict.fromkeys(UIDS, 2)
     wait_for(lambda: not scene.new, "the new partitions are read like the others", 30)
     scene.send(UIDS, 3)
     wait_for(scene.is_read, "all is read", 30)
     assert scene.amounts == dict.fromkeys(UIDS, 3)
+
+
+def test_partitions_that_came_while_the_ingests_restarted_are_read(scene: Scene) -> None:
+    """Static members get what they had, and no member looks at the topic: they join the group again."""
+    scene.start(2, growth_seconds=600)
+    wait_for(lambda: scene.positions == dict.fromkeys(range(4), 0), "four partitions are begun", 30)
+    scene.stop()
+    scene.grow()
+    scene.send(UIDS, 1)
+    scene.start(2, growth_seconds=600)
+    wait_for(lambda: len(scene.positions) == 8 and scene.is_read(), "all is read", 60)
+    assert scene.amounts == dict.fromkeys(UIDS, 1)
 
 
 def test_a_producer_that_learns_late_is_waited_for_and_a_stopped_partition_holds_what_is_new(scene: Scene) -> None:
