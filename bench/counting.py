@@ -7,7 +7,7 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from bench.children import rest, say
-from orders.consumer import CONSUME_MOST, consumer_config
+from orders.kafka.consumer import CONSUME_MOST, consumer_config
 
 QUEUE_BYTES = 16 * 2**20
 """As the service's own consumer has it."""

@@ -25,8 +25,8 @@ from bench.services import Ground, database, memory
 from bench.sizes import Sizes
 from bench.stock import keyed
 from orders.errors import OrdersError, StartError
+from orders.kafka.producer import Delivered, OrderProducer
 from orders.memory import Memory
-from orders.producer import Delivered, OrderProducer
 from orders.sample import samples
 
 READABLE = "orders: produce to readable"

@@ -14,11 +14,11 @@ from msgspec import Struct
 
 from orders.decoder import decode
 from orders.errors import StartError
+from orders.kafka.producer import OrderProducer
+from orders.kafka.topic import TopicView, create_topic
 from orders.memory import Put
 from orders.order import Content, document
-from orders.producer import OrderProducer
 from orders.sample import samples
-from orders.topic import TopicView, create_topic
 
 PARTITIONS = 4
 SEED = 1

@@ -1,6 +1,6 @@
 """An order service. The way of an order, module by module:
 
-consumer   Kafka to records, from positions of our own
+kafka      Kafka to records, from positions of our own
 decoder    bytes to an order, or to the reason why it is none
 batcher    records to a batch
 pipeline   a batch to one transaction (`fold` decides, `store` writes), and the order of all effects

@@ -13,9 +13,9 @@ import structlog
 
 from orders import threads
 from orders.errors import OrdersError, TooLarge
+from orders.kafka.producer import Handing, Keyed, OrderProducer, fits, hand_over
 from orders.outages import Outage
 from orders.postgres import Connection, connect, queries, translated
-from orders.producer import Handing, Keyed, OrderProducer, fits, hand_over
 from orders.settings import Settings
 from orders.timing import backoff
 

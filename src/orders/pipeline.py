@@ -11,12 +11,13 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from orders import consumer as kafka
 from orders import deadlines, decoder, sample
 from orders.batcher import Batcher, Cause, halves, with_content
 from orders.counts import Counts
 from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected, SetupWrong
 from orders.fold import NO_LETTERS, fold, places_of, uids_of
+from orders.kafka import consumer as kafka
+from orders.kafka.topic import TopicView
 from orders.limit import Limit
 from orders.memory import Change, Memory, Put
 from orders.meter import Values
@@ -27,7 +28,6 @@ from orders.record import Batch, Entry, Invalid, Reached, Record, Stop
 from orders.settings import Settings
 from orders.store import Plan, Store, connect_writer, undone
 from orders.timing import Clock, backoff, monotonic
-from orders.topic import TopicView
 
 log = structlog.get_logger()
 

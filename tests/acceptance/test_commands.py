@@ -14,8 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from orders import __version__
 from orders.embedded.kafka import KafkaService
+from orders.kafka.topic import TopicView
 from orders.sample import samples
-from orders.topic import TopicView
 from support.services import open_folder
 from support.system import ROOT, System, environment, orders, running
 from support.waiting import wait_for

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
-from orders.producer import Headers, OrderProducer
+from orders.kafka.producer import Headers, OrderProducer
 from orders.record import REPLAY_HEADER
 from orders.sample import samples
 from support.services import Topics, fresh_database, open_folder

@@ -11,7 +11,7 @@ import psycopg
 
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
-from orders.producer import Headers, OrderProducer
+from orders.kafka.producer import Headers, OrderProducer
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.sample import samples
 from support import hostile

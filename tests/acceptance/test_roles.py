@@ -19,9 +19,9 @@ from psycopg.errors import InsufficientPrivilege
 
 from orders import access
 from orders.embedded.kafka import KafkaService
+from orders.kafka.producer import OrderProducer
 from orders.migrations import shipped
 from orders.postgres import connect
-from orders.producer import OrderProducer
 from orders.sample import samples
 from support.page import blocks
 from support.servers import Server

@@ -12,9 +12,10 @@ from confluent_kafka import Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from orders import decoder
-from orders.consumer import record_of
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
+from orders.kafka.consumer import record_of
+from orders.kafka.topic import TopicView
 from orders.memory import Memory, Put
 from orders.migrations import migrate
 from orders.order import text
@@ -24,7 +25,6 @@ from orders.record import CONDITION_HEADER, REPLAY_HEADER, Batch, Entry, Replay,
 from orders.settings import Settings, environment
 from orders.store import Store
 from orders.timing import monotonic
-from orders.topic import TopicView
 from orders.verify import report, run, served
 from support.background import Background
 from support.entries import content

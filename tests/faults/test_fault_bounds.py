@@ -20,8 +20,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, not 
 )
 from psycopg import sql
 
+from orders.kafka.topic import TopicView
 from orders.sample import samples
-from orders.topic import TopicView
 from support.background import Background
 from support.checker import positions
 from support.machine import Machine

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from orders.embedded.kafka import KafkaService
-from orders.topic import create_topic
+from orders.kafka.topic import create_topic
 from support.backup import Backup
 from support.load import Load
 from support.machine import Machine

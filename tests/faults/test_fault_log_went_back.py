@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import Producer
 
 from orders.embedded.kafka import KafkaService
+from orders.kafka.topic import create_topic
 from orders.order import text
-from orders.topic import create_topic
 from support.checker import caught_up
 from support.cutting import cut
 from support.entries import content as short

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from orders.topic import create_topic
+from orders.kafka.topic import create_topic
 from support.load import Load
 from support.machine import Machine
 from support.services import MakeTopic

@@ -17,11 +17,11 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from structlog.testing import capture_logs
 
-from orders.consumer import OrderConsumer, consumer_config
 from orders.embedded.service import Service
 from orders.errors import Away, SetupWrong
+from orders.kafka.consumer import OrderConsumer, consumer_config
+from orders.kafka.topic import TopicView
 from orders.record import Position, Reached, Record, Round, Stop
-from orders.topic import TopicView
 from support.services import MakeTopic
 from support.waiting import wait_for
 

@@ -19,12 +19,12 @@ from orders.doctor.positions import lag, positions
 from orders.doctor.postgres import Postgres
 from orders.embedded.postgres import PostgresService
 from orders.errors import SetupWrong
+from orders.kafka.producer import OrderProducer
+from orders.kafka.topic import create_topic
 from orders.migrations import migrate
-from orders.producer import OrderProducer
 from orders.settings import Settings
 from orders.system.state import Process, State
 from orders.timing import monotonic
-from orders.topic import create_topic
 from support.roles import execute, role
 from support.services import MakeTopic
 from support.waiting import wait_for

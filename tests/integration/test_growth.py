@@ -13,7 +13,8 @@ from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[att
 
 from orders.batcher import Batcher
 from orders.cli import cli
-from orders.consumer import OrderConsumer, consumer_config
+from orders.kafka.consumer import OrderConsumer, consumer_config
+from orders.kafka.topic import TopicView
 from orders.memory import Memory
 from orders.migrations import migrate
 from orders.pipeline import Ingest, Writer
@@ -23,7 +24,6 @@ from orders.store import Store
 from orders.system import status
 from orders.system.state import State
 from orders.system.status import Standing, Where
-from orders.topic import TopicView
 from support.simulation.reference import value_of
 from support.waiting import wait_for
 

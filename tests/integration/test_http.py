@@ -13,16 +13,16 @@ import pytest
 
 from orders import sample
 from orders.batcher import Batcher
-from orders.consumer import OrderConsumer, consumer_config
 from orders.errors import SetupWrong
+from orders.kafka.consumer import OrderConsumer, consumer_config
+from orders.kafka.producer import OrderProducer
+from orders.kafka.topic import TopicView
 from orders.memory import Memory
 from orders.migrations import migrate
 from orders.pipeline import Ingest, Writer
 from orders.postgres import connect
-from orders.producer import OrderProducer
 from orders.settings import Settings
 from orders.store import Store
-from orders.topic import TopicView
 from orders.web.api import create_app
 from orders.web.serve import parts
 from support.problem import is_problem

@@ -3,8 +3,8 @@
 import pytest
 
 from orders.errors import Away
+from orders.kafka.topic import TopicView
 from orders.settings import load
-from orders.topic import TopicView
 
 
 def test_a_kafka_property_reaches_the_client(kafka_bootstrap: str, topic: str) -> None:

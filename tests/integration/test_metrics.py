@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 from msgspec.structs import replace
 
 from orders import sample
-from orders.lag import times_of
+from orders.kafka.lag import times_of
 from orders.memory import Memory
 from orders.settings import Settings, environment
 from orders.web.api import create_app

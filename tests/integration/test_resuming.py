@@ -10,12 +10,12 @@ from confluent_kafka import Producer
 
 from orders.cli import cli
 from orders.errors import StartError, UsageError
+from orders.kafka.topic import TopicView
 from orders.migrations import migrate
 from orders.postgres import connect
 from orders.record import Round, Stop
 from orders.store import Store
 from orders.system import watching
-from orders.topic import TopicView
 from support.services import MakeTopic
 
 
@@ -180,7 +180,7 @@ def test_a_partition_that_stops_again_is_exit_status_1(bench: Bench, monkeypatch
     def stop(_group: object) -> None:
         bench.run("update positions set next_offset = 7, stop = 'dead_letters', stop_reason = 'too many again'")
 
-    monkeypatch.setattr("orders.brokers.Brokers.members", lambda _self, group: stop(group))
+    monkeypatch.setattr("orders.kafka.admin.Brokers.members", lambda _self, group: stop(group))
     done = bench.resume("--partition", "0")
     assert done.exit_code == 1
     assert done.stdout.splitlines()[1] == f"{bench.topic}/0 stopped again at 7: too many again"

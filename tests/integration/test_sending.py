@@ -8,15 +8,15 @@ from click.testing import CliRunner, Result
 
 from orders.cli import cli
 from orders.errors import StartError, UsageError
-from orders.lag import reading
+from orders.kafka.lag import reading
+from orders.kafka.producer import OrderProducer
+from orders.kafka.topic import TopicView
 from orders.migrations import migrate
 from orders.postgres import connect
-from orders.producer import OrderProducer
 from orders.record import Stop
 from orders.sample import samples
 from orders.store import Store
 from orders.system.replaying import Replays
-from orders.topic import TopicView
 from support.services import MakeTopic
 
 TAKEN = 5000

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from orders.errors import Away
-from orders.topic import RENEWED_SECONDS, TopicView
+from orders.kafka.topic import RENEWED_SECONDS, TopicView
 from support.fenced import FencedWay
 from support.waiting import wait_for
 

@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka.admin import AdminClient
 
-from orders.brokers import Brokers
 from orders.cli import cli
 from orders.doctor.kafka import DAY
 from orders.errors import SetupWrong
-from orders.topic import create_topic
+from orders.kafka.admin import Brokers
+from orders.kafka.topic import create_topic
 
 Create = Callable[..., Result]
 

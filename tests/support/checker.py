@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import httpx
 import psycopg
 
+from orders.kafka.topic import TopicView
 from orders.keeper import rows_from
 from orders.postgres import connect
 from orders.settings import Settings
-from orders.topic import TopicView
 from orders.web.problems import problem
 from support.traffic import Letter, Model
 from support.waiting import wait_for

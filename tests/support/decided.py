@@ -6,7 +6,7 @@ What PostgreSQL holds cannot show a second time, for a record at or before its r
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from orders.topic import TopicView
+from orders.kafka.topic import TopicView
 from support.machine import Machine
 from support.waiting import wait_for
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import psycopg
 
+from orders.kafka.topic import TopicView
 from orders.memory import Memory
-from orders.topic import TopicView
 from support.background import Background
 from support.checker import caught_up, check, positions
 from support.machine import Machine

@@ -15,7 +15,7 @@ import httpx
 import psutil
 import psycopg
 
-from orders.topic import TopicView
+from orders.kafka.topic import TopicView
 from support.background import Background
 from support.checker import Breach, Broken, Checked, beyond, caught_up, check, positions
 from support.poster import Poster

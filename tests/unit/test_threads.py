@@ -15,13 +15,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from orders import copies, threads
+from orders.kafka.producer import Headers
+from orders.kafka.topic import TopicWatch, View
 from orders.memory import Put
 from orders.metrics import LAYOUT, LOST, private, shared
-from orders.producer import Headers
 from orders.settings import Settings
 from orders.slots import totals
 from orders.system.stopping import end_with
-from orders.topic import TopicWatch, View
 from orders.web.health import Health
 from orders.web.reader import Putter
 from orders.web.startup import Startup

@@ -6,14 +6,14 @@ from contextlib import suppress
 
 from msgspec import Struct
 
-from orders.brokers import Brokers, Topic
 from orders.doctor.check import Check, warning
 from orders.doctor.kafka import DAY, SAFE_REPLICAS, fitness, span
 from orders.errors import Away
-from orders.producer import MAX_MESSAGE_BYTES
+from orders.kafka.admin import Brokers, Topic
+from orders.kafka.producer import MAX_MESSAGE_BYTES
+from orders.kafka.topic import create_topic
 from orders.settings import Settings
 from orders.system.state import require
-from orders.topic import create_topic
 
 SEEN_TRIES, SEEN_SECONDS = 50, 5.0
 """How often and how long a new topic is looked for: brokers hear of it one by one."""

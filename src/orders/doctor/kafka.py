@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
-from orders.brokers import Brokers, Topic
 from orders.doctor.check import Case, Check, failed, ok, skipped, warning
 from orders.errors import Away, OrdersError, UsageError
-from orders.producer import MAX_MESSAGE_BYTES
+from orders.kafka.admin import Brokers, Topic
+from orders.kafka.errors import acl
+from orders.kafka.producer import MAX_MESSAGE_BYTES
 from orders.settings import Settings
 from orders.system.state import require
-from orders.troubles import acl
 
 NEEDED = ("Describe", "Read", "Write")
 SAFE_REPLICAS = 3

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from orders.brokers import Partition, Topic
 from orders.doctor.check import Check, failed, ok, skipped
+from orders.kafka.admin import Partition, Topic
 
 Stored = Mapping[tuple[str, int], int]
 PAGE = "docs/operations.md"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
-from orders import clients
 from orders.embedded import Progress, jars, java, ports
 from orders.embedded.process import Kind, Launch
 from orders.embedded.service import Service
 from orders.errors import StartError
+from orders.kafka import clients
 
 KIND = Kind("Kafka", stop=signal.SIGTERM, grace=6)
 READY_SECONDS = 300.0

@@ -228,8 +228,8 @@ def replay(
     settings: Settings, connection: Connection, ids: list[int], *, forced: bool, deadline: float
 ) -> Iterator[Replayed]:
     """Sends them again, oldest first, and tells what became of each. Raises `Away` or `SetupWrong`."""
-    from orders.brokers import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
-    from orders.producer import OrderProducer  # noqa: PLC0415 - as above
+    from orders.kafka.admin import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
+    from orders.kafka.producer import OrderProducer  # noqa: PLC0415 - as above
 
     logging.getLogger("librdkafka").addHandler(logging.NullHandler())  # what it says comes as an error
     Brokers(settings.kafka).count()  # a wrong address is told at once, not when the first record's time is over

@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from orders import decoder, letters
 from orders.errors import TooLarge
+from orders.kafka.producer import MAX_MESSAGE_BYTES, Keyed, OrderProducer, fits, hand_over
 from orders.letters import Done, Letter
 from orders.order import Content
 from orders.postgres import Connection
-from orders.producer import MAX_MESSAGE_BYTES, Keyed, OrderProducer, fits, hand_over
 from orders.record import CONDITION_HEADER, REPLAY_HEADER, REPLY_HEADER, Replay
 from orders.timing import Clock, monotonic
 

@@ -21,8 +21,8 @@ from orders.system import state
 from orders.system.storing import INTERRUPTED, STATEMENT_SECONDS, Offsets, Stored, Waiting
 
 if TYPE_CHECKING:
-    from orders.brokers import Brokers
-    from orders.producer import Delivered, OrderProducer
+    from orders.kafka.admin import Brokers
+    from orders.kafka.producer import Delivered, OrderProducer
 
 DELIVERY_SECONDS = 60.0
 """How long a record of `send` may wait for its acknowledgement."""
@@ -261,8 +261,8 @@ def send(settings: Settings, file: IO[bytes], way: Way, wait_seconds: float | No
     left out. What ends the sending before its time, Ctrl-C too, stands in the result. Raises `StartError`,
     `UsageError`, `Away` or `SetupWrong` where nothing was sent.
     """
-    from orders.brokers import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
-    from orders.producer import OrderProducer  # noqa: PLC0415 - Kafka's client, for this command alone
+    from orders.kafka.admin import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
+    from orders.kafka.producer import OrderProducer  # noqa: PLC0415 - Kafka's client, for this command alone
 
     state.require(settings, "kafka_bootstrap", *(() if wait_seconds is None else ("postgres_dsn",)))
     logging.getLogger("librdkafka").addHandler(logging.NullHandler())  # what it says comes as an error

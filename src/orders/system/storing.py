@@ -191,7 +191,7 @@ class Waiting:
             if topic_id == self._topic_id
         }
         if rows and not places:
-            from orders.topic import anew  # noqa: PLC0415 - Kafka's client, for this command alone
+            from orders.kafka.topic import anew  # noqa: PLC0415 - Kafka's client, for this command alone
 
             places = dict.fromkeys((row[1] for row in rows), Place(0, anew(self._topic)))
         self._seen_stops |= any(place.stop for place in places.values())

@@ -13,9 +13,11 @@ import psutil
 import structlog
 from msgspec.structs import replace
 
-from orders import __version__, access, clients, logs
-from orders.brokers import require_group
+from orders import __version__, access, logs
 from orders.errors import Away, StartError
+from orders.kafka import clients
+from orders.kafka.admin import require_group
+from orders.kafka.topic import TopicView, create_topic
 from orders.memory import Memory
 from orders.metrics import RESTARTS, ProcessKind, private, shared
 from orders.migrations import migrate, told
@@ -31,7 +33,6 @@ from orders.system.steps import Addresses, LoggedSteps, Steps
 from orders.system.stopping import Stop, Stopped
 from orders.system.unheard import Unheard, seal
 from orders.timing import backoff, monotonic
-from orders.topic import TopicView, create_topic
 
 T = TypeVar("T")
 log = structlog.get_logger()

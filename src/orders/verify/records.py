@@ -8,12 +8,12 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from orders import clients
-from orders.consumer import BEYOND_ERRORS, CONSUME_MOST, UNREADABLE_ERRORS, record_of
 from orders.errors import Away, SetupWrong
+from orders.kafka import clients
+from orders.kafka.consumer import BEYOND_ERRORS, CONSUME_MOST, UNREADABLE_ERRORS, record_of
+from orders.kafka.errors import Met, verdict
 from orders.record import Record, Span
 from orders.timing import Clock, monotonic
-from orders.troubles import Met, verdict
 
 POLL_SECONDS = 0.5
 SILENT_SECONDS = 30.0

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orders.brokers import Brokers
-from orders.brokers import Topic as Held
 from orders.errors import Away, SetupWrong
+from orders.kafka.admin import Brokers
+from orders.kafka.admin import Topic as Held
 from orders.memory import Memory
 from orders.postgres import Connection, connect
 from orders.record import Record, Span

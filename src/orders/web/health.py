@@ -16,11 +16,11 @@ from msgspec.structs import replace
 
 from orders import threads
 from orders.errors import OrdersError
+from orders.kafka.topic import View
 from orders.metrics import IngestState
 from orders.outages import Outage
 from orders.record import StopKind
 from orders.timing import Clock
-from orders.topic import View
 from orders.web.waiting import in_time
 
 log = structlog.get_logger()

@@ -8,10 +8,10 @@ from typing import Protocol
 import structlog
 
 from orders.errors import Away, OrdersError
+from orders.kafka.producer import Delivered, Headers, Report
 from orders.meter import Values
 from orders.metrics import SENT, private
 from orders.order import Content
-from orders.producer import Delivered, Headers, Report
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.timing import Clock
 from orders.web.waiting import Outcomes, Place, Told

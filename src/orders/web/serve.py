@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 
 from orders import libraries, threads
-from orders.lag import times_of
+from orders.kafka.lag import times_of
+from orders.kafka.producer import OrderProducer
+from orders.kafka.topic import TopicView, TopicWatch
 from orders.memory import Memory
 from orders.meter import Values
 from orders.metrics import LAYOUT, private, shared
-from orders.producer import OrderProducer
 from orders.settings import Settings
 from orders.slots import totals
 from orders.timing import monotonic
-from orders.topic import TopicView, TopicWatch
 from orders.web.api import Parts, create_app
 from orders.web.health import Health, never
 from orders.web.hosts import Unknown

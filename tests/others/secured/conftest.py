@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from orders.brokers import Brokers
 from orders.embedded.postgres import PostgresService
 from orders.errors import Away
+from orders.kafka.admin import Brokers
 from support.acls import Acls
 from support.certificates import Authority
 from support.secured import SecuredKafka

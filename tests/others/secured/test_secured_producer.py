@@ -3,8 +3,8 @@
 import pytest
 
 from orders.errors import OrdersError, SetupWrong
-from orders.producer import Delivered, OrderProducer
-from orders.topic import create_topic
+from orders.kafka.producer import Delivered, OrderProducer
+from orders.kafka.topic import create_topic
 from support.acls import Acls
 from support.secured import SecuredKafka
 from support.waiting import wait_for

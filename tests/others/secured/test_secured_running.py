@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 import httpx
 import pytest
 
+from orders.kafka.topic import create_topic
 from orders.sample import samples
-from orders.topic import create_topic
 from support.acls import Acls, documented
 from support.machine import Machine
 from support.secured import SecuredKafka

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from orders.topic import create_topic
+from orders.kafka.topic import create_topic
 from support.acls import Acls, Right
 from support.certificates import Authority
 from support.secured import SecuredKafka

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from orders.brokers import Brokers
 from orders.errors import SetupWrong
-from orders.topic import TopicView, create_topic
+from orders.kafka.admin import Brokers
+from orders.kafka.topic import TopicView, create_topic
 from support.zookeeper import OldKafka
 
 pytestmark = pytest.mark.others

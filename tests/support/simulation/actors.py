@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 from unittest.mock import patch
 
-from orders import clients, keeper
+from orders import keeper
 from orders.batcher import Batcher
-from orders.consumer import OrderConsumer
+from orders.kafka import clients
+from orders.kafka.consumer import OrderConsumer
 from orders.memory import Memory
 from orders.pipeline import Ingest, Writer
 from orders.store import Store

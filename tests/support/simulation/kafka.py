@@ -17,8 +17,8 @@ from typing import NamedTuple, cast
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
 from orders.errors import Away
+from orders.kafka.topic import TopicView, View
 from orders.record import CONDITION_HEADER, REPLY_HEADER
-from orders.topic import TopicView, View
 from support.simulation.chance import Chance
 
 TOPIC = "orders"

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec import structs
 
-from orders import decoder, fold, growth, marks
+from orders import decoder, fold, marks
 from orders.batcher import Batcher
-from orders.consumer import OrderConsumer
 from orders.errors import Away, OrdersError, PositionsMoved
 from orders.fold import Folded
+from orders.kafka import growth
+from orders.kafka.consumer import OrderConsumer
 from orders.memory import Memory
 from orders.order import Content
 from orders.pipeline import Ingest, Writer

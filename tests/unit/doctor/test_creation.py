@@ -2,9 +2,9 @@
 
 import pytest
 
-from orders.brokers import Partition, Topic
 from orders.doctor.creation import Asked, config_of, unlike
 from orders.doctor.kafka import DAY
+from orders.kafka.admin import Partition, Topic
 
 TOPIC = Topic("id", {0: Partition(0, 0, 1, 1)}, (), frozenset())
 

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.brokers import Partition, Topic
 from orders.doctor import kafka
 from orders.doctor.kafka import (
     DAY,
@@ -19,6 +18,7 @@ from orders.doctor.kafka import (
     span,
     topic_rights,
 )
+from orders.kafka.admin import Partition, Topic
 from orders.settings import Settings
 
 SETTINGS = Settings(kafka_bootstrap="broker:9092")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from orders.brokers import Partition, Topic
 from orders.doctor.positions import lag, positions
+from orders.kafka.admin import Partition, Topic
 
 TOPIC = Topic("now", {0: Partition(5, 20, 1, 1), 1: Partition(0, 7, 1, 1)}, (), frozenset())
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaException, Producer
 
-from orders.consumer import consumer_config
 from orders.errors import UsageError
+from orders.kafka.consumer import consumer_config
 from orders.settings import load, property_variable
 from orders.settings.properties import (
     REFUSALS,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from orders.cli import cli
 from orders.decoder import read
+from orders.kafka.producer import MAX_MESSAGE_BYTES
 from orders.letters import Letter, Listed
-from orders.producer import MAX_MESSAGE_BYTES
 from orders.record import CONDITION_HEADER, REPLAY_HEADER, REPLY_HEADER, Record
 from orders.sample import samples
 from orders.system import letters

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.brokers import Partition, Topic
 from orders.errors import StartError, UsageError
+from orders.kafka.admin import Partition, Topic
 from orders.record import Stop, StopKind
 from orders.system.resuming import Asked, Resumed, Stopped, chosen, decided, held_of, refuse_nonsense, text
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.errors import Away, OrdersError, SetupWrong, StartError, TooLarge, UsageError
-from orders.producer import Delivered
+from orders.kafka.producer import Delivered
 from orders.sample import samples
 from orders.settings import Settings
 from orders.system import sending
@@ -165,8 +165,8 @@ class Brokers:
 @pytest.fixture
 def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
     made = Brokers()
-    monkeypatch.setattr("orders.brokers.Brokers", lambda *_: made)
-    monkeypatch.setattr("orders.producer.OrderProducer", lambda *_, **_named: made)
+    monkeypatch.setattr("orders.kafka.admin.Brokers", lambda *_: made)
+    monkeypatch.setattr("orders.kafka.producer.OrderProducer", lambda *_, **_named: made)
     return made
 
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import pytest
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, TopicPartition
 
-from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
+from orders.kafka import clients
 from orders.record import Span
 from orders.verify import records
 

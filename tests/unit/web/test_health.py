@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from orders.errors import Away, OrdersError, SetupWrong
-from orders.topic import TopicWatch, View
+from orders.kafka.topic import TopicWatch, View
 from orders.web.health import GONE_SECONDS, Health, Part, Purpose, Report, assignment, lag, never, purpose_of, restore
 
 NOW = 100.0

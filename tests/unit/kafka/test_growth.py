@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orders import growth
-from orders.growth import Growth
+from orders.kafka import growth
+from orders.kafka.growth import Growth
+from orders.kafka.topic import TopicView, View
 from orders.record import Position, Reached, Record, Round, Stop
-from orders.topic import TopicView, View
 
 SECONDS = 20.0
 """How long new partitions wait; a producer learns of them in half of that time."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message, TopicPartition
 
-from orders import clients
+from orders.kafka import clients
 from orders.timing import monotonic
 
 FETCH_BYTES = 2**16

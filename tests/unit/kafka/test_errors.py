@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from orders.errors import Away, OrdersError, SetupWrong
-from orders.troubles import Met, verdict
+from orders.kafka.errors import Met, verdict
 
 TIMED_OUT = KafkaException(KafkaError(KafkaError._TIMED_OUT))
 DOWN = KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong, TooLarge
-from orders.producer import MAX_MESSAGE_BYTES, OUTSTANDING, OUTSTANDING_BYTES, Delivered, OrderProducer, Room
-from orders.troubles import verdict
+from orders.kafka import clients
+from orders.kafka.errors import verdict
+from orders.kafka.producer import MAX_MESSAGE_BYTES, OUTSTANDING, OUTSTANDING_BYTES, Delivered, OrderProducer, Room
 from support.waiting import wait_for
 
 

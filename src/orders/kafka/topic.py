@@ -8,10 +8,11 @@ from typing import Literal, NamedTuple
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
 from confluent_kafka.admin import AclOperation, NewTopic, OffsetSpec  # type: ignore[attr-defined] # public, not exported
 
-from orders import clients, threads
+from orders import threads
 from orders.errors import Away, OrdersError, SetupWrong
+from orders.kafka import clients
+from orders.kafka.errors import Met, no_right, verdict
 from orders.timing import Clock, monotonic
-from orders.troubles import Met, no_right, verdict
 
 REQUEST_SECONDS = 2.0
 CREATE_SECONDS = 15.0

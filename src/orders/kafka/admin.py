@@ -16,10 +16,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, not 
 )
 from msgspec import Struct
 
-from orders import clients
 from orders.errors import Away, SetupWrong
-from orders.topic import identity
-from orders.troubles import GROUP, UNKNOWN_TOPIC, Met, no_right, verdict
+from orders.kafka import clients
+from orders.kafka.errors import GROUP, UNKNOWN_TOPIC, Met, no_right, verdict
+from orders.kafka.topic import identity
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orders import clients
 from orders.errors import UsageError
-from orders.lag import reading
+from orders.kafka import clients
+from orders.kafka.lag import reading
 
 SECRET = "hunter2"
 BROKERS = {"bootstrap.servers": "nowhere.invalid:1"}

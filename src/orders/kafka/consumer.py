@@ -18,12 +18,12 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from orders import clients
 from orders.errors import Away, OrdersError, SetupWrong
-from orders.growth import Growth
+from orders.kafka import clients
+from orders.kafka.errors import verdict
+from orders.kafka.growth import Growth
+from orders.kafka.topic import TopicView, anew
 from orders.record import Position, Reached, Record, Round, Stop
-from orders.topic import TopicView, anew
-from orders.troubles import verdict
 
 log = structlog.get_logger()
 

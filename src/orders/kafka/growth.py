@@ -14,8 +14,8 @@ from typing import Protocol
 import structlog
 
 from orders.errors import SetupWrong
+from orders.kafka.topic import TopicView
 from orders.record import Position, Reached, Record, Round
-from orders.topic import TopicView
 
 log = structlog.get_logger()
 

@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 
-from orders.consumer import record_of
+from orders.kafka.consumer import record_of
 
 
 class Given:

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from orders.brokers import Brokers, Partition, Topic
 from orders.errors import Away
+from orders.kafka.admin import Brokers, Partition, Topic
 from orders.timing import monotonic
 from support.machine import free_port
 

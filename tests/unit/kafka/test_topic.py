@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined] # public, not exported
 
 from orders.errors import SetupWrong
-from orders.topic import TopicView
+from orders.kafka.topic import TopicView
 
 
 class Granted(TopicView):

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from orders import clients, threads
+from orders import threads
 from orders.errors import Away, OrdersError, TooLarge
-from orders.troubles import verdict
+from orders.kafka import clients
+from orders.kafka.errors import verdict
 
 log = structlog.get_logger()
 
