@@ -19,7 +19,7 @@ from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
 from orders.errors import StartError
 from orders.memory import Memory, Put
-from orders.migrations import migrate
+from orders.postgres.migrations import migrate
 from orders.settings import Settings
 from orders.system.machine import SHM
 from orders.system.room import held_directory, remove_abandoned

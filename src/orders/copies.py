@@ -15,7 +15,7 @@ from orders import threads
 from orders.errors import OrdersError, TooLarge
 from orders.kafka.producer import Handing, Keyed, OrderProducer, fits, hand_over
 from orders.outages import Outage
-from orders.postgres import Connection, connect, queries, translated
+from orders.postgres.connection import Connection, connect, queries, translated
 from orders.settings import Settings
 from orders.timing import backoff
 

@@ -17,7 +17,7 @@ from orders.system.state import joined
 
 if TYPE_CHECKING:
     from orders.letters import Wanted
-    from orders.postgres import Connection
+    from orders.postgres.connection import Connection
     from orders.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])

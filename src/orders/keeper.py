@@ -23,7 +23,7 @@ from orders.meter import Values
 from orders.metrics import NOTICES, RESTORED, RESTORES, Restored, private, shared
 from orders.order import LONGEST_UID, Uid, is_uid
 from orders.outages import Outage
-from orders.postgres import Connection, connect, queries, snapshot, translated
+from orders.postgres.connection import Connection, connect, queries, snapshot, translated
 from orders.settings import Settings
 from orders.timing import Clock, backoff, monotonic
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from orders.errors import UsageError
-from orders.postgres import Connection, queries, translated
+from orders.postgres.connection import Connection, queries, translated
 from orders.users import name_of
 
 LetterState = Literal["open", "replayed", "discarded"]

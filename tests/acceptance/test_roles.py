@@ -17,11 +17,11 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
-from orders import access
 from orders.embedded.kafka import KafkaService
 from orders.kafka.producer import OrderProducer
-from orders.migrations import shipped
-from orders.postgres import connect
+from orders.postgres import grants
+from orders.postgres.connection import connect
+from orders.postgres.migrations import shipped
 from orders.sample import samples
 from support.page import blocks
 from support.servers import Server
@@ -306,8 +306,8 @@ def test_a_role_may_no_more_than_its_processes_need(orders: Orders, role: str) -
     assert done == []
 
 
-@pytest.mark.parametrize(("role", "needs"), [("ingest", access.WRITES), ("serve", access.SERVES)])
-def test_the_page_grants_what_the_start_looks_for_and_no_more(orders: Orders, role: str, needs: access.Needs) -> None:
+@pytest.mark.parametrize(("role", "needs"), [("ingest", grants.WRITES), ("serve", grants.SERVES)])
+def test_the_page_grants_what_the_start_looks_for_and_no_more(orders: Orders, role: str, needs: grants.Needs) -> None:
     query = (
         "select object_name, lower(privilege_type) from ("
         "  select table_name, privilege_type from information_schema.role_table_grants where grantee = %(role)s"
@@ -340,7 +340,7 @@ def test_a_function_that_was_taken_from_everybody_is_named_and_granted_as_the_pa
         assert b"permission denied for function pg_control_system; docs/security.md" in refused.stderr
         execute(orders.server.dsn(), f"{granting}\n")
         with connect(orders.dsn("serve"), "test") as connection:
-            assert access.place(connection).database == "orders"
+            assert grants.place(connection).database == "orders"
 
 
 def test_connection_strings_that_lead_to_two_databases_are_refused(orders: Orders) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from orders.migrations import migrate
+from orders.postgres.migrations import migrate
 from support.disk import disk, fill
 from support.services import open_folder
 from support.starting import refused, started

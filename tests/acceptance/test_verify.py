@@ -17,10 +17,10 @@ from orders.embedded.postgres import PostgresService
 from orders.kafka.consumer import record_of
 from orders.kafka.topic import TopicView
 from orders.memory import Memory, Put
-from orders.migrations import migrate
 from orders.order import text
 from orders.pipeline import Writer
-from orders.postgres import connect
+from orders.postgres.connection import connect
+from orders.postgres.migrations import migrate
 from orders.record import CONDITION_HEADER, REPLAY_HEADER, Batch, Entry, Replay, Span
 from orders.settings import Settings, environment
 from orders.store import Store

@@ -28,7 +28,7 @@ from orders.embedded.postgres import PostgresService
 from orders.faults import faults
 from orders.keeper import rows_from
 from orders.order import Content
-from orders.postgres import connect
+from orders.postgres.connection import connect
 from orders.record import Invalid
 from orders.sample import samples
 from orders.web.problems import pointer

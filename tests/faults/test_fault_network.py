@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from orders import deadlines, postgres
+from orders import deadlines
 from orders.errors import Away
 from orders.memory import Memory
-from orders.migrations import migrate
-from orders.postgres import connect
+from orders.postgres.connection import connect, translated
+from orders.postgres.migrations import migrate
 from orders.timing import monotonic
 from orders.web import reader
 from orders.web.reader import Reader
@@ -41,7 +41,7 @@ def test_an_answer_of_postgresql_that_does_not_come_is_not_waited_for(
     connection = connect(through, "test", statement_seconds=0.3)
 
     def ask() -> None:
-        with postgres.translated(), connection.transaction():
+        with translated(), connection.transaction():
             network.be("silent")
             connection.execute("select 1")
 

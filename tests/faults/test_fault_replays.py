@@ -9,7 +9,7 @@ import pytest
 from orders import letters
 from orders.kafka.producer import OrderProducer
 from orders.letters import Done, Wanted
-from orders.postgres import Connection, connect
+from orders.postgres.connection import Connection, connect
 from orders.system.replaying import Replayed, Replays
 from support.checker import caught_up
 from support.machine import Machine

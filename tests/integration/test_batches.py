@@ -15,10 +15,10 @@ from hypothesis.strategies import SearchStrategy
 
 from orders.keeper import rows_from
 from orders.memory import Memory
-from orders.migrations import migrate
 from orders.order import document
 from orders.pipeline import Writer
-from orders.postgres import connect
+from orders.postgres.connection import connect
+from orders.postgres.migrations import migrate
 from orders.record import Batch, Entry, Span
 from orders.store import Store
 from support.entries import TOPIC_ID, content, delete, invalid, upsert

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from orders.copies import COPIED_AT_ONCE, LEFT_OUT_HEADER, Copier
 from orders.errors import Away
 from orders.kafka.producer import Headers, OrderProducer, Report
-from orders.migrations import migrate
-from orders.postgres import Connection, connect
+from orders.postgres.connection import Connection, connect
+from orders.postgres.migrations import migrate
 from orders.store import undone
 from support.entries import TOPIC_ID
 from support.services import MakeTopic

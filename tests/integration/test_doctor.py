@@ -21,7 +21,7 @@ from orders.embedded.postgres import PostgresService
 from orders.errors import SetupWrong
 from orders.kafka.producer import OrderProducer
 from orders.kafka.topic import create_topic
-from orders.migrations import migrate
+from orders.postgres.migrations import migrate
 from orders.settings import Settings
 from orders.system.state import Process, State
 from orders.timing import monotonic

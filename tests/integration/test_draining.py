@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from orders.memory import Memory
-from orders.migrations import migrate
+from orders.postgres.migrations import migrate
 from orders.sample import samples
 from support.machine import Machine
 from support.waiting import wait_for

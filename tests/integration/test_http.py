@@ -18,9 +18,9 @@ from orders.kafka.consumer import OrderConsumer, consumer_config
 from orders.kafka.producer import OrderProducer
 from orders.kafka.topic import TopicView
 from orders.memory import Memory
-from orders.migrations import migrate
 from orders.pipeline import Ingest, Writer
-from orders.postgres import connect
+from orders.postgres.connection import connect
+from orders.postgres.migrations import migrate
 from orders.settings import Settings
 from orders.store import Store
 from orders.web.api import create_app

@@ -18,10 +18,10 @@ from orders.embedded.postgres import PostgresService
 from orders.errors import Away
 from orders.keeper import Keeper
 from orders.memory import Memory, Put
-from orders.migrations import migrate
 from orders.order import Content
 from orders.pipeline import Writer
-from orders.postgres import Connection, connect, queries, snapshot
+from orders.postgres.connection import Connection, connect, queries, snapshot
+from orders.postgres.migrations import migrate
 from orders.record import Batch, Entry, Record, Span
 from orders.store import Store
 from orders.timing import monotonic

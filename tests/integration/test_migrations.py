@@ -7,7 +7,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from orders.errors import SetupWrong
-from orders.migrations import MIGRATE, migrate, shipped
+from orders.postgres.migrations import MIGRATE, migrate, shipped
 from support.roles import role
 
 
@@ -31,7 +31,7 @@ def test_a_schema_that_is_up_to_date_is_only_read(postgres_dsn: str) -> None:
 
 def test_a_server_that_is_too_old_gets_no_schema(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # None so old is to be had: what counts as too old is moved instead.
-    monkeypatch.setattr("orders.postgres.OLDEST", 99)
+    monkeypatch.setattr("orders.postgres.connection.OLDEST", 99)
     with pytest.raises(SetupWrong, match=r"^PostgreSQL \d+.* is too old: orders needs 99 or later$"):
         migrate(postgres_dsn)
     with psycopg.connect(postgres_dsn) as connection:

@@ -15,9 +15,9 @@ import pytest
 from orders.errors import Away
 from orders.keeper import rows_from
 from orders.memory import Memory, Put
-from orders.migrations import migrate
 from orders.pipeline import Writer
-from orders.postgres import connect
+from orders.postgres.connection import connect
+from orders.postgres.migrations import migrate
 from orders.record import Batch, Entry, Span
 from orders.store import Store
 from orders.timing import monotonic

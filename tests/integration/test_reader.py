@@ -11,10 +11,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orders.errors import Away, Rejected, SetupWrong
 from orders.memory import Memory
-from orders.migrations import migrate
 from orders.order import document
 from orders.pipeline import Writer
-from orders.postgres import connect
+from orders.postgres.connection import connect
+from orders.postgres.migrations import migrate
 from orders.record import Batch, Condition, Entry, Span
 from orders.store import Store
 from orders.timing import monotonic
@@ -115,7 +115,7 @@ INDEXES = {
 
 def test_reads_use_their_indexes(dsn: str) -> None:
     """Neither orders nor outcomes nor dead letters are scanned as a whole."""
-    from orders.postgres import queries  # noqa: PLC0415 - the statements themselves are what is looked at
+    from orders.postgres.connection import queries  # noqa: PLC0415 - the statements themselves are what is looked at
 
     values = {"uids": ["a"], "topic_ids": ["t"], "partitions": [0], "offsets": [0]}
     values |= {"attempts": ["a"], "id": 1, "topic_id": "t", "partition": 0, "begin": 0, "end": 1, "most": 1}

@@ -11,8 +11,8 @@ from orders import letters
 from orders.errors import Away, OrdersError
 from orders.kafka.producer import MAX_MESSAGE_BYTES, Delivered, Headers, OrderProducer, Report
 from orders.letters import Done, Wanted
-from orders.migrations import migrate
-from orders.postgres import Connection, connect
+from orders.postgres.connection import Connection, connect
+from orders.postgres.migrations import migrate
 from orders.system.letters import discard, export
 from orders.system.replaying import LETTERS_AT_ONCE, Replays
 from orders.users import name_of

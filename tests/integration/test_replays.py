@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from orders.memory import Memory
-from orders.migrations import migrate
 from orders.pipeline import Writer
-from orders.postgres import connect
+from orders.postgres.connection import connect
+from orders.postgres.migrations import migrate
 from orders.record import Batch, Condition, Entry, Span
 from orders.store import NEWER, UNMET, Store
 from support.entries import TOPIC_ID, delete, invalid, replay, upsert

@@ -11,8 +11,8 @@ from confluent_kafka import Producer
 from orders.cli import cli
 from orders.errors import StartError, UsageError
 from orders.kafka.topic import TopicView
-from orders.migrations import migrate
-from orders.postgres import connect
+from orders.postgres.connection import connect
+from orders.postgres.migrations import migrate
 from orders.record import Round, Stop
 from orders.store import Store
 from orders.system import watching

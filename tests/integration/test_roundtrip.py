@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from orders.decoder import decode
 from orders.keeper import rows_from
 from orders.memory import Memory
-from orders.migrations import migrate
 from orders.order import Content
 from orders.pipeline import Writer
-from orders.postgres import connect
+from orders.postgres.connection import connect
+from orders.postgres.migrations import migrate
 from orders.record import Batch, Entry, Record, Span
 from orders.store import Store
 from support.entries import TOPIC_ID

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psycopg
 
-from orders.migrations import migrate
+from orders.postgres.migrations import migrate
 
 RUNBOOK = Path(__file__).parents[2] / "docs/runbook.md"
 

@@ -11,8 +11,8 @@ from orders.errors import StartError, UsageError
 from orders.kafka.lag import reading
 from orders.kafka.producer import OrderProducer
 from orders.kafka.topic import TopicView
-from orders.migrations import migrate
-from orders.postgres import connect
+from orders.postgres.connection import connect
+from orders.postgres.migrations import migrate
 from orders.record import Stop
 from orders.sample import samples
 from orders.store import Store

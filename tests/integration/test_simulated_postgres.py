@@ -12,9 +12,9 @@ from psycopg import IsolationLevel, sql
 from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected
 from orders.fold import fold, uids_of
 from orders.keeper import CHANNEL, rows_from
-from orders.migrations import migrate
 from orders.order import Content, document
-from orders.postgres import Connection, connect, queries
+from orders.postgres.connection import Connection, connect, queries
+from orders.postgres.migrations import migrate
 from orders.record import Entry, Moved, Position, Round, Span, Standing, Stop
 from orders.store import Plan, Store, Transaction, undone
 from support.entries import TOPIC_ID, delete, invalid, upsert

@@ -3,8 +3,8 @@
 import psycopg
 import pytest
 
-from orders.migrations import migrate
-from orders.postgres import connect, queries
+from orders.postgres.connection import connect, queries
+from orders.postgres.migrations import migrate
 from orders.settings import Settings
 from orders.system import status
 from orders.system.state import State

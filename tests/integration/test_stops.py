@@ -10,9 +10,9 @@ import pytest
 from orders.errors import PositionsMoved
 from orders.limit import Limit
 from orders.memory import Memory
-from orders.migrations import migrate
 from orders.pipeline import Writer
-from orders.postgres import connect
+from orders.postgres.connection import connect
+from orders.postgres.migrations import migrate
 from orders.record import Batch, Entry, Position, Span
 from orders.store import Store
 from support.entries import TOPIC_ID, invalid, upsert

@@ -15,10 +15,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from orders import deadlines
 from orders.errors import Away, PositionsMoved, SetupWrong
 from orders.memory import Memory, Put
-from orders.migrations import migrate
 from orders.order import Content, document, text
 from orders.pipeline import Writer
-from orders.postgres import WITH_TRANSACTION_TIMEOUT, Connection, connect
+from orders.postgres.connection import WITH_TRANSACTION_TIMEOUT, Connection, connect
+from orders.postgres.migrations import migrate
 from orders.record import Batch, Condition, Entry, Moved, Record, Span
 from orders.store import Store, Transaction, connect_writer
 from support.entries import TOPIC_ID, delete, invalid, upsert

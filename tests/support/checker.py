@@ -12,7 +12,7 @@ import psycopg
 
 from orders.kafka.topic import TopicView
 from orders.keeper import rows_from
-from orders.postgres import connect
+from orders.postgres.connection import connect
 from orders.settings import Settings
 from orders.web.problems import problem
 from support.traffic import Letter, Model

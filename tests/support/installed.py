@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orders.postgres import OLDEST
+from orders.postgres.connection import OLDEST
 
 SYSTEM = Path("/usr/lib/postgresql")
 """Where Debian and its relatives keep each major version, in a folder of its number."""

@@ -8,10 +8,10 @@ from typing import Any, LiteralString
 
 from msgspec import Struct
 
-from orders import access, migrations
 from orders.doctor.check import Case, Check, failed, ok, skipped, warning
 from orders.errors import OrdersError, SetupWrong, UsageError
-from orders.postgres import GRANTS, OLDEST, Connection, connect, queries, translated
+from orders.postgres import grants, migrations
+from orders.postgres.connection import GRANTS, OLDEST, Connection, connect, queries, translated
 from orders.settings import Settings, without_password
 from orders.system.state import require
 
@@ -110,7 +110,7 @@ class Postgres:
         yield reachable(server, without_password(self._settings.postgres_dsn))
         yield encoding(server)
         create, positions = _row(connection, RIGHTS)
-        rights = Rights(create, positions, access.lacking(connection, access.WRITES))
+        rights = Rights(create, positions, grants.lacking(connection, grants.WRITES))
         yield rights_of(rights)
         yield schema(connection, rights)
         yield durability(server)
@@ -118,7 +118,7 @@ class Postgres:
         yield clock(server.clock - middle)
         self.positions = self._positions(connection) if rights.positions else {}
         if self._settings.postgres_dsn_serve and rights.positions:
-            yield serving(self._settings.postgres_dsn_serve, access.place(connection))
+            yield serving(self._settings.postgres_dsn_serve, grants.place(connection))
 
     def _positions(self, connection: Connection) -> dict[tuple[str, int], int] | None:
         topic = {"topic": self._settings.kafka_topic}
@@ -167,10 +167,10 @@ def rights_of(rights: Rights) -> Check:
     return ok("PostgreSQL rights", f"the role may {'make and ' * rights.create}use the tables")
 
 
-def serving(dsn: str, written: access.Place) -> Check:
+def serving(dsn: str, written: grants.Place) -> Check:
     """Whether the role of the serve processes comes in where the others write, and may read what it needs."""
     try:
-        access.require_serving(dsn, written)
+        grants.require_serving(dsn, written)
     except OrdersError as error:
         return failed("PostgreSQL serve", str(error))
     return ok("PostgreSQL serve", f"the role of {without_password(dsn)} may read")

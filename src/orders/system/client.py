@@ -42,7 +42,7 @@ class Migrated(Struct, frozen=True):
 
 def migrate(settings: Settings) -> Migrated:
     """Brings the schema up to date. Raises `StartError` or `SetupWrong`."""
-    from orders import migrations  # noqa: PLC0415 - PostgreSQL, for this command alone
+    from orders.postgres import migrations  # noqa: PLC0415 - PostgreSQL, for this command alone
 
     state.require(settings, "postgres_dsn")
     try:
@@ -53,7 +53,7 @@ def migrate(settings: Settings) -> Migrated:
 
 def migrated_text(migrated: Migrated) -> str:
     """What was applied, for a person."""
-    from orders import migrations  # noqa: PLC0415 - as above
+    from orders.postgres import migrations  # noqa: PLC0415 - as above
 
     return migrations.told(migrated.applied)
 

@@ -17,7 +17,7 @@ from orders.errors import StartError, UsageError
 from orders.fold import uid_of
 from orders.letters import Action, Done, Letter, LetterState, Listed, Wanted
 from orders.order import MAX_DOCUMENT_BYTES, MAX_NESTING, Uid
-from orders.postgres import Connection, connect
+from orders.postgres.connection import Connection, connect
 from orders.record import Invalid, Record
 from orders.settings import Settings
 from orders.system import state

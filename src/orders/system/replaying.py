@@ -14,7 +14,7 @@ from orders.errors import TooLarge
 from orders.kafka.producer import MAX_MESSAGE_BYTES, Keyed, OrderProducer, fits, hand_over
 from orders.letters import Done, Letter
 from orders.order import Content
-from orders.postgres import Connection
+from orders.postgres.connection import Connection
 from orders.record import CONDITION_HEADER, REPLAY_HEADER, REPLY_HEADER, Replay
 from orders.timing import Clock, monotonic
 

@@ -15,7 +15,7 @@ from orders.users import name_of
 
 if TYPE_CHECKING:
     from orders.kafka.admin import Partition, Topic
-    from orders.postgres import Connection
+    from orders.postgres.connection import Connection
 
 STATEMENT_SECONDS = 600
 """What Kafka lost is looked for in all orders."""
@@ -73,7 +73,7 @@ class Done(NamedTuple):
 def resume(settings: Settings, asked: Asked) -> Done:
     """Lets stopped partitions go on, all that are asked for or none. Raises `UsageError`, `StartError`, `Away`, …."""
     from orders.kafka.admin import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
-    from orders.postgres import connect, translated  # noqa: PLC0415 - PostgreSQL, for this command alone
+    from orders.postgres.connection import connect, translated  # noqa: PLC0415 - PostgreSQL, for this command alone
 
     refuse_nonsense(asked)
     state.require(settings, "postgres_dsn", "kafka_bootstrap")
@@ -106,7 +106,7 @@ def refuse_nonsense(asked: Asked) -> None:
 def stopped_of(connection: "Connection", name: str, topic: "Topic") -> dict[int, Stopped]:
     """The partitions that are stopped or new, locked for the transaction. Of a recreated topic all are stopped."""
     from orders.kafka.topic import anew  # noqa: PLC0415 - Kafka's client, for this command alone
-    from orders.postgres import queries  # noqa: PLC0415 - PostgreSQL, for this command alone
+    from orders.postgres.connection import queries  # noqa: PLC0415 - PostgreSQL, for this command alone
 
     rows = connection.execute(queries["lock_places"], {"topic": name}).fetchall()
     if rows and not any(topic_id == topic.topic_id for topic_id, *_ in rows):
@@ -173,7 +173,7 @@ def skips(stopped: Stopped, held: "Partition", target: int) -> str:
 
 
 def _write(connection: "Connection", name: str, topic_id: str, resumed: Resumed, stop: Stop) -> None:
-    from orders.postgres import queries  # noqa: PLC0415 - PostgreSQL, for this command alone
+    from orders.postgres.connection import queries  # noqa: PLC0415 - PostgreSQL, for this command alone
 
     values = {
         "topic": name,

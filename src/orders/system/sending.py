@@ -324,7 +324,7 @@ def topic_limit(config: Mapping[str, str] | None) -> int | None:
 
 def _waiting(settings: Settings, brokers: "Brokers", seconds: float) -> Waiting:
     """Raises where PostgreSQL cannot be asked, before anything is sent."""
-    from orders.postgres import connect  # noqa: PLC0415 - PostgreSQL, for --wait alone
+    from orders.postgres.connection import connect  # noqa: PLC0415 - PostgreSQL, for --wait alone
 
     topic = brokers.topic(settings.kafka_topic)
     if topic is None:

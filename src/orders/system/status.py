@@ -212,7 +212,7 @@ def _figures(place: Where) -> Figures | str:
 
 
 def _stored(place: Where) -> Stored:
-    from orders.postgres import connect  # noqa: PLC0415 - PostgreSQL, for this command alone
+    from orders.postgres.connection import connect  # noqa: PLC0415 - PostgreSQL, for this command alone
 
     if not place.settings.postgres_dsn:
         reason = "give ORDERS_POSTGRES_DSN" if place.url else "nothing runs"
@@ -237,7 +237,7 @@ def _standing(rows: list[Any]) -> list[Standing]:
 
 def _rows(connection: Any, query: str, made: Callable[[list[Any]], Any], **values: object) -> Any:
     """What `made` makes of the rows, or why there are none."""
-    from orders.postgres import queries, translated  # noqa: PLC0415 - as above
+    from orders.postgres.connection import queries, translated  # noqa: PLC0415 - as above
 
     try:
         with translated():

@@ -15,7 +15,7 @@ from orders.errors import Forbidden, OrdersError
 from orders.timing import Clock, monotonic
 
 if TYPE_CHECKING:
-    from orders.postgres import Connection
+    from orders.postgres.connection import Connection
 
 INTERRUPTED = "interrupted"
 LOOK_SECONDS = 0.2
@@ -181,7 +181,7 @@ class Waiting:
             self._close()
 
     def _read(self) -> dict[int, Place]:
-        from orders.postgres import queries, translated  # noqa: PLC0415 - PostgreSQL, for --wait alone
+        from orders.postgres.connection import queries, translated  # noqa: PLC0415 - PostgreSQL, for --wait alone
 
         with translated():
             rows = self._open().execute(queries["places_of_topic"], {"topic": self._topic}).fetchall()
@@ -224,7 +224,7 @@ class Waiting:
 
     def _refused(self, partition: int, sent: Offsets, end: int) -> int:
         """How many of them are dead letters."""
-        from orders.postgres import queries, translated  # noqa: PLC0415 - as above
+        from orders.postgres.connection import queries, translated  # noqa: PLC0415 - as above
 
         place = {"topic_id": self._topic_id, "partition": partition, "begin": sent.first, "end": min(end, sent.end)}
         with translated():
@@ -233,7 +233,7 @@ class Waiting:
 
     def _skips(self) -> tuple[list[tuple[int, int, int]], bool]:
         """Offsets that nobody read, from and up to, by partition; and whether that cannot be told."""
-        from orders.postgres import queries, translated  # noqa: PLC0415 - as above
+        from orders.postgres.connection import queries, translated  # noqa: PLC0415 - as above
 
         try:
             with translated():

@@ -13,14 +13,15 @@ import psutil
 import structlog
 from msgspec.structs import replace
 
-from orders import __version__, access, logs
+from orders import __version__, logs
 from orders.errors import Away, StartError
 from orders.kafka import clients
 from orders.kafka.admin import require_group
 from orders.kafka.topic import TopicView, create_topic
 from orders.memory import Memory
 from orders.metrics import RESTARTS, ProcessKind, private, shared
-from orders.migrations import migrate, told
+from orders.postgres import grants
+from orders.postgres.migrations import migrate, told
 from orders.settings import Settings, environment, inherited, public, without_password
 from orders.system import state
 from orders.system.asking import Part, Ready, ask_ready
@@ -145,7 +146,7 @@ class System:
     def _prepare_postgres(self) -> None:
         applied = self._retried(lambda: migrate(self._settings.postgres_dsn))
         self._steps.step(told(applied))
-        self._retried(lambda: access.require(self._settings))
+        self._retried(lambda: grants.require(self._settings))
 
     def _prepare_topic(self) -> None:
         """Makes the topic in the embedded Kafka; elsewhere it must be there, and open to us."""

@@ -14,7 +14,7 @@ import structlog
 
 from orders.errors import OrdersError
 from orders.memory import Memory
-from orders.postgres import connect
+from orders.postgres.connection import connect
 from orders.timing import Clock, monotonic
 
 LOST = "the keeper ended or is stopped, and nobody hears what other machines change"

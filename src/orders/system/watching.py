@@ -12,7 +12,7 @@ from orders.system.resuming import Done, Resumed
 from orders.timing import Clock, monotonic
 
 if TYPE_CHECKING:
-    from orders.postgres import Connection
+    from orders.postgres.connection import Connection
 
 LOOK_SECONDS = 0.2
 STATEMENT_SECONDS = 10.0
@@ -110,7 +110,7 @@ class Watch:
 def watch(settings: Settings, done: Done) -> list[Resumed]:
     """Waits until each resumed partition is read or has stopped again, or neither comes; shows how far it is."""
     from orders.kafka.admin import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
-    from orders.postgres import connect  # noqa: PLC0415 - PostgreSQL, for this command alone
+    from orders.postgres.connection import connect  # noqa: PLC0415 - PostgreSQL, for this command alone
     from orders.system.counting import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
 
     positions = Positions(
@@ -139,7 +139,7 @@ class Positions:
 
     def read(self) -> dict[int, Now]:
         """Raises our errors."""
-        from orders.postgres import queries, translated  # noqa: PLC0415 - PostgreSQL, for this command alone
+        from orders.postgres.connection import queries, translated  # noqa: PLC0415 - PostgreSQL, for this command alone
 
         try:
             if self._connection is None:

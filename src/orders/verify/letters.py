@@ -5,7 +5,7 @@ from hashlib import blake2b
 from struct import Struct
 from typing import NamedTuple
 
-from orders.postgres import REFUSALS
+from orders.postgres.connection import REFUSALS
 from orders.record import Record
 from orders.store import storable
 

@@ -11,7 +11,7 @@ from orders.errors import Away, SetupWrong
 from orders.kafka.admin import Brokers
 from orders.kafka.admin import Topic as Held
 from orders.memory import Memory
-from orders.postgres import Connection, connect
+from orders.postgres.connection import Connection, connect
 from orders.record import Record, Span
 from orders.settings import Settings
 from orders.system import state

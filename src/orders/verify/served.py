@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from orders.memory import Memory, Put
-from orders.postgres import Connection, queries, translated
+from orders.postgres.connection import Connection, queries, translated
 from orders.verify.findings import Findings
 
 ENTRIES_AT_ONCE = 500

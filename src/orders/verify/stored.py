@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from orders.order import UID_PATTERN
-from orders.postgres import Connection, queries, snapshot
+from orders.postgres.connection import Connection, queries, snapshot
 from orders.record import Span
 from orders.verify import history, letters
 from orders.verify.findings import Findings

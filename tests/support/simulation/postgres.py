@@ -26,7 +26,7 @@ import psycopg
 from psycopg import errors
 
 from orders.order import Row, document, text
-from orders.postgres import ORDERS_KEY, Connection, queries
+from orders.postgres.connection import ORDERS_KEY, Connection, queries
 
 IDLE_SECONDS = 10.0
 """After so long in a transaction without a statement a session is ended, as `postgres.connect` asks for."""

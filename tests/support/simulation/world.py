@@ -26,7 +26,7 @@ from psycopg import errors
 
 from orders import keeper
 from orders.memory import Memory, Put
-from orders.postgres import translated
+from orders.postgres.connection import translated
 from orders.timing import Clock
 from support.simulation import events, invariants
 from support.simulation.actors import IngestProcess, KeeperProcess, Machine

@@ -16,7 +16,7 @@ from orders.doctor.postgres import (
     why,
 )
 from orders.errors import Away
-from orders.postgres import OLDEST
+from orders.postgres.connection import OLDEST
 from orders.settings import Settings
 
 GOOD = Server(18, "18.6", "UTF8", read_only=False, off=[], clock=0.0, room=97, others=3)

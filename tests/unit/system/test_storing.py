@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.errors import Away, Forbidden, OrdersError
-from orders.postgres import Connection, queries
+from orders.postgres.connection import Connection, queries
 from orders.system.storing import SKIPS_UNKNOWN, Offsets, Stored, Waiting
 
 TOPIC, TOPIC_ID = "orders", "id"

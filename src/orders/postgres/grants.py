@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from orders.errors import Forbidden, SetupWrong
-from orders.postgres import GRANTS, Connection, connect, translated
+from orders.postgres.connection import GRANTS, Connection, connect, translated
 from orders.settings import Settings, variable
 
 Needs = Mapping[str, Sequence[str]]

@@ -7,7 +7,7 @@ import pytest
 from psycopg import Error, errors
 
 from orders.errors import Away, Forbidden, OrdersError, Rejected, SetupWrong
-from orders.postgres import OLDEST, Connection, conninfo, refuse_old, verdict
+from orders.postgres.connection import OLDEST, Connection, conninfo, refuse_old, verdict
 
 
 @pytest.mark.parametrize(

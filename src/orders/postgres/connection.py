@@ -13,7 +13,7 @@ from psycopg.errors import Error
 
 from orders import deadlines
 from orders.errors import Away, Collided, Forbidden, OrdersError, Rejected, SetupWrong
-from orders.refusals import refusal
+from orders.postgres.connect_errors import refusal
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ def _load(text: str) -> Mapping[str, LiteralString]:
     return cast("Mapping[str, LiteralString]", dict(zip(parts[1::2], bodies, strict=True)))
 
 
-queries: Mapping[str, LiteralString] = _load(files("orders").joinpath("sql/queries.sql").read_text("utf-8"))
+queries: Mapping[str, LiteralString] = _load(files("orders.postgres").joinpath("sql/queries.sql").read_text("utf-8"))
 """Statements of sql/queries.sql by name."""
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.refusals import refusal
+from orders.postgres.connect_errors import refusal
 
 SERVER = 'connection failed: connection to server at "127.0.0.1", port 5432 failed: '
 

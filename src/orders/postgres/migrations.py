@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from orders.errors import Forbidden, SetupWrong
-from orders.postgres import Connection, connect, refuse_old, translated
+from orders.postgres.connection import Connection, connect, refuse_old, translated
 
 LOCK = 0x6F7264657273
 """Advisory lock that only one migration at a time holds: "orders" in ASCII."""
@@ -35,7 +35,7 @@ class Migration(NamedTuple):
 
 def shipped() -> list[Migration]:
     """The migrations of this release, in order."""
-    folder = files("orders").joinpath("sql/migrations")
+    folder = files("orders.postgres").joinpath("sql/migrations")
     found = [Migration(f.name, f.read_text("utf-8")) for f in folder.iterdir() if f.name.endswith(".sql")]
     return sorted(found)
 
