@@ -9,7 +9,7 @@ from bench.contest import Contest, Contestant, Field, Figure, Values
 from bench.services import MEMORY_PER_DOCUMENT, Ground, memory_path
 from bench.sizes import Sizes
 from orders.errors import StartError
-from orders.memory import Memory, Put
+from orders.memory.shared import Memory, Put
 from orders.timing import monotonic
 
 BLOCK = 512

@@ -12,7 +12,7 @@ from bench.press import closed, has_wrk
 from bench.servers import Server, check_answers, fastapi, nginx, ours
 from bench.services import Ground, database, memory
 from bench.sizes import Sizes
-from orders.memory import Put
+from orders.memory.shared import Put
 
 OURS = "orders, 1 worker"
 NGINX = "nginx, 1 worker, the same bytes as files"

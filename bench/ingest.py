@@ -16,7 +16,7 @@ from bench.services import Ground, database, memory
 from bench.sizes import Sizes
 from bench.stock import Backlog
 from orders.errors import StartError
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.settings import Settings
 
 PROCESSES = 2

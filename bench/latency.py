@@ -19,7 +19,7 @@ from bench.servers import Server, ours
 from bench.services import Ground, database, memory
 from bench.sizes import Sizes
 from bench.stock import Backlog
-from orders.memory import Put
+from orders.memory.shared import Put
 from orders.settings import Settings
 
 WARM_SECONDS = 0.3

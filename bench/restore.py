@@ -15,7 +15,7 @@ from bench.rows import copy_in, copy_out
 from bench.services import MEMORY_PER_DOCUMENT, Ground, database, memory_path
 from bench.sizes import Sizes
 from orders.errors import StartError
-from orders.memory import Memory
+from orders.memory.shared import Memory
 
 OURS = "orders, the keeper's restore"
 COPY = "COPY (SELECT …) TO STDOUT, drained"

@@ -17,7 +17,7 @@ from bench.children import Child, Events, module, service, until
 from bench.contest import Absent
 from bench.services import LOOPBACK, Ground, free_port
 from orders.errors import StartError
-from orders.memory import Put
+from orders.memory.shared import Put
 from orders.settings import Settings
 
 CHECKED = 20

@@ -18,7 +18,7 @@ from orders.embedded import ports
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
 from orders.errors import StartError
-from orders.memory import Memory, Put
+from orders.memory.shared import Memory, Put
 from orders.postgres.migrations import migrate
 from orders.settings import Settings
 from orders.system.machine import SHM

@@ -26,7 +26,7 @@ from bench.sizes import Sizes
 from bench.stock import keyed
 from orders.errors import OrdersError, StartError
 from orders.kafka.producer import Delivered, OrderProducer
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.sample import samples
 
 READABLE = "orders: produce to readable"

@@ -16,7 +16,7 @@ from orders.decoder import decode
 from orders.errors import StartError
 from orders.kafka.producer import OrderProducer
 from orders.kafka.topic import TopicView, create_topic
-from orders.memory import Put
+from orders.memory.shared import Put
 from orders.order import Content, document
 from orders.sample import samples
 

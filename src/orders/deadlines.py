@@ -1,6 +1,6 @@
 """The times that keep a transaction of ingest under the rule of memory, and the inequality that they must satisfy.
 
-Ingest marks the orders that it changes, then commits (`marks`, docs/decisions/0004). A read that began just before the
+Ingest marks the orders that it changes, then commits (`memory.coherence`, docs/decisions/0004). A read that began just before the
 commit became visible may be put for `FRESH` seconds more; the mark must still hold then. So, from mark to commit:
 
     SENDING + ANSWERING + MARGIN  <=  LIFE - FRESH
@@ -23,10 +23,10 @@ milliseconds, and one that took longer is put the next time.
 """
 
 FRESH = 25.0
-"""Seconds after which what was read or committed is no longer put (`marks.is_fresh`)."""
+"""Seconds after which what was read or committed is no longer put (`memory.coherence.is_fresh`)."""
 
 LIFE = 60.0
-"""Seconds for which marks and floors hold (`marks.holds`)."""
+"""Seconds for which marks and floors hold (`memory.coherence.holds`)."""
 
 MARK = 10.0
 """Seconds for which a mark may be set before COMMIT is sent."""

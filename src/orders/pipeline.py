@@ -19,7 +19,7 @@ from orders.fold import NO_LETTERS, fold, places_of, uids_of
 from orders.kafka import consumer as kafka
 from orders.kafka.topic import TopicView
 from orders.limit import Limit
-from orders.memory import Change, Memory, Put
+from orders.memory.shared import Change, Memory, Put
 from orders.meter import Values
 from orders.metrics import BATCH_RECORDS, BATCHES, CONSUMED, private, shared
 from orders.order import Content, document

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from orders import logs
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.settings import Settings
 from orders.system.place import bind
 from orders.system.room import allow_files, files_of
@@ -50,7 +50,7 @@ def ingest(settings: Settings, number: int, parent_fd: int | None) -> None:
 def keep(settings: Settings, parent_fd: int | None) -> None:
     """Keeps memory true, and makes its file where there is none. Raises `OrdersError`."""
     from orders.copies import copying
-    from orders.keeper import keep as keep_memory
+    from orders.memory.keeper import keep as keep_memory
 
     needed = ("kafka_bootstrap",) if settings.dead_letters_topic else ()
     begin("keep", settings, parent_fd, "postgres_dsn", "memory_path", *needed)

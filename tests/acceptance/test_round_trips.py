@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orders.decoder import decode
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.order import Content, Delivery, Item, Payment
 from support.hostile import TAKEN, VALID
 from support.machine import Machine

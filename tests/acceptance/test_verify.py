@@ -16,7 +16,7 @@ from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
 from orders.kafka.consumer import record_of
 from orders.kafka.topic import TopicView
-from orders.memory import Memory, Put
+from orders.memory.shared import Memory, Put
 from orders.order import text
 from orders.pipeline import Writer
 from orders.postgres.connection import connect

@@ -11,7 +11,7 @@ import pytest
 
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
-from orders.memory import Memory, Put
+from orders.memory.shared import Memory, Put
 from orders.timing import monotonic
 from support import watching
 from support.background import Background

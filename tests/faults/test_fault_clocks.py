@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from support.background import Background
 from support.group import Group
 from support.machine import Machine

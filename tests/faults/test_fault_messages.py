@@ -26,7 +26,7 @@ from orders.decoder import decode
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
 from orders.faults import faults
-from orders.keeper import rows_from
+from orders.memory.keeper import rows_from
 from orders.order import Content
 from orders.postgres.connection import connect
 from orders.record import Invalid

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orders import deadlines
 from orders.errors import Away
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.postgres.connection import connect, translated
 from orders.postgres.migrations import migrate
 from orders.timing import monotonic

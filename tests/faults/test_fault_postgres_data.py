@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from orders.embedded.postgres import PostgresService
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from support.backup import Backup
 from support.checker import positions
 from support.load import Load

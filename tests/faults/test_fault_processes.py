@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from orders import deadlines
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from support.decided import all_decided_once
 from support.machine import Machine
 from support.services import MakeTopic, open_folder

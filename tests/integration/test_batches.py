@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from orders.keeper import rows_from
-from orders.memory import Memory
+from orders.memory.keeper import rows_from
+from orders.memory.shared import Memory
 from orders.order import document
 from orders.pipeline import Writer
 from orders.postgres.connection import connect

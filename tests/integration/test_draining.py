@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.postgres.migrations import migrate
 from orders.sample import samples
 from support.machine import Machine

@@ -15,7 +15,7 @@ from orders.batcher import Batcher
 from orders.cli import cli
 from orders.kafka.consumer import OrderConsumer, consumer_config
 from orders.kafka.topic import TopicView
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.pipeline import Ingest, Writer
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orders.memory import Memory, Put
+from orders.memory.shared import Memory, Put
 from orders.timing import monotonic
 from support.wire import CLOSE, DOCUMENT, HIT, MEMORY, REQUESTS, TAG, UID, Address, exchange, plain_app, serving
 

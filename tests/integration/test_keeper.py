@@ -16,8 +16,8 @@ from orders import sample
 from orders.decoder import read
 from orders.embedded.postgres import PostgresService
 from orders.errors import Away
-from orders.keeper import Keeper
-from orders.memory import Memory, Put
+from orders.memory.keeper import Keeper
+from orders.memory.shared import Memory, Put
 from orders.order import Content
 from orders.pipeline import Writer
 from orders.postgres.connection import Connection, connect, queries, snapshot
@@ -308,7 +308,7 @@ def is_written(machine: Machine, entry: Entry) -> bool:
 def test_outcomes_that_nobody_waits_for_are_pruned_in_parts(
     machine: Callable[..., Machine], dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orders.keeper.PRUNED_AT_ONCE", 2)
+    monkeypatch.setattr("orders.memory.keeper.PRUNED_AT_ONCE", 2)
     with psycopg.connect(dsn) as connection:
         connection.execute(
             "insert into outcomes select 't', 0, n, 'created', 'a', 1, null, null, now() - interval '1 h' "

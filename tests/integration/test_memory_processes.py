@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orders.memory import Change, Memory, Put
+from orders.memory.shared import Change, Memory, Put
 from support.waiting import wait_for
 
 MIB = 2**20

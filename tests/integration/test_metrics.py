@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from orders import sample
 from orders.kafka.lag import times_of
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.settings import Settings, environment
 from orders.web.api import create_app
 from orders.web.serve import parts

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from orders.errors import Away
-from orders.keeper import rows_from
-from orders.memory import Memory, Put
+from orders.memory.keeper import rows_from
+from orders.memory.shared import Memory, Put
 from orders.pipeline import Writer
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate

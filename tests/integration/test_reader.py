@@ -10,7 +10,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orders.errors import Away, Rejected, SetupWrong
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.order import document
 from orders.pipeline import Writer
 from orders.postgres.connection import connect

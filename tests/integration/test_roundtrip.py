@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orders.decoder import decode
-from orders.keeper import rows_from
-from orders.memory import Memory
+from orders.memory.keeper import rows_from
+from orders.memory.shared import Memory
 from orders.order import Content
 from orders.pipeline import Writer
 from orders.postgres.connection import connect

@@ -11,7 +11,7 @@ from psycopg import IsolationLevel, sql
 
 from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected
 from orders.fold import fold, uids_of
-from orders.keeper import CHANNEL, rows_from
+from orders.memory.keeper import CHANNEL, rows_from
 from orders.order import Content, document
 from orders.postgres.connection import Connection, connect, queries
 from orders.postgres.migrations import migrate

@@ -9,7 +9,7 @@ import pytest
 
 from orders.errors import PositionsMoved
 from orders.limit import Limit
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.pipeline import Writer
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orders import deadlines
 from orders.errors import Away, PositionsMoved, SetupWrong
-from orders.memory import Memory, Put
+from orders.memory.shared import Memory, Put
 from orders.order import Content, document, text
 from orders.pipeline import Writer
 from orders.postgres.connection import WITH_TRANSACTION_TIMEOUT, Connection, connect

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 
 from orders.kafka.topic import TopicView
-from orders.keeper import rows_from
+from orders.memory.keeper import rows_from
 from orders.postgres.connection import connect
 from orders.settings import Settings
 from orders.web.problems import problem

@@ -11,16 +11,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orders.memory
+import orders.memory.shared
 import orders.store
+from orders.memory.layout import Trees, Work
 from orders.pipeline import ingest
 from orders.settings import load
 from orders.store import Plan, Transaction
 from orders.system.stopping import Stop
-from orders.trees import Trees, Work
 
 if TYPE_CHECKING:
-    from orders.trees import Txn
+    from orders.memory.layout import Txn
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
                 at("after many")
 
     orders.store.Transaction = WatchedTransaction  # type: ignore[misc] # as below
-    orders.memory.Work = WatchedWork  # type: ignore[attr-defined] # a point inside of what has none
+    orders.memory.shared.Work = WatchedWork  # type: ignore[attr-defined] # a point inside of what has none
     stop = Stop()
     stop.listen()
     ingest(load(os.environ), number, stop, at)

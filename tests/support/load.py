@@ -9,7 +9,7 @@ import httpx
 import psycopg
 
 from orders.kafka.topic import TopicView
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from support.background import Background
 from support.checker import caught_up, check, positions
 from support.machine import Machine

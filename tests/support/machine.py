@@ -14,7 +14,7 @@ from typing import Literal, Self
 
 import httpx
 
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.postgres.migrations import migrate
 from orders.settings import Settings, environment, inherited
 from support.waiting import wait_for

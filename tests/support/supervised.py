@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.settings import Settings
 from support.machine import free_port
 from support.system import ROOT, System, left_of

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer
 
 from orders import sample
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from support.alerts import RULES, promtool_file, rules
 from support.machine import Machine
 from support.programs import program

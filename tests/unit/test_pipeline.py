@@ -11,7 +11,7 @@ from orders import sample
 from orders.batcher import Batcher, Cause
 from orders.errors import Away, OrdersError, PositionsMoved, SetupWrong
 from orders.fold import uid_of
-from orders.memory import Change, Put
+from orders.memory.shared import Change, Put
 from orders.metrics import BATCHES, LAYOUT, private
 from orders.pipeline import Ingest, Writer, member_id, probe_entry
 from orders.record import Batch, Reached, Record, Span, Stop

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from orders import copies, threads
 from orders.kafka.producer import Headers
 from orders.kafka.topic import TopicWatch, View
-from orders.memory import Put
+from orders.memory.shared import Put
 from orders.metrics import LAYOUT, LOST, private, shared
 from orders.settings import Settings
 from orders.slots import totals

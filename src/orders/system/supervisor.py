@@ -18,7 +18,7 @@ from orders.errors import Away, StartError
 from orders.kafka import clients
 from orders.kafka.admin import require_group
 from orders.kafka.topic import TopicView, create_topic
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.metrics import RESTARTS, ProcessKind, private, shared
 from orders.postgres import grants
 from orders.postgres.migrations import migrate, told

@@ -13,7 +13,7 @@ from math import inf
 import structlog
 
 from orders.errors import OrdersError
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.postgres.connection import connect
 from orders.timing import Clock, monotonic
 

@@ -10,7 +10,7 @@ from typing import Any
 from orders.errors import Away, SetupWrong
 from orders.kafka.admin import Brokers
 from orders.kafka.admin import Topic as Held
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.postgres.connection import Connection, connect
 from orders.record import Record, Span
 from orders.settings import Settings

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
-from orders.memory import Memory, Put
+from orders.memory.shared import Memory, Put
 from orders.postgres.connection import Connection, queries, translated
 from orders.verify.findings import Findings
 

@@ -10,7 +10,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from orders import deadlines, threads
 from orders.errors import Away, OrdersError, Rejected
-from orders.memory import Put
+from orders.memory.shared import Put
 from orders.postgres.connection import INTERVAL_SECONDS, conninfo, queries, translated, verdict
 from orders.timing import Clock
 from orders.web.waiting import Joiner, Place, Told, in_time

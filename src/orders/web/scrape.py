@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 
 from orders import __version__
 from orders.errors import Away
-from orders.memory import Stats
+from orders.memory.shared import Stats
 from orders.meter import Gauge
 from orders.metrics import (
     BUILD,

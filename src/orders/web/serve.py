@@ -11,7 +11,7 @@ from orders import libraries, threads
 from orders.kafka.lag import times_of
 from orders.kafka.producer import OrderProducer
 from orders.kafka.topic import TopicView, TopicWatch
-from orders.memory import Memory
+from orders.memory.shared import Memory
 from orders.meter import Values
 from orders.metrics import LAYOUT, private, shared
 from orders.settings import Settings

@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 from unittest.mock import patch
 
-from orders import keeper
 from orders.batcher import Batcher
 from orders.kafka import clients
 from orders.kafka.consumer import OrderConsumer
-from orders.memory import Memory
+from orders.memory import keeper
+from orders.memory.layout import Work
+from orders.memory.shared import Memory
 from orders.pipeline import Ingest, Writer
 from orders.store import Store
 from orders.timing import Clock
-from orders.trees import Work
 from support.simulation.kafka import METADATA_SECONDS, MOST_AT_ONCE, TOPIC, Broker, made
 from support.simulation.postgres import Server
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import errors
 
-from orders.memory import Put
+from orders.memory.shared import Put
 from support.simulation.kafka import MARK, METADATA_SECONDS, Said
 from support.simulation.postgres import REFUSED_AMOUNT, Session, Work
 from support.simulation.reference import MOVING, POISONED, SHARED, value_of

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec import structs
 
-from orders import decoder, fold, marks
+from orders import decoder, fold
 from orders.batcher import Batcher
 from orders.errors import Away, OrdersError, PositionsMoved
 from orders.fold import Folded
 from orders.kafka import growth
 from orders.kafka.consumer import OrderConsumer
-from orders.memory import Memory
+from orders.memory import coherence
+from orders.memory.shared import Memory
 from orders.order import Content
 from orders.pipeline import Ingest, Writer
 from orders.record import Batch, Entry, Invalid, Moved, Reached, Record, Round, Span, Standing, Tombstone
@@ -356,9 +357,9 @@ PLANTED: Mapping[str, Planted] = {
     "memory is filled before COMMIT": Planted(memory_first, SERVED, 0),
     "no marks are set": Planted(leave_out(Memory, "mark"), SERVED, 3),
     "a lost reply to COMMIT counts as a rollback": Planted(unmarked_when_unknown, SERVED, 9),
-    "nothing stops a put below the floor": Planted(always(marks, "lowest", 0), SERVED, 6),
-    "what was read long ago is put": Planted(always(marks, "is_fresh", answer=True), SERVED, 1),
-    "what was read before an emptying is put": Planted(always(marks, "is_since_emptying", answer=True), SERVED, 0),
+    "nothing stops a put below the floor": Planted(always(coherence, "lowest", 0), SERVED, 6),
+    "what was read long ago is put": Planted(always(coherence, "is_fresh", answer=True), SERVED, 1),
+    "what was read before an emptying is put": Planted(always(coherence, "is_since_emptying", answer=True), SERVED, 0),
     "other machines are not told": Planted(notices_lost, SERVED, 1),
     "lost partitions are written on": Planted(leave_out(Ingest, "lost"), STORED + HEALED + "7", 1),
     "what comes twice is taken twice": Planted(taken_twice, STORED, 0),

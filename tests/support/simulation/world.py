@@ -1,7 +1,7 @@
 """Schedules of faults for the real write path and the real keeper, each drawn from one seed.
 
 Real are `Ingest`, `Writer`, `Batcher`, `fold`, the decoder, `OrderConsumer`, `Store`, the verdicts on PostgreSQL's
-errors, `Memory` with its LMDB, `marks`, and `Keeper`. Simulated are PostgreSQL's server, Kafka with its client, and
+errors, `Memory` with its LMDB, `memory.coherence`, and `Keeper`. Simulated are PostgreSQL's server, Kafka with its client, and
 time.
 
 There are no threads: what happens while a process stands between two of its steps happens inside of that step, down to
@@ -24,8 +24,8 @@ import lmdb
 import structlog
 from psycopg import errors
 
-from orders import keeper
-from orders.memory import Memory, Put
+from orders.memory import keeper
+from orders.memory.shared import Memory, Put
 from orders.postgres.connection import translated
 from orders.timing import Clock
 from support.simulation import events, invariants

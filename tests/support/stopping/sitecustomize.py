@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orders.trees import Trees, Txn
+    from orders.memory.layout import Trees, Txn
 
 
 def watch(file: Path) -> None:
-    import orders.memory  # noqa: PLC0415 - only where somebody asks for it
-    from orders.trees import Work  # noqa: PLC0415 - as above
+    import orders.memory.shared  # noqa: PLC0415 - only where somebody asks for it
+    from orders.memory.layout import Work  # noqa: PLC0415 - as above
 
     class WatchedWork(Work):
         def __init__(self, txn: "Txn", trees: "Trees", now: float) -> None:
@@ -26,7 +26,7 @@ def watch(file: Path) -> None:
                     file.unlink()
                     os.kill(os.getpid(), signal.SIGSTOP)
 
-    orders.memory.Work = WatchedWork  # type: ignore[attr-defined] # a point inside of what has none
+    orders.memory.shared.Work = WatchedWork  # type: ignore[attr-defined] # a point inside of what has none
 
 
 if "STOP_IN_MEMORY" in os.environ and {"ingest", "keep", "serve"} & {*sys.orig_argv}:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from orders import __version__
 from orders.kafka.topic import View
-from orders.memory import Stats
+from orders.memory.shared import Stats
 from orders.metrics import BUILD, LAG_SECONDS, LAYOUT, MEMORY_LIMIT, MEMORY_ORDERS, MEMORY_USED
 from orders.system.figures import figures_of
 from orders.web.exposition import page

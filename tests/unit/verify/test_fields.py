@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.memory import Put
+from orders.memory.shared import Put
 from orders.order import Row, document, text
 from orders.record import Record, Span
 from orders.sample import samples

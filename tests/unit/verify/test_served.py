@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orders.memory import Memory, Put
+from orders.memory.shared import Memory, Put
 from orders.timing import monotonic
 from orders.verify import served
 from orders.verify.findings import Findings

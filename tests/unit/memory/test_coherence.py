@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.deadlines import FRESH, LIFE
-from orders.marks import (
+from orders.memory.coherence import (
     NO_FLOOR,
     Floor,
     View,

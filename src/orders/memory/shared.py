@@ -1,7 +1,7 @@
 """Shared memory: the served bytes of the newest orders in one LMDB file, for all processes of a machine.
 
 Readers never wait: `get` is one read transaction. Every change is one write transaction, and all that decides about
-it is looked at inside, the time too: a process may have been stopped on its way there. The rule is in `marks`, the
+it is looked at inside, the time too: a process may have been stopped on its way there. The rule is in `coherence`, the
 layout in `trees`. PostgreSQL is the truth; so a put that fails is dropped, and what cannot be kept true is emptied.
 """
 
@@ -15,10 +15,10 @@ from typing import NamedTuple, Self, TypeVar
 
 import lmdb
 
-from orders import marks
 from orders.errors import Away, StartError
+from orders.memory import coherence
+from orders.memory.layout import Change, Put, State, Trees, Work, document_of, size
 from orders.timing import Clock, monotonic
-from orders.trees import Change, Put, State, Trees, Work, document_of, size
 
 __all__ = ["Change", "Memory", "Put", "Stats"]
 
@@ -126,7 +126,7 @@ class Memory:
     def put(self, puts: Sequence[Put], as_of: float) -> int:
         """Puts what was read or committed after `as_of` by the rule; returns how many. What fails is dropped."""
         try:
-            return self._write(lambda work: work.put(puts, as_of, marks.may_put))
+            return self._write(lambda work: work.put(puts, as_of, coherence.may_put))
         except FAILED:
             return 0
 
@@ -147,7 +147,7 @@ class Memory:
 
         def settle_and_put(work: Work) -> None:
             work.settle(changes, writer)
-            work.put((Put(u, v, d) for u, v, d in changes if d is not None), as_of, marks.may_put)
+            work.put((Put(u, v, d) for u, v, d in changes if d is not None), as_of, coherence.may_put)
 
         try:
             self._write(settle_and_put)
@@ -191,7 +191,7 @@ class Memory:
         """Puts a part of the snapshot by the rule, however old; False: memory was emptied, begin again."""
 
         def restore(work: Work) -> bool:
-            work.put(puts, token, marks.may_restore)
+            work.put(puts, token, coherence.may_restore)
             return work.is_same_restore(token)
 
         try:
@@ -228,8 +228,8 @@ class Memory:
             at = self._trees.state(txn).view(self._clock())
             floors = list(islice(self._trees.floors_from(txn, self._sweep_from), LOOKED_AT_ONCE))
         self._sweep_from = floors[-1][0] + b"\0" if len(floors) == LOOKED_AT_ONCE else b""
-        expired = ((key, packed) for key, packed in floors if not marks.holds(marks.time_of(packed), at))
-        return [key for key, packed in expired if marks.is_spent(marks.unpack(packed), at)]
+        expired = ((key, packed) for key, packed in floors if not coherence.holds(coherence.time_of(packed), at))
+        return [key for key, packed in expired if coherence.is_spent(coherence.unpack(packed), at)]
 
     def _is_crowded(self) -> bool:
         with self._env.begin() as txn:

@@ -2,7 +2,7 @@
 
 documents   number → version, uid, document; numbers only grow, so that every put appends
 numbers     uid → number
-floors      uid → floor and marks (`marks.Floor`)
+floors      uid → floor and marks (`coherence.Floor`)
 meta        the state of the whole, its identity, and the notice board
 
 Appending makes full pages: 1.35 bytes of file for a byte of document, where one tree keyed by uid takes 1.88.
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import lmdb
 
-from orders import marks
-from orders.marks import NO_FLOOR, Floor, View
+from orders.memory import coherence
+from orders.memory.coherence import NO_FLOOR, Floor, View
 
 if TYPE_CHECKING:
     from lmdb import _Database
@@ -35,7 +35,7 @@ WEIGHINGS = 64
 """Pages are counted after each such part of the budget, and at the end: for every document it took a third of a put."""
 
 Rule = Callable[[int, float, int, Floor, View], bool]
-"""`marks.may_put` or `marks.may_restore`."""
+"""`coherence.may_put` or `coherence.may_restore`."""
 
 _NUMBER = Struct(">Q")
 _HEAD = Struct(">QB")
@@ -116,7 +116,9 @@ class Trees(NamedTuple):
 
     def marked_floors(self, txn: "Txn") -> Iterator[tuple[bytes, Floor]]:
         """The floors that have marks."""
-        return ((key, marks.unpack(packed)) for key, packed in txn.cursor(self.floors) if marks.has_marks(packed))
+        return (
+            (key, coherence.unpack(packed)) for key, packed in txn.cursor(self.floors) if coherence.has_marks(packed)
+        )
 
     def floors_from(self, txn: "Txn", key: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Keys and packed floors, in the order of their keys from one on."""
@@ -238,11 +240,11 @@ class Work:
     def mark(self, uids: Iterable[str], writer: int) -> None:
         for key in map(str.encode, uids):
             self._drop(key)
-            self._keep(key, marks.marked(self._floor(key), writer, self._at))
+            self._keep(key, coherence.marked(self._floor(key), writer, self._at))
 
     def unmark(self, uids: Iterable[str], writer: int) -> None:
         for key in map(str.encode, uids):
-            self._keep(key, marks.unmarked(self._floor(key), writer))
+            self._keep(key, coherence.unmarked(self._floor(key), writer))
 
     def raise_floors(self, versions: Iterable[tuple[str, int]]) -> None:
         for order_uid, version in versions:
@@ -252,34 +254,34 @@ class Work:
     def settle(self, changes: Iterable[Change], writer: int) -> None:
         for change in changes:
             key = change.order_uid.encode()
-            self._raise(key, marks.unmarked(self._floor(key), writer), change.version)
+            self._raise(key, coherence.unmarked(self._floor(key), writer), change.version)
 
     def _raise(self, key: bytes, floor: Floor, version: int) -> None:
-        self._keep(key, marks.raised(floor, version, self._at))
+        self._keep(key, coherence.raised(floor, version, self._at))
         if self._version(key) < version:
             self._drop(key)
 
     def drop_spent(self, keys: Iterable[bytes]) -> None:
         for key in keys:
-            if marks.is_spent(self._floor(key), self._at):
+            if coherence.is_spent(self._floor(key), self._at):
                 self._txn.delete(key, db=self._trees.floors)
 
     def _floor(self, key: bytes) -> Floor:
         packed = self._txn.get(key, None, self._trees.floors) if self._any_floors else None
-        return NO_FLOOR if packed is None else marks.unpack(packed)
+        return NO_FLOOR if packed is None else coherence.unpack(packed)
 
     def _keep(self, key: bytes, floor: Floor) -> None:
         if floor == NO_FLOOR:
             self._txn.delete(key, db=self._trees.floors)
         else:
-            self._txn.put(key, marks.pack(floor), db=self._trees.floors)
+            self._txn.put(key, coherence.pack(floor), db=self._trees.floors)
             self._any_floors = True
 
     # -- memory as a whole --
 
     def empty(self) -> None:
         """Drops all documents, and the floors of orders at which no ingest is at work."""
-        working = [(k, f) for k, f in self._trees.marked_floors(self._txn) if marks.outlives_emptying(f, self._at)]
+        working = [(k, f) for k, f in self._trees.marked_floors(self._txn) if coherence.outlives_emptying(f, self._at)]
         for tree in (self._trees.documents, self._trees.numbers, self._trees.floors):
             self._txn.drop(tree, delete=False)
         for key, floor in working:
@@ -300,14 +302,14 @@ class Work:
         return True
 
     def end_restore(self, token: float) -> None:
-        if marks.is_same_restore(token, self._at):
+        if coherence.is_same_restore(token, self._at):
             self._save(self._state._replace(restored_at=token, restoring=False))
 
     def post(self, name: str, state: bytes) -> None:
         self._txn.put(BOARD + name.encode(), state, db=self._trees.meta)
 
     def is_same_restore(self, token: float) -> bool:
-        return marks.is_same_restore(token, self._at)
+        return coherence.is_same_restore(token, self._at)
 
     def _save(self, state: State) -> None:
         self._state = state

@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from orders import deadlines, marks
-from orders.memory import Change, Memory, Put
-from orders.trees import Work
+from orders import deadlines
+from orders.memory import coherence
+from orders.memory.layout import Work
+from orders.memory.shared import Change, Memory, Put
 
 DOCUMENT_BYTES = int(2.2 * mmap.PAGESIZE)
 BUDGET = 9 * mmap.PAGESIZE
@@ -277,9 +278,9 @@ def test_memory_serves_what_postgres_holds(model: type[MemoryModel]) -> None:
 
 
 def one_mark_for_all(patch: pytest.MonkeyPatch) -> None:
-    mark, unmark = marks.marked, marks.unmarked
-    patch.setattr(marks, "marked", lambda floor, _writer, at: mark(floor, 0, at))
-    patch.setattr(marks, "unmarked", lambda floor, _writer: unmark(floor, 0))
+    mark, unmark = coherence.marked, coherence.unmarked
+    patch.setattr(coherence, "marked", lambda floor, _writer, at: mark(floor, 0, at))
+    patch.setattr(coherence, "unmarked", lambda floor, _writer: unmark(floor, 0))
 
 
 def no_floor_of_a_delete(patch: pytest.MonkeyPatch) -> None:
@@ -294,28 +295,28 @@ def no_floor_of_a_delete(patch: pytest.MonkeyPatch) -> None:
 
 
 def expiry_during_restore(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(marks, "holds", lambda time, at: at.now - time <= deadlines.LIFE)
+    patch.setattr(coherence, "holds", lambda time, at: at.now - time <= deadlines.LIFE)
 
 
 def entry_stays_when_marked(patch: pytest.MonkeyPatch) -> None:
     def mark(work: Work, uids: Iterable[str], writer: int) -> None:
         for key in map(str.encode, uids):
-            work._keep(key, marks.marked(work._floor(key), writer, work._at))
+            work._keep(key, coherence.marked(work._floor(key), writer, work._at))
 
     patch.setattr(Work, "mark", mark)
 
 
 def marks_do_not_outlive_emptying(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(marks, "outlives_emptying", lambda _floor, _at: False)
+    patch.setattr(coherence, "outlives_emptying", lambda _floor, _at: False)
 
 
 def marks_hold_too_shortly(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(marks, "LIFE", deadlines.FRESH)
+    patch.setattr(coherence, "LIFE", deadlines.FRESH)
 
 
 def always(name: str, answer: object) -> Callable[[pytest.MonkeyPatch], None]:
     def take_out(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(marks, name, lambda *_: answer)
+        patch.setattr(coherence, name, lambda *_: answer)
 
     return take_out
 

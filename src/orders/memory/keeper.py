@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 from psycopg.types.string import ByteaBinaryLoader
 
 from orders.errors import OrdersError
-from orders.memory import Memory, Put
+from orders.memory.shared import Memory, Put
 from orders.meter import Values
 from orders.metrics import NOTICES, RESTORED, RESTORES, Restored, private, shared
 from orders.order import LONGEST_UID, Uid, is_uid

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orders import deadlines, marks, memory
+from orders import deadlines
 from orders.errors import Away, StartError
-from orders.memory import Change, Memory, Put
+from orders.memory import coherence
+from orders.memory import shared as module
+from orders.memory.shared import Change, Memory, Put
 
 MIB = 2**20
 
@@ -257,9 +259,9 @@ def test_a_sweep_looks_at_a_few_floors_and_a_round_of_them_drops_all_that_expire
         assert set(holding) <= keys(shared)
 
     with closing(shared), pytest.MonkeyPatch.context() as patch:
-        time_of = marks.time_of
-        patch.setattr(memory, "LOOKED_AT_ONCE", 3)
-        patch.setattr(marks, "time_of", look)
+        time_of = coherence.time_of
+        patch.setattr(module, "LOOKED_AT_ONCE", 3)
+        patch.setattr(coherence, "time_of", look)
         for what, which in steps:
             if what == "wait":
                 clock.now += which
@@ -281,7 +283,7 @@ def keys(shared: Memory) -> set[bytes]:
 
 
 def test_too_many_floors_empty_memory_and_ask_for_a_restore(shared: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MOST_FLOORS", 2)
+    monkeypatch.setattr(module, "MOST_FLOORS", 2)
     shared.end_restore(shared.begin_restore())
     shared.raise_floors([(uid, 1) for uid in "ab"])
     shared.sweep()
@@ -418,14 +420,14 @@ def test_a_mark_that_fails_empties_memory_and_is_tried_once_more(
     shared: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(shared, "other", 1)
-    monkeypatch.setattr(shared, "_write", Failing(shared, 1))
+    monkeypatch.setattr(module, "_write", Failing(shared, 1))
     shared.mark(["a"], 7)
     assert (shared.get(b"other"), put(shared, "a", 1, as_of=1002.0)) == (None, False)
 
 
 def test_a_failing_file_is_away_for_whoever_relies_on_it(shared: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing at all for puts and notices."""
-    monkeypatch.setattr(shared, "_write", Failing(shared, 100))
+    monkeypatch.setattr(module, "_write", Failing(shared, 100))
     for change in (shared.empty, lambda: shared.seal(0), shared.begin_restore, lambda: shared.raise_floors([("a", 1)])):
         with pytest.raises(Away, match="shared memory"):
             change()
@@ -440,7 +442,7 @@ def test_settle_without_room_for_the_bytes_still_raises_the_floor(
     shared: Memory, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared.mark(["a"], 7)
-    monkeypatch.setattr(shared, "_write", Failing(shared, 1))
+    monkeypatch.setattr(module, "_write", Failing(shared, 1))
     shared.settle([Change("a", 2, b"{}")], 7, clock.now)
     assert shared.get(b"a") is None
     assert [put(shared, "a", 1), put(shared, "a", 2)] == [False, True]

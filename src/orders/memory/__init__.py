@@ -1,0 +1,7 @@
+"""The newest orders as they are served, in memory that all processes of a machine share.
+
+shared     what other modules call: get, put, mark, settle
+layout     the trees of LMDB
+coherence  the rule: what may be put, and when it is stale
+keeper     restores it, and hears what other machines change
+"""
