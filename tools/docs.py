@@ -11,10 +11,10 @@ from pathlib import Path
 
 import click
 
-from orders import metrics
 from orders.cli import cli
 from orders.commands import AS_IT_IS, exits
-from orders.meter import Definition, Histogram
+from orders.metrics.kinds import Definition, Histogram
+from orders.metrics.table import TABLE
 from orders.settings import explain
 from orders.settings.file import name_of
 from orders.settings.given import keys
@@ -108,11 +108,11 @@ def takers(name: str) -> str:
 
 
 def measures() -> str:
-    histograms = [each for each in metrics.TABLE if isinstance(each, Histogram)]
+    histograms = [each for each in TABLE if isinstance(each, Histogram)]
     bounds = ((code(each.name), ", ".join(f"{bound:g}" for bound in each.buckets)) for each in histograms)
     return page(
         "metrics.md",
-        metrics=table(("metric", "kind", "unit", "what", "labels"), map(measure, metrics.TABLE)),
+        metrics=table(("metric", "kind", "unit", "what", "labels"), map(measure, TABLE)),
         buckets=table(("histogram", "bounds"), bounds),
     )
 

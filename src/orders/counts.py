@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from orders.errors import OrdersError, PositionsMoved, Rejected, SetupWrong
 from orders.fold import Decided
-from orders.meter import Values
-from orders.metrics import COMMIT_SECONDS, DEAD_LETTERS, KEYLESS, READABLE_SECONDS, RECORDS, Committed
+from orders.metrics.kinds import Values
+from orders.metrics.table import COMMIT_SECONDS, DEAD_LETTERS, KEYLESS, READABLE_SECONDS, RECORDS, Committed
 from orders.order import Content
 from orders.record import Batch, Entry
 from orders.store import Plan

@@ -1,7 +1,8 @@
 """The times that keep a transaction of ingest under the rule of memory, and the inequality that they must satisfy.
 
-Ingest marks the orders that it changes, then commits (`memory.coherence`, docs/decisions/0004). A read that began just before the
-commit became visible may be put for `FRESH` seconds more; the mark must still hold then. So, from mark to commit:
+Ingest marks the orders that it changes, then commits (`memory.coherence`, docs/decisions/0004). A read that began just
+before the commit became visible may be put for `FRESH` seconds more; the mark must still hold then. So, from mark to
+commit:
 
     SENDING + ANSWERING + MARGIN  <=  LIFE - FRESH
 

@@ -20,8 +20,8 @@ from orders.kafka import consumer as kafka
 from orders.kafka.topic import TopicView
 from orders.limit import Limit
 from orders.memory.shared import Change, Memory, Put
-from orders.meter import Values
-from orders.metrics import BATCH_RECORDS, BATCHES, CONSUMED, private, shared
+from orders.metrics.kinds import Values
+from orders.metrics.table import BATCH_RECORDS, BATCHES, CONSUMED, private, shared
 from orders.order import Content, document
 from orders.outages import Outage
 from orders.record import Batch, Entry, Invalid, Reached, Record, Stop

@@ -13,7 +13,7 @@ import pytest
 
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
-from orders.metrics import ProcessKind
+from orders.metrics.table import ProcessKind
 from orders.sample import samples
 from orders.system.children import STOPPED_SECONDS
 from support.background import Background

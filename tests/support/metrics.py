@@ -16,10 +16,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from orders.meter import Values
-from orders.metrics import BATCHES, COMMIT_SECONDS, LAYOUT
-from orders.slots import claim
-from orders.web.exposition import OPENMETRICS, page
+from orders.metrics.exposition import OPENMETRICS, page
+from orders.metrics.files import claim
+from orders.metrics.kinds import Values
+from orders.metrics.table import BATCHES, COMMIT_SECONDS, LAYOUT
 
 Read = Callable[[str], Iterable[Metric]]
 READERS: Mapping[str, Read] = {

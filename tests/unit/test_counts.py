@@ -5,7 +5,7 @@ import pytest
 from orders.counts import Counts
 from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected, SetupWrong
 from orders.fold import Created, Letters, Origin, fold
-from orders.metrics import private
+from orders.metrics.table import private
 from orders.record import Batch, Condition, Entry, Place, Record
 from orders.store import Numbered, Plan
 from support.entries import TOPIC_ID, content, delete, invalid, known, replay, upsert

@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 import pytest
 
-from orders.meter import Definition, Histogram
-from orders.metrics import TABLE, IngestState
+from orders.metrics.kinds import Definition, Histogram
+from orders.metrics.table import TABLE, IngestState
 from orders.web.health import PURPOSES, Parts
 from support.alerts import CASES, rules
 from support.promql import Matcher, grouped, selectors

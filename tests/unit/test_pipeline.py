@@ -12,7 +12,7 @@ from orders.batcher import Batcher, Cause
 from orders.errors import Away, OrdersError, PositionsMoved, SetupWrong
 from orders.fold import uid_of
 from orders.memory.shared import Change, Put
-from orders.metrics import BATCHES, LAYOUT, private
+from orders.metrics.table import BATCHES, LAYOUT, private
 from orders.pipeline import Ingest, Writer, member_id, probe_entry
 from orders.record import Batch, Reached, Record, Span, Stop
 from orders.settings import Settings

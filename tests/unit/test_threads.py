@@ -18,9 +18,9 @@ from orders import copies, threads
 from orders.kafka.producer import Headers
 from orders.kafka.topic import TopicWatch, View
 from orders.memory.shared import Put
-from orders.metrics import LAYOUT, LOST, private, shared
+from orders.metrics.files import totals
+from orders.metrics.table import LAYOUT, LOST, private, shared
 from orders.settings import Settings
-from orders.slots import totals
 from orders.system.stopping import end_with
 from orders.web.health import Health
 from orders.web.reader import Putter

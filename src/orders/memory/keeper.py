@@ -19,8 +19,8 @@ from psycopg.types.string import ByteaBinaryLoader
 
 from orders.errors import OrdersError
 from orders.memory.shared import Memory, Put
-from orders.meter import Values
-from orders.metrics import NOTICES, RESTORED, RESTORES, Restored, private, shared
+from orders.metrics.kinds import Values
+from orders.metrics.table import NOTICES, RESTORED, RESTORES, Restored, private, shared
 from orders.order import LONGEST_UID, Uid, is_uid
 from orders.outages import Outage
 from orders.postgres.connection import Connection, connect, queries, snapshot, translated

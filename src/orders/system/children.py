@@ -14,7 +14,7 @@ import structlog
 
 from orders.embedded import Download, Progress
 from orders.endings import ending
-from orders.metrics import ProcessKind
+from orders.metrics.table import ProcessKind
 from orders.system.state import Process, process_of
 from orders.system.stopping import Stop, Stopped
 from orders.timing import Clock, backoff, monotonic

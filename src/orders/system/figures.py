@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from orders.meter import Gauge
-from orders.metrics import (
+from orders.metrics.kinds import Gauge
+from orders.metrics.table import (
     BUILD,
     LAG_MESSAGES,
     LAG_SECONDS,

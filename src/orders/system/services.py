@@ -11,7 +11,7 @@ from orders.embedded import java
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService, wheel_binaries
 from orders.errors import UsageError
-from orders.metrics import ProcessKind
+from orders.metrics.table import ProcessKind
 from orders.settings import Settings
 from orders.settings import property_variable as variable
 from orders.settings import variable as setting

@@ -19,7 +19,7 @@ from orders.kafka import clients
 from orders.kafka.admin import require_group
 from orders.kafka.topic import TopicView, create_topic
 from orders.memory.shared import Memory
-from orders.metrics import RESTARTS, ProcessKind, private, shared
+from orders.metrics.table import RESTARTS, ProcessKind, private, shared
 from orders.postgres import grants
 from orders.postgres.migrations import migrate, told
 from orders.settings import Settings, environment, inherited, public, without_password

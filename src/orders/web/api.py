@@ -18,15 +18,15 @@ from orders.decoder import decode
 from orders.differences import Difference, differences
 from orders.errors import Busy, OrdersError
 from orders.faults import MOST, UNREADABLE, faults
-from orders.meter import Values
-from orders.metrics import BUSY, LOOKUPS, POSTS, Full, Posted, private
+from orders.metrics.exposition import Page
+from orders.metrics.kinds import Values
+from orders.metrics.table import BUSY, LOOKUPS, POSTS, Full, Posted, private
 from orders.order import Content
 from orders.record import Invalid
 from orders.web import unpacking
 from orders.web.asked import is_foreign, is_json, patience
 from orders.web.described import asyncapi, openapi, order_schema
 from orders.web.docs import docs_page
-from orders.web.exposition import Page
 from orders.web.fastlane import Lookup
 from orders.web.health import Purpose, Report, purpose_of
 from orders.web.limits import USUAL, Limits

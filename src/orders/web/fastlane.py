@@ -19,8 +19,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 from xxhash import xxh3_64_intdigest as digest
 
-from orders.meter import Values
-from orders.metrics import BUSY, HTTP_SECONDS, LAYOUT, LOOKUPS, QUICK, private
+from orders.metrics.kinds import Values
+from orders.metrics.table import BUSY, HTTP_SECONDS, LAYOUT, LOOKUPS, QUICK, private
 from orders.order import LONGEST_UID
 from orders.timing import monotonic
 from orders.web.counted import Counted

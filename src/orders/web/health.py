@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from orders import threads
 from orders.errors import OrdersError
 from orders.kafka.topic import View
-from orders.metrics import IngestState
+from orders.metrics.table import IngestState
 from orders.outages import Outage
 from orders.record import StopKind
 from orders.timing import Clock

@@ -9,8 +9,8 @@ import structlog
 
 from orders.errors import Away, OrdersError
 from orders.kafka.producer import Delivered, Headers, Report
-from orders.meter import Values
-from orders.metrics import SENT, private
+from orders.metrics.kinds import Values
+from orders.metrics.table import SENT, private
 from orders.order import Content
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.timing import Clock

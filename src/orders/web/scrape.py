@@ -12,8 +12,9 @@ from msgspec.structs import asdict
 from orders import __version__
 from orders.errors import Away
 from orders.memory.shared import Stats
-from orders.meter import Gauge
-from orders.metrics import (
+from orders.metrics.exposition import Page, page
+from orders.metrics.kinds import Gauge
+from orders.metrics.table import (
     BUILD,
     INGESTS,
     LAG_MESSAGES,
@@ -32,7 +33,6 @@ from orders.metrics import (
     IngestState,
 )
 from orders.timing import Clock
-from orders.web.exposition import Page, page
 from orders.web.health import Ingest, Look, Parts, readiness
 from orders.web.waiting import in_time
 

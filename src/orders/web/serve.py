@@ -12,10 +12,10 @@ from orders.kafka.lag import times_of
 from orders.kafka.producer import OrderProducer
 from orders.kafka.topic import TopicView, TopicWatch
 from orders.memory.shared import Memory
-from orders.meter import Values
-from orders.metrics import LAYOUT, private, shared
+from orders.metrics.files import totals
+from orders.metrics.kinds import Values
+from orders.metrics.table import LAYOUT, private, shared
 from orders.settings import Settings
-from orders.slots import totals
 from orders.timing import monotonic
 from orders.web.api import Parts, create_app
 from orders.web.health import Health, never

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import structlog
 import uvicorn
 
-from orders.meter import Values
+from orders.metrics.kinds import Values
 from orders.timing import Clock, monotonic
 from orders.web.fastlane import LEAVE, Lookup, fast_lane
 from orders.web.hosts import ANY, Unknown

@@ -1,8 +1,8 @@
 """Schedules of faults for the real write path and the real keeper, each drawn from one seed.
 
 Real are `Ingest`, `Writer`, `Batcher`, `fold`, the decoder, `OrderConsumer`, `Store`, the verdicts on PostgreSQL's
-errors, `Memory` with its LMDB, `memory.coherence`, and `Keeper`. Simulated are PostgreSQL's server, Kafka with its client, and
-time.
+errors, `Memory` with its LMDB and its rule, and `Keeper`. Simulated are PostgreSQL's server, Kafka with its client,
+and time.
 
 There are no threads: what happens while a process stands between two of its steps happens inside of that step, down to
 some depth. So of two transactions that overlap, the one that began later ends first, or meets a lock. Nothing waits and

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from orders.embedded import Progress, Silent
 from orders.errors import StartError
-from orders.metrics import ProcessKind
+from orders.metrics.table import ProcessKind
 from orders.system.children import (
     STEADY_SECONDS,
     STOPPED_SECONDS,

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from orders.errors import Away, OrdersError, SetupWrong, StartError
-from orders.metrics import BUILD, LAG_MESSAGES, LAG_SECONDS, LOG_END, PARTITION_STOPPED, POSITION
+from orders.metrics.table import BUILD, LAG_MESSAGES, LAG_SECONDS, LOG_END, PARTITION_STOPPED, POSITION
 from orders.settings import Settings
 from orders.system import state, status
 from orders.system.asking import Part, Ready

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from orders.metrics import ProcessKind
+from orders.metrics.table import ProcessKind
 from orders.settings import Settings
 from orders.system import state
 from orders.system.place import claimed

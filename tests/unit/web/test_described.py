@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from orders import sample
 from orders.decoder import decode
-from orders.metrics import Route
+from orders.metrics.table import Route
 from orders.record import Invalid
 from orders.web.described import ANYWHERE, OPERATIONS, asyncapi, example, openapi, order_schema
 from orders.web.docs import docs_page

@@ -16,7 +16,7 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from orders.errors import Away
-from orders.metrics import HTTP_SECONDS, private
+from orders.metrics.table import HTTP_SECONDS, private
 from orders.web import fastlane
 from orders.web.fastlane import ROW, fast_lane
 from orders.web.limits import USUAL

@@ -9,7 +9,7 @@ from litestar.testing import TestClient
 
 from orders import sample
 from orders.decoder import decode
-from orders.metrics import private
+from orders.metrics.table import private
 from orders.settings import Settings
 from orders.web.fastlane import ALWAYS, SPARE, FastLane, fast_lane
 from orders.web.limits import USUAL, Limits, limits_of

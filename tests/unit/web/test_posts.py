@@ -8,8 +8,8 @@ import pytest
 
 from orders.errors import Away, OrdersError
 from orders.kafka.producer import Delivered, Headers, Report
-from orders.meter import Values
-from orders.metrics import private
+from orders.metrics.kinds import Values
+from orders.metrics.table import private
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.timing import monotonic
 from orders.web.posts import Posts

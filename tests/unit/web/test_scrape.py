@@ -9,7 +9,7 @@ import pytest
 from orders.errors import Away
 from orders.kafka.topic import View
 from orders.memory.shared import Stats
-from orders.metrics import LAYOUT, IngestState
+from orders.metrics.table import LAYOUT, IngestState
 from orders.web.health import Ingest, Lag, Look, Part, Parts, Restore
 from orders.web.scrape import Scrape
 from support.metrics import series_of

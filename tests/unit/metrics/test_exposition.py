@@ -7,9 +7,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from orders.meter import Histogram
-from orders.metrics import BATCHES, HTTP_SECONDS, LAG_SECONDS, LAYOUT, TABLE, private
-from orders.web.exposition import OPENMETRICS, Sampled, page
+from orders.metrics.exposition import OPENMETRICS, Sampled, page
+from orders.metrics.kinds import Histogram
+from orders.metrics.table import BATCHES, HTTP_SECONDS, LAG_SECONDS, LAYOUT, TABLE, private
 from support.metrics import READERS, named, series_of
 
 FORMATS = pytest.mark.parametrize("accept", READERS)

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from orders.errors import Away
 from orders.logs import SAMPLING, ignored
-from orders.meter import Counter, Gauge, Histogram, Kept, Layout, Values
-from orders.metrics import BATCHES, COMMIT_SECONDS, LAYOUT, RECORDS, SUPPRESSED, TABLE, private, shared
-from orders.slots import claim, files, totals
+from orders.metrics.files import claim, files, totals
+from orders.metrics.kinds import Counter, Gauge, Histogram, Kept, Layout, Values
+from orders.metrics.table import BATCHES, COMMIT_SECONDS, LAYOUT, RECORDS, SUPPRESSED, TABLE, private, shared
 from support.metrics import counting, release
 from support.waiting import wait_for
 

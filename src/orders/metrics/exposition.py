@@ -8,8 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
 
-from orders.meter import Counter, Gauge, Histogram, Kept
-from orders.metrics import LAYOUT, TABLE
+from orders.metrics.kinds import Counter, Gauge, Histogram, Kept
+from orders.metrics.table import LAYOUT, TABLE
 
 OPENMETRICS = "application/openmetrics-text"
 VERSION = "; version=1.0.0"

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from orders.errors import Away
-from orders.meter import Layout, Values
+from orders.metrics.kinds import Layout, Values
 
 log = structlog.get_logger()
 

@@ -1,7 +1,7 @@
 """Kinds of metrics, and the values that one process keeps of them: an array of doubles with a fixed layout.
 
 A metric is generic over its label, so that a misspelt value is an error of types: with `Counter[Cause]` only what
-`Cause` lists can be counted. Nothing here knows where the array is kept (`slots`) or what is counted (`metrics`).
+`Cause` lists can be counted. Nothing here knows where the array is kept (`files`) or what is counted (`table`).
 """
 
 import hashlib

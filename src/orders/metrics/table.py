@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 
 from orders.batcher import Cause
 from orders.logs import SAMPLING
-from orders.meter import Counter, Definition, Gauge, Histogram, Layout, Values
+from orders.metrics.files import claim
+from orders.metrics.kinds import Counter, Definition, Gauge, Histogram, Layout, Values
 from orders.record import Fault, Outcome
-from orders.slots import claim
 from orders.threads import HOOKS, Task, Thread
 
 Method = Literal["GET", "HEAD", "POST", "_OTHER"]
