@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 
-from orders.cli import cli
-from orders.commands import AS_IT_IS, exits
+from orders.commands import config
+from orders.commands.cli import cli
+from orders.commands.options import AS_IT_IS, exits
 from orders.metrics.kinds import Definition, Histogram
 from orders.metrics.table import TABLE
 from orders.settings import explain
@@ -21,7 +22,6 @@ from orders.settings.given import keys
 from orders.settings.properties import REFUSALS, givable, known
 from orders.settings.table import DEFAULTS, SIMPLE, SPECIAL, allowed, option, purpose, variable
 from orders.settings.variables import variable_of
-from orders.system import config
 from orders.web.problems import KINDS, PATH
 
 ROOT = Path(__file__).parents[1]

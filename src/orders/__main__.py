@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from orders.cli import main
+    from orders.commands.cli import main
 except ModuleNotFoundError as missing:
     if (missing.name or "").partition(".")[0] == "orders":
         raise

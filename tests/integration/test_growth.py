@@ -12,7 +12,9 @@ from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined] # public, not exported
 
 from orders.batcher import Batcher
-from orders.cli import cli
+from orders.commands import status
+from orders.commands.cli import cli
+from orders.commands.status import Standing, Where
 from orders.kafka.consumer import OrderConsumer, consumer_config
 from orders.kafka.topic import TopicView
 from orders.memory.shared import Memory
@@ -21,9 +23,7 @@ from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.settings import Settings
 from orders.store import Store
-from orders.system import status
 from orders.system.state import State
-from orders.system.status import Standing, Where
 from support.simulation.reference import value_of
 from support.waiting import wait_for
 

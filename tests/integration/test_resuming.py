@@ -8,14 +8,14 @@ import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Producer
 
-from orders.cli import cli
+from orders.commands import watching
+from orders.commands.cli import cli
 from orders.errors import StartError, UsageError
 from orders.kafka.topic import TopicView
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.record import Round, Stop
 from orders.store import Store
-from orders.system import watching
 from support.services import MakeTopic
 
 

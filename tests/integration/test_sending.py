@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from orders.cli import cli
+from orders.commands.cli import cli
 from orders.errors import StartError, UsageError
 from orders.kafka.lag import reading
 from orders.kafka.producer import OrderProducer

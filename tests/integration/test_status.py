@@ -3,12 +3,12 @@
 import psycopg
 import pytest
 
+from orders.commands import status
+from orders.commands.status import Where
 from orders.postgres.connection import connect, queries
 from orders.postgres.migrations import migrate
 from orders.settings import Settings
-from orders.system import status
 from orders.system.state import State
-from orders.system.status import Where
 
 TOPIC = "orders"
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka.admin import AdminClient
 
-from orders.cli import cli
+from orders.commands.cli import cli
 from orders.doctor.kafka import DAY
 from orders.errors import SetupWrong
 from orders.kafka.admin import Brokers

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from orders.cli import cli
+from orders.commands.cli import cli
 from orders.errors import StartError
 from orders.system import asking, state
 from orders.system.asking import Part, Ready, ask_ready, fetch, http_url, url_for

@@ -11,14 +11,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.cli import cli
+from orders.commands.cli import cli
+from orders.commands.client import as_json
 from orders.decoder import read
 from orders.kafka.producer import MAX_MESSAGE_BYTES
 from orders.letters import Letter, Listed
 from orders.record import CONDITION_HEADER, REPLAY_HEADER, REPLY_HEADER, Record
 from orders.sample import samples
 from orders.system import letters
-from orders.system.client import as_json
 from orders.system.replaying import Message, message_of
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)

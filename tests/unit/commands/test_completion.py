@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from orders.cli import cli
-from orders.system import completion
-from orders.system.completion import script
+from orders.commands import completion
+from orders.commands.cli import cli
+from orders.commands.completion import script
 
 ASK = {
     "bash": 'COMP_WORDS=({words}); COMP_CWORD={last}; _orders_completion ./orders; printf "%s\\n" "${{COMPREPLY[@]}}"',

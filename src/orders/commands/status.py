@@ -15,12 +15,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orders import settings
+from orders.commands.figures import Figures, figures_of
 from orders.errors import OrdersError, StartError
 from orders.record import NEW
 from orders.settings import Settings, without_password
 from orders.system import state
 from orders.system.asking import PATHS, READY_SECONDS, Part, Ready, fetch, http_url
-from orders.system.figures import Figures, figures_of
 from orders.timing import monotonic
 
 STATEMENT_SECONDS = 3.0

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+from orders.commands import config
 from orders.settings import Effective, explain, load, public
 from orders.settings.table import SIMPLE
-from orders.system import config, state
+from orders.system import state
 from orders.system.place import claimed
 from orders.system.state import State, process_of
 

@@ -8,13 +8,13 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 import click
 
 from orders import __version__, streams
-from orders.commands import POSITIVE, command, for_programs, progress, sentences, settings_of
-from orders.dead_letters import dead_letters
+from orders.commands.dead_letters import dead_letters
+from orders.commands.options import POSITIVE, command, for_programs, progress, sentences, settings_of
 from orders.settings import load
 from orders.system.state import addressed, joined
 
 if TYPE_CHECKING:
-    from orders.system import sending
+    from orders.commands import sending
 
 NATURAL = click.IntRange(min=0)
 EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong usage. A command that a signal stopped ends by that signal."
@@ -142,7 +142,7 @@ def send(
     line; of `unknown` Kafka gave no answer; `complete` and `error` say whether and why the rest was not sent. `wait`
     has `stored`, `dead_letters`, `skipped`, `pending` and `reasons`; without --wait it is null.
     """
-    from orders.system import client, sending
+    from orders.commands import client, sending
 
     sent = sending.send(joined(os.environ, given), file, way or "valid or nothing", timeout if wait else None)
     click.echo(client.as_json(sent) if as_json else sending.sent_text(sent), err=not as_json)
@@ -161,7 +161,7 @@ def validate(file: IO[bytes], *, as_json: bool, **given: Any) -> None:
 
     Nothing is sent, and no system needs to run. FILE is as for `orders send`.
     """
-    from orders.system import client, sending
+    from orders.commands import client, sending
 
     checked = sending.check(load(os.environ, given), file)
     click.echo(client.as_json(checked) if as_json else sending.checked_text(checked))
@@ -178,7 +178,7 @@ def get(uid: str, view: str | None, **given: Any) -> None:
 
     Indented on a terminal; into a pipe or file the bytes are as served.
     """
-    from orders.system import client
+    from orders.commands import client
 
     document = client.get(joined(os.environ, given), uid, view)
     sys.stdout.buffer.write(client.indented(document) if sys.stdout.isatty() else document)
@@ -196,13 +196,13 @@ def status(*, as_json: bool, **given: Any) -> None:
     ORDERS_HTTP_HOST and ORDERS_HTTP_PORT where these are given, on this machine or another. What cannot be asked is
     unknown, with why, and the rest is shown. docs/operations.md has the fields of --json.
     """
-    from orders.system import table
-    from orders.system.client import as_json as encoded
-    from orders.system.status import status as asked
+    from orders.commands import status_text
+    from orders.commands.client import as_json as encoded
+    from orders.commands.status import status as asked
 
     found = asked(os.environ, given)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    click.echo(encoded(found) if as_json else table.text(found, width))
+    click.echo(encoded(found) if as_json else status_text.text(found, width))
     if not found.runs:
         sys.exit(1)
 
@@ -264,7 +264,7 @@ def resume(
     ORDERS_DEAD_LETTER_WINDOW records or all that there are have been read. It ends when nothing was read for 15
     seconds, or no ingest runs. The `state` of --json is `reading`, `idle` (nothing to read), `stopped` or `waiting`.
     """
-    from orders.system import client, resuming, watching
+    from orders.commands import client, resuming, watching
 
     settings = joined(os.environ, given)
     done = resuming.resume(settings, resuming.Asked(partitions, every, start, records, skip))
@@ -293,7 +293,7 @@ def verify(*, memory: bool, limit: int, as_json: bool, **given: Any) -> None:
     with what the records say. Changes nothing, and the system may run on meanwhile. All differences are counted, the
     first are shown, never with content. What cannot be judged, such as what retention has removed, is no difference.
     """
-    from orders.system.client import as_json as encoded
+    from orders.commands.client import as_json as encoded
     from orders.verify import report, run
 
     found = run.verify(joined(os.environ, given), memory=memory, limit=limit)
@@ -311,7 +311,7 @@ def migrate(*, as_json: bool, **given: Any) -> None:
     `orders run` does the same where its role may. Give this command the role that owns the database, and `orders run`
     one that may do less. All is applied, or nothing; several may run at once.
     """
-    from orders.system import client
+    from orders.commands import client
 
     migrated = client.migrate(joined(os.environ, given))
     click.echo(client.as_json(migrated) if as_json else client.migrated_text(migrated))
@@ -335,8 +335,8 @@ def create_topic(*, as_json: bool, **given: Any) -> None:
     factor, no unclean leader election, messages of up to 1048588 bytes, cleanup.policy=delete. A topic that is there
     is left as it is; where it falls short, or is not what these options ask for, that is shown with the way to mend it.
     """
+    from orders.commands import client
     from orders.doctor import creation, show
-    from orders.system import client
 
     asked = creation.Asked(*(given.pop(name) for name in creation.Asked.__struct_fields__))
     found = creation.create(joined(os.environ, given), asked)
@@ -355,7 +355,7 @@ def config(*, as_json: bool, **given: Any) -> None:
 
     Secrets are masked. With a running system in the data directory it is what a command that joins it uses.
     """
-    from orders.system import client, config
+    from orders.commands import client, config
 
     effective = config.effective(os.environ, given)
     click.echo(client.as_json(effective) if as_json else config.text(effective))
@@ -392,6 +392,6 @@ def completion(shell: str) -> None:
 
     New shells then complete commands and options of `orders`, also when it is called `./orders` or by another path.
     """  # noqa: D301 - the \\b is click's mark for lines that stay as they are
-    from orders.system.completion import script
+    from orders.commands.completion import script
 
     click.echo(script(cli, shell))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orders.commands.storing import SKIPS_UNKNOWN, Offsets, Stored, Waiting
 from orders.errors import Away, Forbidden, OrdersError
 from orders.postgres.connection import Connection, queries
-from orders.system.storing import SKIPS_UNKNOWN, Offsets, Stored, Waiting
 
 TOPIC, TOPIC_ID = "orders", "id"
 

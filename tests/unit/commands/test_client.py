@@ -2,7 +2,7 @@
 
 import json
 
-from orders.system import client
+from orders.commands import client
 
 
 def test_a_document_for_the_eye_is_the_same_json() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orders.system.status import (
+from orders.commands.status import (
     DeadLetters,
     Http,
     Kafka,
@@ -17,7 +17,7 @@ from orders.system.status import (
     RunningProcess,
     Status,
 )
-from orders.system.table import MOST_PARTITIONS, duration, restore, text
+from orders.commands.status_text import MOST_PARTITIONS, duration, restore, text
 
 WHY = "250 of the last 1000 records of orders/1 became dead letters: see `orders dead-letters list`"
 FINE = Status(

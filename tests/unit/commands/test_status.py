@@ -6,13 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from orders.commands import status
+from orders.commands.figures import figures_of
+from orders.commands.status import Partition, Standing, Stored, Where, partitions_of, remaining, where
 from orders.errors import Away, OrdersError, SetupWrong, StartError
 from orders.metrics.table import BUILD, LAG_MESSAGES, LAG_SECONDS, LOG_END, PARTITION_STOPPED, POSITION
 from orders.settings import Settings
-from orders.system import state, status
+from orders.system import state
 from orders.system.asking import Part, Ready
-from orders.system.figures import figures_of
-from orders.system.status import Partition, Standing, Stored, Where, partitions_of, remaining, where
 from support.system import ROOT
 
 STOPPED = "an ingest is stopped: topic orders was recreated"
@@ -166,7 +167,7 @@ def test_a_restore_that_is_under_way_is_looked_at_twice(
         return msgspec.json.encode(Ready(parts={"restore": Part(done=done, total=1000)}))
 
     answers["/readyz"] = at(100)
-    monkeypatch.setattr("orders.system.status.time.sleep", lambda _: answers.update({"/readyz": at(300)}))
+    monkeypatch.setattr("orders.commands.status.time.sleep", lambda _: answers.update({"/readyz": at(300)}))
     found = ask().restore
     assert (found.done, found.total, found.ok) == (300, 1000, False)
     assert found.remaining_seconds is not None

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
+from orders.commands.resuming import Done, Resumed
 from orders.errors import OrdersError
 from orders.settings import Settings
-from orders.system.resuming import Done, Resumed
 from orders.timing import Clock, monotonic
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ On a terminal lines are wrapped at its width; elsewhere they stay whole, for `gr
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from orders.system.status import Partition, Restore, Status
+from orders.commands.status import Partition, Restore, Status
 
 NAME_WIDTH = 14
 MOST_PARTITIONS = 12

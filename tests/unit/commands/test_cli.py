@@ -14,8 +14,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from orders import commands
-from orders.cli import cli
+from orders.commands import options
+from orders.commands.cli import cli
 from orders.errors import Away, UsageError
 from orders.settings import OPTIONS, option, variable
 from support.system import ROOT
@@ -44,8 +44,8 @@ def test_help_says_what_every_exit_status_means(name: str, command: click.Comman
     del command
     shown = CliRunner().invoke(cli, [*name.split(), "--help"]).output
     told = " ".join(shown.rpartition("Exit status:")[2].split())
-    assert told == " ".join(f"{status} {meaning}" for status, meaning in commands.exits(name).items())
-    assert list(commands.exits(name))[-2:] in (["1", "2"], ["2", "signal"])
+    assert told == " ".join(f"{status} {meaning}" for status, meaning in options.exits(name).items())
+    assert list(options.exits(name))[-2:] in (["1", "2"], ["2", "signal"])
 
 
 @pytest.mark.parametrize("name", [name for name, _ in walked(cli) if name != "run"])
@@ -123,7 +123,7 @@ def test_wrong_usage_is_exit_status_2() -> None:
 
 @pytest.mark.parametrize(("error", "status"), [(Away("PostgreSQL is away"), 1), (UsageError("no such thing"), 2)])
 def test_our_errors_are_one_sentence(error: Exception, status: int, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended, commands.sentences():
+    with pytest.raises(SystemExit) as ended, options.sentences():
         raise error
     assert ended.value.code == status
     assert capsys.readouterr().err == f"orders: {error}\n"
@@ -215,7 +215,7 @@ def test_sample_shows_how_far_it_is_where_nobody_else_does(redirected: str, seen
 
 def test_a_package_that_is_missing_is_one_sentence() -> None:
     # Without `site` no installed package is found: as in a half-deleted .venv.
-    source = str(Path(commands.__file__).parents[1])
+    source = str(Path(options.__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-S", "-m", "orders", "status"],
         env=os.environ | {"PYTHONPATH": source},

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orders.commands.resuming import Asked, Resumed, Stopped, chosen, decided, held_of, refuse_nonsense, text
 from orders.errors import StartError, UsageError
 from orders.kafka.admin import Partition, Topic
 from orders.record import Stop, StopKind
-from orders.system.resuming import Asked, Resumed, Stopped, chosen, decided, held_of, refuse_nonsense, text
 
 HELD = Partition(low=100, end=900, replicas=1, in_sync=1)
 KINDS = st.sampled_from(["dead_letters", "retention", "went_back", "unreadable"])

@@ -14,11 +14,11 @@ import msgspec
 from msgspec import Struct
 
 from orders import malformed
+from orders.commands.storing import INTERRUPTED, STATEMENT_SECONDS, Offsets, Stored, Waiting
 from orders.errors import Away, OrdersError, StartError, TooLarge, UsageError
 from orders.json_stream import Found, split
 from orders.settings import Settings
 from orders.system import state
-from orders.system.storing import INTERRUPTED, STATEMENT_SECONDS, Offsets, Stored, Waiting
 
 if TYPE_CHECKING:
     from orders.kafka.admin import Brokers

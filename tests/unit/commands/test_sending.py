@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orders.commands import sending
+from orders.commands.sending import Checked, Outgoing, Sent, Wrong, check, lines
+from orders.commands.storing import Stored
 from orders.errors import Away, OrdersError, SetupWrong, StartError, TooLarge, UsageError
 from orders.kafka.producer import Delivered
 from orders.sample import samples
 from orders.settings import Settings
-from orders.system import sending
-from orders.system.sending import Checked, Outgoing, Sent, Wrong, check, lines
-from orders.system.storing import Stored
 
 GOOD = list(samples(3, 11))
 BAD = GOOD[0].replace(b'"sm_id":', b'"sm_id":"x","y":', 1)

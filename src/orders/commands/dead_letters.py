@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from orders.commands import POSITIVE, command, for_programs, progress, settings_of
+from orders.commands.options import POSITIVE, command, for_programs, progress, settings_of
 from orders.errors import StartError, UsageError
 from orders.system.state import joined
 
@@ -88,7 +88,8 @@ def list_dead_letters(*, limit: int, as_json: bool, **given: Any) -> None:
     Number, when they were refused, state, where they stood, their key if it is a valid order_uid, what is wrong and
     where. Never their content.
     """
-    from orders.system import client, letters
+    from orders.commands import client
+    from orders.system import letters
 
     wanted = wanted_of(given, given.pop("state"))
     settings = joined(os.environ, {name: value for name, value in given.items() if name not in FILTERS})
@@ -106,7 +107,8 @@ def show(number: int, *, as_json: bool, **given: Any) -> None:
     Place, reason, key, headers, value, and all that was done about it. Bytes that cannot be read are in base64. What is
     shown may be personal data.
     """
-    from orders.system import client, letters
+    from orders.commands import client
+    from orders.system import letters
 
     found = letters.show(joined(os.environ, given), number)
     click.echo(client.as_json(found) if as_json else letters.shown_text(found))
@@ -132,7 +134,8 @@ def replay(*, force: bool, deadline: float, as_json: bool, **given: Any) -> None
     last edit if it was edited, and replaces no order that is newer than it was. What is refused again stays open.
     Filters leave out what was replayed or discarded already; by number it is sent again.
     """  # fmt: skip
-    from orders.system import client, letters, state
+    from orders.commands import client
+    from orders.system import letters, state
 
     with agreed(given, "replayed", "open") as choice:
         state.require(choice.settings, "kafka_bootstrap")
@@ -165,8 +168,9 @@ def edit(number: int, file: IO[bytes] | None, *, as_json: bool, **given: Any) ->
     edit. What is still wrong with it is said at once.
     """
     from orders import letters as stored
+    from orders.commands import client
     from orders.order import MAX_DOCUMENT_BYTES
-    from orders.system import client, letters
+    from orders.system import letters
 
     settings = joined(os.environ, given)
     with letters.opened(settings) as connection:
@@ -197,7 +201,8 @@ def discard(*, as_json: bool, **given: Any) -> None:
 
     By number, by filters, or all that are open. They stay, with their bytes, and can still be replayed by number.
     """
-    from orders.system import client, letters
+    from orders.commands import client
+    from orders.system import letters
 
     with agreed(given, "discarded", "open") as choice, progress(len(choice.ids), alone=True) as advance:
         letters.discard(choice.connection, choice.ids, advance)
@@ -217,7 +222,8 @@ def export(*, raw: Path | None, state: str | None, as_json: bool, **given: Any) 
     By number, by filters, or all; oldest first. One JSON object per line with bytes in base64; with --raw each value
     as it came, in a file of its number's name, and an edit beside it. What is written may be personal data.
     """
-    from orders.system import client, letters
+    from orders.commands import client
+    from orders.system import letters
 
     with agreed(given, "exported", state) as choice, progress(len(choice.ids), alone=raw is not None) as advance:
         found = told(letters.export(choice.connection, choice.ids), advance)

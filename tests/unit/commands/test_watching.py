@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from orders.commands.resuming import Resumed
+from orders.commands.watching import IDLE_SECONDS, INTERRUPTED, NOBODY, NOBODY_SECONDS, SLOW, Now, Watch, text
 from orders.errors import Away, OrdersError
-from orders.system.resuming import Resumed
-from orders.system.watching import IDLE_SECONDS, INTERRUPTED, NOBODY, NOBODY_SECONDS, SLOW, Now, Watch, text
 
 Look = Mapping[int, Now] | OrdersError
 WINDOW = 10

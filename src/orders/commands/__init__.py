@@ -1,0 +1,12 @@
+"""The commands: what each is called, takes, does and says.
+
+cli           every command with its options
+options       options and exit codes that commands share
+dead_letters  the commands of dead letters
+client        what commands ask of a running system
+sending       orders of a file or a pipe, checked and sent; `storing` waits until they are stored
+resuming      lets stopped partitions be read again; `watching` sees what follows
+status        what there is to know of a running system; `status_text` shows it, `figures` reads its metrics
+config        every setting, and where it comes from
+completion    scripts for shells
+"""
