@@ -49,7 +49,7 @@ def ingest(settings: Settings, number: int, parent_fd: int | None) -> None:
 
 def keep(settings: Settings, parent_fd: int | None) -> None:
     """Keeps memory true, and makes its file where there is none. Raises `OrdersError`."""
-    from orders.copies import copying
+    from orders.dead_letters.copies import copying
     from orders.memory.keeper import keep as keep_memory
 
     needed = ("kafka_bootstrap",) if settings.dead_letters_topic else ()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from orders import letters
+from orders.dead_letters import stored
+from orders.dead_letters.replay import Replayed, Replays
+from orders.dead_letters.stored import Done, Wanted
 from orders.kafka.producer import OrderProducer
-from orders.letters import Done, Wanted
 from orders.postgres.connection import Connection, connect
-from orders.system.replaying import Replayed, Replays
 from support.checker import caught_up
 from support.machine import Machine
 from support.services import MakeTopic
@@ -37,20 +37,20 @@ def test_a_kill_while_a_replay_is_written_tells_its_dead_letter_once(machine: Ma
         producer.send([(b"refused", b"{")] * len(POINTS), lambda *_: None)
         caught_up(machine)
         with connect(settings.postgres_dsn, "test") as connection, ThreadPoolExecutor(1) as pool:
-            ids, _ = letters.chosen(connection, Wanted())
+            ids, _ = stored.chosen(connection, Wanted())
             for number, point in zip(ids, POINTS, strict=True):
-                letters.keep(connection, [Done(number, "edit", value=traffic.new().text)])
+                stored.keep(connection, [Done(number, "edit", value=traffic.new().text)])
                 machine.order("ingest 0").write_text(point)
                 result = pool.submit(replay, connection, producer, number)
                 assert machine.await_end("ingest 0", 20), f"no batch to die in {point}"
                 machine.start("ingest 0")
                 assert result.result(DEADLINE + 5).outcome == "created", point
-                told = [each.outcome for each in letters.actions(connection, number) if each.action == "outcome"]
+                told = [each.outcome for each in stored.actions(connection, number) if each.action == "outcome"]
                 assert told == ["created"], point
             caught_up(machine)
-            stored = connection.execute("select order_uid from orders order by id").fetchall()
-            assert stored == [(f"order-{number + 1}",) for number in range(len(POINTS))]
-            assert letters.chosen(connection, Wanted(state="replayed")) == (ids, 0)
+            rows = connection.execute("select order_uid from orders order by id").fetchall()
+            assert rows == [(f"order-{number + 1}",) for number in range(len(POINTS))]
+            assert stored.chosen(connection, Wanted(state="replayed")) == (ids, 0)
     finally:
         producer.close()
 

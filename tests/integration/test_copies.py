@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Message
 from structlog.testing import capture_logs
 
-from orders.copies import COPIED_AT_ONCE, LEFT_OUT_HEADER, Copier
+from orders.dead_letters.copies import COPIED_AT_ONCE, LEFT_OUT_HEADER, Copier
 from orders.errors import Away
 from orders.kafka.producer import Headers, OrderProducer, Report
 from orders.postgres.connection import Connection, connect

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from orders import letters
+from orders.dead_letters import stored
+from orders.dead_letters.actions import discard, export
+from orders.dead_letters.replay import LETTERS_AT_ONCE, Replays
+from orders.dead_letters.stored import Done, Wanted
 from orders.errors import Away, OrdersError
 from orders.kafka.producer import MAX_MESSAGE_BYTES, Delivered, Headers, OrderProducer, Report
-from orders.letters import Done, Wanted
 from orders.postgres.connection import Connection, connect
 from orders.postgres.migrations import migrate
-from orders.system.letters import discard, export
-from orders.system.replaying import LETTERS_AT_ONCE, Replays
 from orders.users import name_of
 from support.entries import TOPIC_ID
 
@@ -59,7 +59,7 @@ class Bench(NamedTuple):
         return Replays(self.connection, topic, forced=False, deadline=5, clock=lambda: next(ticks), sleep=sleep)
 
     def told(self, number: int) -> list[tuple[Any, ...]]:
-        return [(each.action, each.outcome) for each in letters.actions(self.connection, number)]
+        return [(each.action, each.outcome) for each in stored.actions(self.connection, number)]
 
     def tell(self, numbers: list[int]) -> None:
         """What an ingest would do about replays that have no outcome yet."""
@@ -89,7 +89,7 @@ def test_where_outcomes_stay_away_no_more_is_sent(bench: Bench) -> None:
     assert topic.sent == LETTERS_AT_ONCE
     assert bench.told(numbers[0]) == [("replay", None)]
     assert bench.told(numbers[-1]) == []
-    assert letters.letter(bench.connection, numbers[0]).state == "open"
+    assert stored.letter(bench.connection, numbers[0]).state == "open"
 
 
 def test_what_kafka_does_not_acknowledge_is_an_error_and_stays_open(bench: Bench) -> None:
@@ -97,7 +97,7 @@ def test_what_kafka_does_not_acknowledge_is_an_error_and_stays_open(bench: Bench
     with pytest.raises(Away, match="no acknowledgement"):
         list(bench.replays(Topic(Away("no acknowledgement"))).run(numbers))
     assert bench.told(numbers[0]) == [("replay", None)]
-    assert letters.letter(bench.connection, numbers[0]).state == "open"
+    assert stored.letter(bench.connection, numbers[0]).state == "open"
 
 
 def test_what_is_too_large_is_told_and_not_sent(bench: Bench) -> None:
@@ -109,14 +109,14 @@ def test_what_is_too_large_is_told_and_not_sent(bench: Bench) -> None:
 
 def test_a_dead_letter_is_what_its_last_action_made_of_it(bench: Bench) -> None:
     first, second = bench.add(2)
-    letters.keep(bench.connection, [Done(first, "replay", attempt="a"), Done(second, "discard", "discarded")])
+    stored.keep(bench.connection, [Done(first, "replay", attempt="a"), Done(second, "discard", "discarded")])
     bench.tell([first])
-    letters.keep(bench.connection, [Done(first, "edit", value=b""), Done(second, "export")])
-    assert [letters.letter(bench.connection, each).state for each in (first, second)] == ["replayed", "discarded"]
-    assert letters.letter(bench.connection, first).current == b""
-    assert letters.chosen(bench.connection, Wanted(state="open")) == ([], 2)
-    assert letters.chosen(bench.connection, Wanted(state="discarded")) == ([second], 1)
-    assert letters.chosen(bench.connection, Wanted()) == ([first, second], 0)
+    stored.keep(bench.connection, [Done(first, "edit", value=b""), Done(second, "export")])
+    assert [stored.letter(bench.connection, each).state for each in (first, second)] == ["replayed", "discarded"]
+    assert stored.letter(bench.connection, first).current == b""
+    assert stored.chosen(bench.connection, Wanted(state="open")) == ([], 2)
+    assert stored.chosen(bench.connection, Wanted(state="discarded")) == ([second], 1)
+    assert stored.chosen(bench.connection, Wanted()) == ([first, second], 0)
 
 
 def test_who_did_it_is_a_name_or_a_number() -> None:

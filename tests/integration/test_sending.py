@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orders.commands.cli import cli
+from orders.dead_letters.replay import Replays
 from orders.errors import StartError, UsageError
 from orders.kafka.lag import reading
 from orders.kafka.producer import OrderProducer
@@ -16,7 +17,6 @@ from orders.postgres.migrations import migrate
 from orders.record import Stop
 from orders.sample import samples
 from orders.store import Store
-from orders.system.replaying import Replays
 from support.services import MakeTopic
 
 TAKEN = 5000

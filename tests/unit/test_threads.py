@@ -14,7 +14,8 @@ from typing import Any, NoReturn, get_args
 import pytest
 from structlog.testing import capture_logs
 
-from orders import copies, threads
+from orders import threads
+from orders.dead_letters import copies
 from orders.kafka.producer import Headers
 from orders.kafka.topic import TopicWatch, View
 from orders.memory.shared import Put

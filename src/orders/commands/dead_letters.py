@@ -16,7 +16,7 @@ from orders.errors import StartError, UsageError
 from orders.system.state import joined
 
 if TYPE_CHECKING:
-    from orders.letters import Wanted
+    from orders.dead_letters.stored import Wanted
     from orders.postgres.connection import Connection
     from orders.settings import Settings
 
@@ -89,12 +89,12 @@ def list_dead_letters(*, limit: int, as_json: bool, **given: Any) -> None:
     where. Never their content.
     """
     from orders.commands import client
-    from orders.system import letters
+    from orders.dead_letters import actions
 
     wanted = wanted_of(given, given.pop("state"))
     settings = joined(os.environ, {name: value for name, value in given.items() if name not in FILTERS})
-    for letter in letters.listed(settings, wanted, limit):
-        click.echo(client.as_json(letter) if as_json else letters.line(letter))
+    for letter in actions.listed(settings, wanted, limit):
+        click.echo(client.as_json(letter) if as_json else actions.line(letter))
 
 
 @command(dead_letters, "dead-letters show", "orders dead-letters show 42")
@@ -108,10 +108,10 @@ def show(number: int, *, as_json: bool, **given: Any) -> None:
     shown may be personal data.
     """
     from orders.commands import client
-    from orders.system import letters
+    from orders.dead_letters import actions
 
-    found = letters.show(joined(os.environ, given), number)
-    click.echo(client.as_json(found) if as_json else letters.shown_text(found))
+    found = actions.show(joined(os.environ, given), number)
+    click.echo(client.as_json(found) if as_json else actions.shown_text(found))
 
 
 @command(dead_letters, "dead-letters replay", "orders dead-letters replay --reason 'Invalid JSON' --yes")
@@ -135,24 +135,25 @@ def replay(*, force: bool, deadline: float, as_json: bool, **given: Any) -> None
     Filters leave out what was replayed or discarded already; by number it is sent again.
     """  # fmt: skip
     from orders.commands import client
-    from orders.system import letters, state
+    from orders.dead_letters import actions
+    from orders.system import state
 
     with agreed(given, "replayed", "open") as choice:
         state.require(choice.settings, "kafka_bootstrap")
         counts, unsettled = Counter[str | None](), list[str]()
         with progress(len(choice.ids), alone=not as_json) as advance:
-            for result in letters.replay(
+            for result in actions.replay(
                 choice.settings, choice.connection, choice.ids, forced=force, deadline=deadline
             ):
                 counts[result.outcome] += 1
                 advance(1)
                 if as_json:
                     click.echo(client.as_json(result))
-                elif result.outcome not in letters.SETTLED:
-                    unsettled.append(letters.unsettled_text(result))
+                elif result.outcome not in actions.SETTLED:
+                    unsettled.append(actions.unsettled_text(result))
     if not as_json:
-        click.echo("\n".join([*unsettled, letters.replayed_text(counts, len(choice.ids))]))
-    if sum(counts[each] for each in letters.SETTLED) < len(choice.ids):
+        click.echo("\n".join([*unsettled, actions.replayed_text(counts, len(choice.ids))]))
+    if sum(counts[each] for each in actions.SETTLED) < len(choice.ids):
         sys.exit(1)
 
 
@@ -167,17 +168,16 @@ def edit(number: int, file: IO[bytes] | None, *, as_json: bool, **given: Any) ->
     From FILE (`-`: standard input), or on a terminal with $EDITOR. The bytes that came stay; a replay sends the last
     edit. What is still wrong with it is said at once.
     """
-    from orders import letters as stored
     from orders.commands import client
+    from orders.dead_letters import actions, stored
     from orders.order import MAX_DOCUMENT_BYTES
-    from orders.system import letters
 
     settings = joined(os.environ, given)
-    with letters.opened(settings) as connection:
+    with actions.opened(settings) as connection:
         found = stored.letter(connection, number)
         value = file.read(MAX_DOCUMENT_BYTES + 1) if file else by_hand(found.current)
-        edited = letters.edit(connection, number, value, settings.order_nesting)
-    click.echo(client.as_json(edited) if as_json else letters.edited_text(edited))
+        edited = actions.edit(connection, number, value, settings.order_nesting)
+    click.echo(client.as_json(edited) if as_json else actions.edited_text(edited))
     if not edited.valid:
         sys.exit(1)
 
@@ -202,11 +202,11 @@ def discard(*, as_json: bool, **given: Any) -> None:
     By number, by filters, or all that are open. They stay, with their bytes, and can still be replayed by number.
     """
     from orders.commands import client
-    from orders.system import letters
+    from orders.dead_letters import actions
 
     with agreed(given, "discarded", "open") as choice, progress(len(choice.ids), alone=True) as advance:
-        letters.discard(choice.connection, choice.ids, advance)
-    done = letters.Discarded(len(choice.ids), choice.left_out)
+        actions.discard(choice.connection, choice.ids, advance)
+    done = actions.Discarded(len(choice.ids), choice.left_out)
     click.echo(client.as_json(done) if as_json else f"{done.discarded} discarded")
 
 
@@ -223,16 +223,16 @@ def export(*, raw: Path | None, state: str | None, as_json: bool, **given: Any) 
     as it came, in a file of its number's name, and an edit beside it. What is written may be personal data.
     """
     from orders.commands import client
-    from orders.system import letters
+    from orders.dead_letters import actions
 
     with agreed(given, "exported", state) as choice, progress(len(choice.ids), alone=raw is not None) as advance:
-        found = told(letters.export(choice.connection, choice.ids), advance)
+        found = told(actions.export(choice.connection, choice.ids), advance)
         if raw is None:
             for letter in found:
-                sys.stdout.buffer.write(letters.exported(letter) + b"\n")
+                sys.stdout.buffer.write(actions.exported(letter) + b"\n")
             return
-        written = letters.write_raw(raw, found)
-    click.echo(client.as_json(written) if as_json else letters.written_text(written))
+        written = actions.write_raw(raw, found)
+    click.echo(client.as_json(written) if as_json else actions.written_text(written))
 
 
 T = TypeVar("T")
@@ -257,8 +257,8 @@ class Choice(NamedTuple):
 @contextmanager
 def agreed(given: dict[str, Any], deed: str, state: str | None) -> Iterator[Choice]:
     """What is to be `deed`, once the person at it agreed; numbers mean dead letters in any state."""
-    from orders import letters
-    from orders.system.letters import opened
+    from orders.dead_letters import stored
+    from orders.dead_letters.actions import opened
 
     numbers, everything, yes = given.pop("ids"), given.pop("everything"), given.pop("yes")
     wanted = wanted_of(given, None if numbers else state)._replace(ids=numbers or None)
@@ -267,7 +267,7 @@ def agreed(given: dict[str, Any], deed: str, state: str | None) -> Iterator[Choi
         raise UsageError("say which: numbers, or filters, or --all")
     settings = joined(os.environ, given)
     with opened(settings) as connection:
-        choice = Choice(settings, connection, *letters.chosen(connection, wanted))
+        choice = Choice(settings, connection, *stored.chosen(connection, wanted))
         if choice.left_out:
             click.echo(f"{choice.left_out} more are not {state} and stay as they are", err=True)
         if choice.ids and not (yes or numbers):
@@ -285,6 +285,6 @@ def agree(what: str, deed: str) -> None:
 
 def wanted_of(given: Mapping[str, Any], state: Any) -> "Wanted":
     """The filters of a command."""
-    from orders.letters import Wanted
+    from orders.dead_letters.stored import Wanted
 
     return Wanted(**{name: given[name] for name in FILTERS}, state=state)

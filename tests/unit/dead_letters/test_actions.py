@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from orders.commands.cli import cli
 from orders.commands.client import as_json
+from orders.dead_letters import actions
+from orders.dead_letters.replay import Message, message_of
+from orders.dead_letters.stored import Letter, Listed
 from orders.decoder import read
 from orders.kafka.producer import MAX_MESSAGE_BYTES
-from orders.letters import Letter, Listed
 from orders.record import CONDITION_HEADER, REPLAY_HEADER, REPLY_HEADER, Record
 from orders.sample import samples
-from orders.system import letters
-from orders.system.replaying import Message, message_of
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 HEADERS: list[tuple[str, bytes | None]] = [("trace", b"\xff"), ("nothing", None), ("trace", b"2")]
@@ -33,15 +33,15 @@ def a_letter(**changed: Any) -> Letter:
     return made._replace(**changed)
 
 
-def listed(key: bytes | None) -> letters.DeadLetter:
-    return letters.dead_letter(Listed(7, "orders", 2, 30, AT, AT, key, "Invalid JSON", "", "open", False))
+def listed(key: bytes | None) -> actions.DeadLetter:
+    return actions.dead_letter(Listed(7, "orders", 2, 30, AT, AT, key, "Invalid JSON", "", "open", False))
 
 
 def test_a_dead_letter_is_one_line() -> None:
-    assert letters.line(listed(b"b563")) == (
+    assert actions.line(listed(b"b563")) == (
         "     7  2026-01-02 03:04:05  open       orders[2]@30  key b563  -: Invalid JSON"
     )
-    assert "key none" in letters.line(listed(None))
+    assert "key none" in actions.line(listed(None))
     assert json.loads(as_json(listed(b"b563")))["offset"] == 30
 
 
@@ -50,17 +50,17 @@ def test_a_key_is_listed_only_where_it_is_a_valid_uid(key: bytes) -> None:
     found = listed(key)
     assert found.key_bytes == len(key)
     assert found.key is None or found.key.encode() == key
-    assert letters.line(found).isprintable()
+    assert actions.line(found).isprintable()
 
 
 def test_a_key_that_may_be_a_name_is_its_length() -> None:
     assert listed("Иван Иванов".encode()).key is None
-    assert "key of 21 bytes" in letters.line(listed("Иван Иванов".encode()))
+    assert "key of 21 bytes" in actions.line(listed("Иван Иванов".encode()))
 
 
 @given(st.binary(max_size=200))
 def test_bytes_are_shown_as_text_or_as_base64_and_can_be_had_back(value: bytes) -> None:
-    shown = letters.readable(value)
+    shown = actions.readable(value)
     assert shown
     if shown.text is None:
         assert base64.b64decode(shown.base64 or "") == value
@@ -70,7 +70,7 @@ def test_bytes_are_shown_as_text_or_as_base64_and_can_be_had_back(value: bytes) 
 
 
 def test_an_export_has_every_byte() -> None:
-    line = json.loads(letters.exported(a_letter(key=None, value=b"\x00\xff")))
+    line = json.loads(actions.exported(a_letter(key=None, value=b"\x00\xff")))
     assert (line["key"], base64.b64decode(line["value"])) == (None, b"\x00\xff")
     assert [(name, value and base64.b64decode(value)) for name, value in line["headers"]] == [tuple(h) for h in HEADERS]
 
@@ -120,7 +120,7 @@ def test_what_kafka_does_not_take_is_not_sent() -> None:
 
 def test_what_became_of_many_is_one_sentence() -> None:
     counts = Counter[str | None]({"created": 7, "unchanged": 1, "conflict": 2, "refused": 1, None: 3})
-    assert letters.replayed_text(counts, 20) == (
+    assert actions.replayed_text(counts, 20) == (
         "8 of 20 replayed (7 created, 1 unchanged, 2 conflict, 1 refused); 3 in Kafka without an outcome yet; "
         "6 not sent"
     )

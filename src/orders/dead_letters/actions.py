@@ -12,16 +12,17 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from orders import decoder, letters
+from orders import decoder
+from orders.dead_letters import stored
+from orders.dead_letters.replay import Replayed, Replays
+from orders.dead_letters.stored import Action, Done, Letter, LetterState, Listed, Wanted
 from orders.errors import StartError, UsageError
 from orders.fold import uid_of
-from orders.letters import Action, Done, Letter, LetterState, Listed, Wanted
 from orders.order import MAX_DOCUMENT_BYTES, MAX_NESTING, Uid
 from orders.postgres.connection import Connection, connect
 from orders.record import Invalid, Record
 from orders.settings import Settings
 from orders.system import state
-from orders.system.replaying import Replayed, Replays
 
 DELIVERY_SECONDS = 20.0
 """How long a replay's record may wait for its acknowledgement."""
@@ -64,7 +65,7 @@ class DeadLetter(Struct, frozen=True):
 def listed(settings: Settings, wanted: Wanted, limit: int) -> list[DeadLetter]:
     """The newest ones, newest first. Raises `UsageError`, `Away` or `SetupWrong`."""
     with opened(settings) as connection:
-        return [dead_letter(each) for each in letters.newest(connection, wanted, limit)]
+        return [dead_letter(each) for each in stored.newest(connection, wanted, limit)]
 
 
 def dead_letter(found: Listed) -> DeadLetter:
@@ -154,7 +155,7 @@ class Shown(Head, frozen=True):
 def show(settings: Settings, number: int) -> Shown:
     """One with its content and what was done about it. Raises `UsageError`, `Away` or `SetupWrong`."""
     with opened(settings) as connection:
-        return shown(letters.letter(connection, number), letters.actions(connection, number))
+        return shown(stored.letter(connection, number), stored.actions(connection, number))
 
 
 def shown(letter: Letter, actions: Iterable[Action]) -> Shown:
@@ -275,8 +276,8 @@ def edit(connection: Connection, number: int, value: bytes, nesting: int = MAX_N
     """Keeps bytes that are to be replayed in place of those that came. Raises `UsageError`, `Away`, `SetupWrong`."""
     if len(value) > MAX_DOCUMENT_BYTES:
         raise UsageError(f"an order has {MAX_DOCUMENT_BYTES} bytes at most: nothing was kept")
-    letter = letters.letter(connection, number)
-    letters.keep(connection, [Done(number, "edit", value=value)])
+    letter = stored.letter(connection, number)
+    stored.keep(connection, [Done(number, "edit", value=value)])
     record = Record(letter.partition, letter.offset, None, letter.key, value, tuple(letter.headers))
     entry = decoder.read(record, nesting)
     invalid = entry.content if isinstance(entry.content, Invalid) else None
@@ -305,7 +306,7 @@ class Discarded(Struct, frozen=True):
 def discard(connection: Connection, ids: Sequence[int], advance: Callable[[int], None]) -> None:
     """Marks them as dealt with; their bytes stay. `advance` is told how many more are. Raises our errors."""
     for some in chunks(ids):
-        letters.keep(connection, [Done(each, "discard", "discarded") for each in some])
+        stored.keep(connection, [Done(each, "discard", "discarded") for each in some])
         advance(len(some))
 
 
@@ -338,8 +339,8 @@ class Written(Struct, frozen=True):
 def export(connection: Connection, ids: Sequence[int]) -> Iterator[Letter]:
     """One after the other with its bytes; that it is handed out is kept before. Raises `Away` or `SetupWrong`."""
     for some in chunks(ids):
-        letters.keep(connection, [Done(each, "export") for each in some])
-        yield from (letters.letter(connection, each) for each in some)
+        stored.keep(connection, [Done(each, "export") for each in some])
+        yield from (stored.letter(connection, each) for each in some)
 
 
 def exported(letter: Letter) -> bytes:

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from orders import decoder, letters
+from orders import decoder
+from orders.dead_letters import stored
+from orders.dead_letters.stored import Done, Letter
 from orders.errors import TooLarge
 from orders.kafka.producer import MAX_MESSAGE_BYTES, Keyed, OrderProducer, fits, hand_over
-from orders.letters import Done, Letter
 from orders.order import Content
 from orders.postgres.connection import Connection
 from orders.record import CONDITION_HEADER, REPLAY_HEADER, REPLY_HEADER, Replay
@@ -91,7 +92,7 @@ class Replays:
         batch: list[Message] = []
         size = 0
         for number in ids:
-            message = message_of(letters.letter(self._connection, number), forced=self._forced)
+            message = message_of(stored.letter(self._connection, number), forced=self._forced)
             batch.append(message)
             size += len(message.value or b"")
             if len(batch) >= LETTERS_AT_ONCE or size >= BYTES_AT_ONCE:
@@ -102,7 +103,7 @@ class Replays:
 
     def _batch(self, messages: list[Message]) -> list[Replayed]:
         fit = [each for each in messages if not each.too_large]
-        letters.keep(self._connection, [Done(m.letter.id, "replay", None, m.attempt, self._forced) for m in fit])
+        stored.keep(self._connection, [Done(m.letter.id, "replay", None, m.attempt, self._forced) for m in fit])
         refused = self._send(fit)
         told = self._wait([each.attempt for each in fit if each.attempt not in refused])
         return [result_of(each, told.get(each.attempt), refused.get(each.attempt, "")) for each in messages]
@@ -120,12 +121,12 @@ class Replays:
                 refused[messages[number].attempt] = str(last)
         return refused
 
-    def _wait(self, attempts: list[str]) -> dict[str, letters.Told]:
+    def _wait(self, attempts: list[str]) -> dict[str, stored.Told]:
         until = self._clock() + self._deadline
-        told = letters.outcomes(self._connection, attempts)
+        told = stored.outcomes(self._connection, attempts)
         while len(told) < len(attempts) and self._clock() < until:
             self._sleep(LOOK_SECONDS)
-            told = letters.outcomes(self._connection, attempts)
+            told = stored.outcomes(self._connection, attempts)
         return told
 
 
@@ -159,7 +160,7 @@ def key_of(letter: Letter) -> bytes | None:
     return letter.key
 
 
-def result_of(message: Message, told: letters.Told | None, refused: str) -> Replayed:
+def result_of(message: Message, told: stored.Told | None, refused: str) -> Replayed:
     """What became of a message; `refused` is why brokers did not take it, if so."""
     if message.too_large:
         refused = f"larger than {MAX_MESSAGE_BYTES} bytes, which Kafka does not take"
