@@ -14,6 +14,7 @@ import click
 from orders.commands import config
 from orders.commands.cli import cli
 from orders.commands.options import AS_IT_IS, exits
+from orders.http.problems import KINDS, PATH
 from orders.metrics.kinds import Definition, Histogram
 from orders.metrics.table import TABLE
 from orders.settings import explain
@@ -22,7 +23,6 @@ from orders.settings.given import keys
 from orders.settings.properties import REFUSALS, givable, known
 from orders.settings.table import DEFAULTS, SIMPLE, SPECIAL, allowed, option, purpose, variable
 from orders.settings.variables import variable_of
-from orders.web.problems import KINDS, PATH
 
 ROOT = Path(__file__).parents[1]
 DOCS, PAGES = ROOT / "docs", Path(__file__).parent / "pages"

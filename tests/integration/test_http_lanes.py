@@ -28,7 +28,7 @@ def lanes(memory: Memory) -> Iterator[tuple[Address, Address]]:
 @pytest.fixture(autouse=True)
 def same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request id that the service makes is another each time; here it is the same."""
-    monkeypatch.setattr("orders.web.counted.new_id", lambda: b"made")
+    monkeypatch.setattr("orders.http.instrumented.new_id", lambda: b"made")
 
 
 @pytest.mark.parametrize("name", REQUESTS)

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orders import sample
+from orders.http.fastlane import FastLane, Lookup, fast_lane
+from orders.http.limits import USUAL
 from orders.order import Content
-from orders.web.fastlane import FastLane, Lookup, fast_lane
-from orders.web.limits import USUAL
 from orders.web.waiting import Told
 from support.rfc import PROBE, ROWS, SMUGGLED, UNFINISHED, answers, bodiless, check
 from support.waiting import wait_for

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, Protocol
 import httpx
 import psycopg
 
+from orders.http.problems import problem
 from orders.kafka.topic import TopicView
 from orders.memory.keeper import rows_from
 from orders.postgres.connection import connect
 from orders.settings import Settings
-from orders.web.problems import problem
 from support.traffic import Letter, Model
 from support.waiting import wait_for
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Protocol
 
-from orders.web.problems import problem
+from orders.http.problems import problem
 
 
 class Answered(Protocol):

@@ -13,15 +13,15 @@ import uvicorn
 from litestar import Litestar
 from uvicorn.server import ServerState
 
+from orders.http.fastlane import LEAVE, FastLane, Lookup, fast_lane
+from orders.http.representation import tag_of
+from orders.http.server import server
 from orders.order import Content
 from orders.record import Outcome
 from orders.web.api import Parts, create_app
-from orders.web.fastlane import LEAVE, FastLane, Lookup, fast_lane
 from orders.web.health import Lag, Part, Purpose, Report, Restore, report_of
 from orders.web.health import Parts as HealthParts
 from orders.web.reader import Found
-from orders.web.representation import tag_of
-from orders.web.server import server
 from orders.web.waiting import Told
 from support.waiting import wait_for
 

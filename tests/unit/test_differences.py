@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from orders.decoder import decode
 from orders.differences import ADDED, LACKING, OTHER, UNKNOWN, Difference, differences
+from orders.http.problems import pointer
 from orders.order import Content, Delivery, Item, Order, Payment, document
-from orders.web.problems import pointer
 from support.hostile import VALID, jsonpath, put
 from support.strategies import Tree, dump, instant, orders, raw_texts, texts
 

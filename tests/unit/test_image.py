@@ -12,9 +12,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
+from orders.http.hosts import knows
 from orders.settings import loading
 from orders.system.stopping import STOP_SECONDS
-from orders.web.hosts import knows
 from support.dockerfile import argument, instructions, variables
 from support.system import ROOT
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 
 from orders.decoder import decode, read
 from orders.faults import MOST, faults
+from orders.http.problems import problem
 from orders.order import Content, text
 from orders.record import Invalid, Record
-from orders.web.problems import problem
 from support.hostile import VALID
 from support.mutations import mutations
 

@@ -13,11 +13,11 @@ from orders import claims
 from orders.doctor.check import GB, Case, Check, failed, ok, size, skipped, warning
 from orders.embedded import account, jars, kafka
 from orders.errors import StartError
+from orders.http.hosts import ANY, LOCAL
 from orders.settings import Settings
 from orders.system import machine
 from orders.system.place import OWNED, bind
 from orders.system.room import allow_files, files_of, require_disk, require_files, require_memory
-from orders.web.hosts import ANY, LOCAL
 
 NAME = re.compile(r"[a-z0-9_.-]+(?::[0-9]*)?", re.ASCII | re.IGNORECASE)
 """What a Host may be beside an address."""

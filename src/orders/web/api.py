@@ -18,24 +18,24 @@ from orders.decoder import decode
 from orders.differences import Difference, differences
 from orders.errors import Busy, OrdersError
 from orders.faults import MOST, UNREADABLE, faults
+from orders.http import content_coding
+from orders.http.content_coding import Body, body_of
+from orders.http.fastlane import Lookup
+from orders.http.limits import USUAL, Limits
+from orders.http.problems import KINDS, MEDIA_TYPE, PATH, RETRY, extra_fields, problem
+from orders.http.representation import matches, represented
+from orders.http.request_fields import is_foreign, is_json, patience
 from orders.metrics.exposition import Page
 from orders.metrics.kinds import Values
 from orders.metrics.table import BUSY, LOOKUPS, POSTS, Full, Posted, private
 from orders.order import Content
 from orders.record import Invalid
-from orders.web import unpacking
-from orders.web.asked import is_foreign, is_json, patience
 from orders.web.described import asyncapi, openapi, order_schema
 from orders.web.docs import docs_page
-from orders.web.fastlane import Lookup
 from orders.web.health import Purpose, Report, purpose_of
-from orders.web.limits import USUAL, Limits
 from orders.web.page import PAGE_FIELDS, page_at, problem_page
-from orders.web.problems import KINDS, MEDIA_TYPE, PATH, RETRY, extra_fields, problem
 from orders.web.reader import Found
-from orders.web.representation import matches, represented
 from orders.web.startup import THROUGH, Start
-from orders.web.unpacking import Body, body_of
 from orders.web.views import original
 from orders.web.waiting import Gate, Told, in_time
 
@@ -285,7 +285,7 @@ async def _body(request: AnyRequest, taking: Callable[[int], Body], most: int) -
             body.take(message["body"])
             more = message["more_body"]
         return body.whole()
-    except unpacking.Refused as refused:
+    except content_coding.Refused as refused:
         raise Refused(refused.name) from None
 
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from orders import __version__
+from orders.http.problems import KINDS, MEDIA_TYPE, Problem, own_fields
 from orders.order import MAX_DOCUMENT_BYTES, UID_PATTERN, Order
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.web.health import Purpose, Report
-from orders.web.problems import KINDS, MEDIA_TYPE, Problem, own_fields
 from orders.web.schemas import PLACE, Json, schemas_of
 from orders.web.startup import Start
 from orders.web.views import OriginalDocument, ServedDocument

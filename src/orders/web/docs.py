@@ -8,10 +8,10 @@ import msgspec
 
 from orders.decoder import decode
 from orders.faults import faults
+from orders.http.problems import KINDS, MEDIA_TYPE, PATH, problem
 from orders.record import Invalid
 from orders.web.described import ANYWHERE, BODY, OPERATIONS, Operation, example
 from orders.web.page import marked, page_of
-from orders.web.problems import KINDS, MEDIA_TYPE, PATH, problem
 
 
 @cache

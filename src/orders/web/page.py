@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 
-from orders.web.problems import KINDS
+from orders.http.problems import KINDS
 
 PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 """A Host that may stand in HTML and in a shell command as it is."""

@@ -8,6 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from orders import libraries, threads
+from orders.http.hosts import Unknown
+from orders.http.limits import limits_of
+from orders.http.server import Stopping, server
 from orders.kafka.lag import times_of
 from orders.kafka.producer import OrderProducer
 from orders.kafka.topic import TopicView, TopicWatch
@@ -19,12 +22,9 @@ from orders.settings import Settings
 from orders.timing import monotonic
 from orders.web.api import Parts, create_app
 from orders.web.health import Health, never
-from orders.web.hosts import Unknown
-from orders.web.limits import limits_of
 from orders.web.posts import Posts
 from orders.web.reader import Reader
 from orders.web.scrape import Scrape
-from orders.web.server import Stopping, server
 from orders.web.startup import Startup
 from orders.web.waiting import Outcomes
 

@@ -15,13 +15,13 @@ from structlog.testing import capture_logs
 from orders import sample
 from orders.decoder import decode
 from orders.errors import Away, Busy, OrdersError, SetupWrong
+from orders.http.problems import KINDS, MEDIA_TYPE, problem
 from orders.metrics.exposition import Page, page
 from orders.metrics.table import POSTS, Route, private
 from orders.order import MAX_DOCUMENT_BYTES, Content, document
 from orders.record import Outcome
 from orders.web.health import Lag, Part, Parts, Purpose, Report, Restore, report_of
 from orders.web.page import PAGE
-from orders.web.problems import KINDS, MEDIA_TYPE, problem
 from orders.web.reader import Found
 from orders.web.startup import THROUGH, Start, StartParts
 from orders.web.views import original

@@ -15,12 +15,12 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from orders import sample
 from orders.decoder import decode
+from orders.http.problems import KINDS
 from orders.metrics.table import Route
 from orders.record import Invalid
 from orders.web.described import ANYWHERE, OPERATIONS, asyncapi, example, openapi, order_schema
 from orders.web.docs import docs_page
 from orders.web.page import PAGE
-from orders.web.problems import KINDS
 from support.hostile import FORBIDDEN, NOT_AN_ORDER, TAKEN, WRONG_VALUES
 from support.system import ROOT
 from support.wire import UID, plain_app

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.web.representation import WORTH_BYTES, matches, represented, tag_of, takes_gzip
+from orders.http.representation import WORTH_BYTES, matches, represented, tag_of, takes_gzip
 
 TAGS = st.from_regex(r'"[\x21\x23-\x7e]{0,8}"', fullmatch=True)
 

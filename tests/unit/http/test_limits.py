@@ -9,10 +9,10 @@ from litestar.testing import TestClient
 
 from orders import sample
 from orders.decoder import decode
+from orders.http.fastlane import ALWAYS, SPARE, FastLane, fast_lane
+from orders.http.limits import USUAL, Limits, limits_of
 from orders.metrics.table import private
 from orders.settings import Settings
-from orders.web.fastlane import ALWAYS, SPARE, FastLane, fast_lane
-from orders.web.limits import USUAL, Limits, limits_of
 from support.held import Held
 from support.metrics import counted
 from support.problem import is_problem

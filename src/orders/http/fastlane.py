@@ -19,18 +19,18 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 from xxhash import xxh3_64_intdigest as digest
 
+from orders.http.flow_control import PIECE, Flow, LastAnswer
+from orders.http.hosts import ANY, Unknown, knows
+from orders.http.instrumented import Counted
+from orders.http.limits import USUAL, Limits
+from orders.http.refusals import failure, misdirected, refusal
+from orders.http.representation import CACHE, WORTH_BYTES, tag_of, takes_gzip
+from orders.http.request_ids import FIELD, REQUEST_ID
+from orders.http.request_line import HOST, TARGET_URI, WIDE, Pieces, is_help, wrong_with_target
 from orders.metrics.kinds import Values
 from orders.metrics.table import BUSY, HTTP_SECONDS, LAYOUT, LOOKUPS, QUICK, private
 from orders.order import LONGEST_UID
 from orders.timing import monotonic
-from orders.web.counted import Counted
-from orders.web.flow import PIECE, Flow, LastAnswer
-from orders.web.heads import HOST, TARGET_URI, WIDE, Pieces, is_help, wrong_with_target
-from orders.web.hosts import ANY, Unknown, knows
-from orders.web.limits import USUAL, Limits
-from orders.web.named import FIELD, REQUEST_ID
-from orders.web.refusing import failure, misdirected, refusal
-from orders.web.representation import CACHE, WORTH_BYTES, tag_of, takes_gzip
 
 PREFIX = b"/orders/"
 LONGEST_URL = len(PREFIX) + LONGEST_UID

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from orders.http.fastlane import fast_lane
+from orders.http.hosts import DAY_SECONDS, LONGEST, MOST, Unknown, knows, sentence
+from orders.http.problems import KINDS, PATH
+from orders.http.request_line import HOST
 from orders.logs import printable
-from orders.web.fastlane import fast_lane
-from orders.web.heads import HOST
-from orders.web.hosts import DAY_SECONDS, LONGEST, MOST, Unknown, knows, sentence
-from orders.web.problems import KINDS, PATH
 from support.rfc import Answer, answers
 from support.wire import HIT, MEMORY, UID, converse, get, plain_app
 

@@ -6,11 +6,11 @@ from typing import cast, get_args
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
 
+from orders.http.problems import fields_of, problem
+from orders.http.request_ids import FIELD, new_id, trace_of
 from orders.metrics.kinds import Values
 from orders.metrics.table import HTTP_SECONDS, Method, Request, Route, Status
 from orders.timing import monotonic
-from orders.web.named import FIELD, new_id, trace_of
-from orders.web.problems import fields_of, problem
 
 METHODS: dict[str, Method] = {name: name for name in get_args(Method)}
 ROUTES: dict[str, Route] = {name: name for name in get_args(Route)}

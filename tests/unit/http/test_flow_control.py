@@ -5,9 +5,9 @@ import logging
 
 import pytest
 
-from orders.web.fastlane import FastLane
-from orders.web.flow import FINISH_SECONDS, PIECE
-from orders.web.limits import USUAL
+from orders.http.fastlane import FastLane
+from orders.http.flow_control import FINISH_SECONDS, PIECE
+from orders.http.limits import USUAL
 from support.clocked import Clocked, turn
 from support.held import Held
 from support.rfc import answers
@@ -163,7 +163,7 @@ def test_a_connection_that_is_to_end_does_so_though_its_answer_is_not_taken(
 ) -> None:
     """The client has the answer's time to take it."""
     loop = Clocked()
-    monkeypatch.setattr("orders.web.fastlane.monotonic", loop.time)
+    monkeypatch.setattr("orders.http.fastlane.monotonic", loop.time)
 
     async def scenario() -> None:
         line = Line(lane, APP)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import structlog
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
-from orders.web.hosts import Unknown, sentence
-from orders.web.problems import KINDS, fields_of, problem
+from orders.http.hosts import Unknown, sentence
+from orders.http.problems import KINDS, fields_of, problem
 
 log = structlog.get_logger()
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.web.asked import is_foreign, is_json, patience
+from orders.http.request_fields import is_foreign, is_json, patience
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from orders.errors import Away
+from orders.http import fastlane
+from orders.http.fastlane import ROW, fast_lane
+from orders.http.limits import USUAL
+from orders.http.problems import problem
 from orders.metrics.table import HTTP_SECONDS, private
-from orders.web import fastlane
-from orders.web.fastlane import ROW, fast_lane
-from orders.web.limits import USUAL
-from orders.web.problems import problem
 from support.clocked import Clocked, turn
 from support.metrics import counted, times
 from support.wire import CLOSE, FAST, HIT, MEMORY, REQUESTS, SLOW, UID, Line, chunked, converse, get, plain_app, post
@@ -35,7 +35,7 @@ HTTP = "http_server_request_duration_seconds_count"
 @pytest.fixture(autouse=True)
 def same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request id that the service makes is another each time; here it is the same."""
-    monkeypatch.setattr("orders.web.counted.new_id", lambda: b"made")
+    monkeypatch.setattr("orders.http.instrumented.new_id", lambda: b"made")
 
 
 def talk(lane: type[fastlane.FastLane], *chunks: bytes, leaving: bool = False) -> tuple[bytes, bool, int]:
@@ -245,8 +245,8 @@ def test_a_request_takes_as_long_as_its_bytes_took_to_come(lane: type[fastlane.F
 
     COUNTED.cells[:] = private().cells
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("orders.web.fastlane.monotonic", lambda: now)
-        patch.setattr("orders.web.counted.monotonic", lambda: now)
+        patch.setattr("orders.http.fastlane.monotonic", lambda: now)
+        patch.setattr("orders.http.instrumented.monotonic", lambda: now)
         asyncio.run(scenario())
     row = COUNTED.cells[ROW : ROW + HTTP_SECONDS.width].tolist()
     one_and_a_half = HTTP_SECONDS.buckets.index(2.5)
@@ -379,7 +379,7 @@ def test_reading_stops_while_posts_wait() -> None:
 def test_deadlines(monkeypatch: pytest.MonkeyPatch, sent: bytes, seconds: float, status: bytes) -> None:
     """A connection that is slow to ask, or idle after an answer, is closed in time and not before."""
     loop = Clocked()
-    monkeypatch.setattr("orders.web.fastlane.monotonic", loop.time)
+    monkeypatch.setattr("orders.http.fastlane.monotonic", loop.time)
 
     async def scenario() -> None:
         line = Line(FAST, APP)
@@ -452,7 +452,7 @@ def test_deadline_is_each_requests_own() -> None:
 def test_each_request_makes_a_connection_live_longer(monkeypatch: pytest.MonkeyPatch, last: bytes) -> None:
     """It is idle from its last request on, on whichever lane that was."""
     loop = Clocked()
-    monkeypatch.setattr("orders.web.fastlane.monotonic", loop.time)
+    monkeypatch.setattr("orders.http.fastlane.monotonic", loop.time)
 
     async def scenario() -> None:
         line = Line(FAST, APP)

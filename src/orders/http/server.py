@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import structlog
 import uvicorn
 
+from orders.http.fastlane import LEAVE, Lookup, fast_lane
+from orders.http.hosts import ANY, Unknown
+from orders.http.limits import USUAL, Limits
 from orders.metrics.kinds import Values
 from orders.timing import Clock, monotonic
-from orders.web.fastlane import LEAVE, Lookup, fast_lane
-from orders.web.hosts import ANY, Unknown
-from orders.web.limits import USUAL, Limits
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orders import sample
-from orders.web.unpacking import MOST_MEMBERS, Body, Packed, Refused, body_of
+from orders.http.content_coding import MOST_MEMBERS, Body, Packed, Refused, body_of
 
 MOST = 100_000
 ORDER = next(iter(sample.samples(1, 0)))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from orders.web.server import server
+from orders.http.server import server
 from support.waiting import wait_for
 from support.wire import MEMORY, UID, plain_app, served
 
