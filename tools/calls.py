@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from orders.web.described import example
+from orders.api.openapi import example
 
 
 class Call(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from orders.web.described import EXAMPLE_UID, example, openapi
+from orders.api.openapi import EXAMPLE_UID, example, openapi
 from tools.calls import FOLDERS, Call, Folder
 
 FILE = Path(__file__).parents[1] / "tests/postman/orders.postman_collection.json"

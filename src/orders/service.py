@@ -26,7 +26,7 @@ COLLECTIONS = (50_000, 20, 100)
 
 def serve(settings: Settings, socket_fd: int | None, parent_fd: int | None) -> None:
     """Answers HTTP on the socket that is handed over, or on one of its own. Raises `OrdersError`."""
-    from orders.web.serve import serve as serve_http
+    from orders.api.serve import serve as serve_http
 
     settings = settings.serving
     begin("serve", settings, parent_fd, "postgres_dsn", "kafka_bootstrap", "memory_path")

@@ -9,13 +9,13 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orders import deadlines
+from orders.api import reader
+from orders.api.reader import Reader
 from orders.errors import Away
 from orders.memory.shared import Memory
 from orders.postgres.connection import connect, translated
 from orders.postgres.migrations import migrate
 from orders.timing import monotonic
-from orders.web import reader
-from orders.web.reader import Reader
 from support.proxy import Network
 
 

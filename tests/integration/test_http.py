@@ -12,6 +12,8 @@ import psycopg
 import pytest
 
 from orders import sample
+from orders.api.app import create_app
+from orders.api.serve import parts
 from orders.batcher import Batcher
 from orders.errors import SetupWrong
 from orders.kafka.consumer import OrderConsumer, consumer_config
@@ -23,8 +25,6 @@ from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.settings import Settings
 from orders.store import Store
-from orders.web.api import create_app
-from orders.web.serve import parts
 from support.problem import is_problem
 from support.waiting import wait_for
 from support.wire import serving

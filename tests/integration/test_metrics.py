@@ -18,11 +18,11 @@ from confluent_kafka.admin import AdminClient
 from msgspec.structs import replace
 
 from orders import sample
+from orders.api.app import create_app
+from orders.api.serve import parts
 from orders.kafka.lag import times_of
 from orders.memory.shared import Memory
 from orders.settings import Settings, environment
-from orders.web.api import create_app
-from orders.web.serve import parts
 from support.machine import Machine, free_port
 from support.metrics import Series, series_of
 from support.services import MakeTopic

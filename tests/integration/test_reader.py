@@ -9,6 +9,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from orders.api.reader import Found, Reader
+from orders.api.waiting import Place
 from orders.errors import Away, Rejected, SetupWrong
 from orders.memory.shared import Memory
 from orders.order import document
@@ -18,8 +20,6 @@ from orders.postgres.migrations import migrate
 from orders.record import Batch, Condition, Entry, Span
 from orders.store import Store
 from orders.timing import monotonic
-from orders.web.reader import Found, Reader
-from orders.web.waiting import Place
 from support.entries import TOPIC_ID, content, upsert
 from support.proxy import LosingProxy
 from support.waiting import wait_for

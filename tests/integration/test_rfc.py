@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orders import sample
+from orders.api.waiting import Told
 from orders.http.fastlane import FastLane, Lookup, fast_lane
 from orders.http.limits import USUAL
 from orders.order import Content
-from orders.web.waiting import Told
 from support.rfc import PROBE, ROWS, SMUGGLED, UNFINISHED, answers, bodiless, check
 from support.waiting import wait_for
 from support.wire import (

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import pytest
 import uvicorn
 
+from orders.api.reader import Found
 from orders.http.limits import USUAL
 from orders.http.server import server
-from orders.web.reader import Found
 from support.rfc import PROBE, answers
 from support.waiting import wait_for
 from support.wire import HIT, MEMORY, Address, exchange, get, plain_app, post, served

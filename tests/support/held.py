@@ -2,9 +2,9 @@
 
 import asyncio
 
+from orders.api.reader import Found
+from orders.api.waiting import Told
 from orders.order import Content
-from orders.web.reader import Found
-from orders.web.waiting import Told
 
 
 class Held:

@@ -13,16 +13,16 @@ import uvicorn
 from litestar import Litestar
 from uvicorn.server import ServerState
 
+from orders.api.app import Parts, create_app
+from orders.api.health import Lag, Part, Purpose, Report, Restore, report_of
+from orders.api.health import Parts as HealthParts
+from orders.api.reader import Found
+from orders.api.waiting import Told
 from orders.http.fastlane import LEAVE, FastLane, Lookup, fast_lane
 from orders.http.representation import tag_of
 from orders.http.server import server
 from orders.order import Content
 from orders.record import Outcome
-from orders.web.api import Parts, create_app
-from orders.web.health import Lag, Part, Purpose, Report, Restore, report_of
-from orders.web.health import Parts as HealthParts
-from orders.web.reader import Found
-from orders.web.waiting import Told
 from support.waiting import wait_for
 
 UID = b"b563feg7bdg3286ttjr67siej"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from orders.web.described import asyncapi
+from orders.api.openapi import asyncapi
 from support.system import ROOT
 
 SCHEMA = ROOT / "tests/postman/node_modules/@asyncapi/specs/schemas/3.0.0.json"

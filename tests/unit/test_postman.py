@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orders.web.described import EXAMPLE_UID, OPERATIONS, example
+from orders.api.openapi import EXAMPLE_UID, OPERATIONS, example
 from tools import postman
 from tools.calls import FOLDERS, Call
 

@@ -15,6 +15,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from orders import threads
+from orders.api.health import Health
+from orders.api.reader import Putter
+from orders.api.startup import Startup
+from orders.api.waiting import Joiner, Outcomes, Place
 from orders.dead_letters import copies
 from orders.kafka.producer import Headers
 from orders.kafka.topic import TopicWatch, View
@@ -23,10 +27,6 @@ from orders.metrics.files import totals
 from orders.metrics.table import LAYOUT, LOST, private, shared
 from orders.settings import Settings
 from orders.system.stopping import end_with
-from orders.web.health import Health
-from orders.web.reader import Putter
-from orders.web.startup import Startup
-from orders.web.waiting import Joiner, Outcomes, Place
 from support.waiting import wait_for
 
 SOURCE = Path(threads.__file__).parent
@@ -232,9 +232,9 @@ ELSEWHERE = {
     "system/unheard.py": "is tried again; the hook logs and counts what is no error of ours",
     "system/supervisor.py": "whoever asks waits for it, and ends without its answer",
     "threads.py": "the place for all others",
-    "web/health.py": "whoever asks waits for it",
-    "web/scrape.py": "whoever asks waits for it",
-    "web/waiting.py": "whoever asks waits for it; a late bug goes to the loop's handler",
+    "api/health.py": "whoever asks waits for it",
+    "api/scrape.py": "whoever asks waits for it",
+    "api/waiting.py": "whoever asks waits for it; a late bug goes to the loop's handler",
 }
 """Where else threads and tasks begin, and why nothing is lost there."""
 

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders import __version__
+from orders.api.health import Ingest, Lag, Look, Part, Parts, Restore
+from orders.api.scrape import numbered, of_ingests, of_parts, of_topic
 from orders.commands.figures import figures_of
 from orders.kafka.topic import View
 from orders.memory.shared import Stats
 from orders.metrics.exposition import page
 from orders.metrics.table import BUILD, LAG_SECONDS, LAYOUT, MEMORY_LIMIT, MEMORY_ORDERS, MEMORY_USED
-from orders.web.health import Ingest, Lag, Look, Part, Parts, Restore
-from orders.web.scrape import numbered, of_ingests, of_parts, of_topic
 
 FINE = Part(ok=True)
 

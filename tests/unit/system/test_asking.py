@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from orders.api import health, startup
 from orders.commands.cli import cli
 from orders.errors import StartError
 from orders.system import asking, state
 from orders.system.asking import Part, Ready, ask_ready, fetch, http_url, url_for
 from orders.system.place import bind, claimed, url_of
 from orders.system.state import State, addressed, process_of
-from orders.web import health, startup
 from support.wire import plain_app, serving
 
 

@@ -9,11 +9,11 @@ import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from orders import deadlines, threads
+from orders.api.waiting import Joiner, Place, Told, in_time
 from orders.errors import Away, OrdersError, Rejected
 from orders.memory.shared import Put
 from orders.postgres.connection import INTERVAL_SECONDS, conninfo, queries, translated, verdict
 from orders.timing import Clock
-from orders.web.waiting import Joiner, Place, Told, in_time
 
 log = structlog.get_logger()
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from orders.api.health import Ingest, Lag, Look, Part, Parts, Restore
+from orders.api.scrape import Scrape
 from orders.errors import Away
 from orders.kafka.topic import View
 from orders.memory.shared import Stats
 from orders.metrics.table import LAYOUT, IngestState
-from orders.web.health import Ingest, Lag, Look, Part, Parts, Restore
-from orders.web.scrape import Scrape
 from support.metrics import series_of
 
 WELL, NOT_WELL = Part(ok=True), Part(ok=False, reason="away")
@@ -165,7 +165,7 @@ def test_a_record_from_the_future_has_waited_for_nothing() -> None:
 
 
 def test_records_that_do_not_come_in_time_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orders.web.scrape.RECORD_SECONDS", 0.01)
+    monkeypatch.setattr("orders.api.scrape.RECORD_SECONDS", 0.01)
     rig, come = Rig(look()), threading.Event()
 
     def times(_places: Mapping[int, int], _seconds: float) -> dict[int, float]:

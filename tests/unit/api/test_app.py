@@ -13,19 +13,19 @@ from litestar.testing import TestClient
 from structlog.testing import capture_logs
 
 from orders import sample
+from orders.api.health import Lag, Part, Parts, Purpose, Report, Restore, report_of
+from orders.api.reader import Found
+from orders.api.startup import THROUGH, Start, StartParts
+from orders.api.views import original
+from orders.api.waiting import Told
 from orders.decoder import decode
 from orders.errors import Away, Busy, OrdersError, SetupWrong
 from orders.http.problems import KINDS, MEDIA_TYPE, problem
 from orders.metrics.exposition import Page, page
 from orders.metrics.table import POSTS, Route, private
 from orders.order import MAX_DOCUMENT_BYTES, Content, document
+from orders.pages.start import PAGE
 from orders.record import Outcome
-from orders.web.health import Lag, Part, Parts, Purpose, Report, Restore, report_of
-from orders.web.page import PAGE
-from orders.web.reader import Found
-from orders.web.startup import THROUGH, Start, StartParts
-from orders.web.views import original
-from orders.web.waiting import Told
 from support.metrics import READERS, counted, series_of
 from support.problem import is_problem
 from support.wire import DOCUMENT, LARGE, TAG, UID, plain_app, told
@@ -212,7 +212,7 @@ def test_a_conflict_is_a_conflict_whatever_is_stored_by_then(
     order: Callable[[str], Awaitable[Found | None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same by then, deleted, not to be read, no order, or no answer: 409 without a list."""
-    monkeypatch.setattr("orders.web.api.COMPARISON_SECONDS", 0.05)
+    monkeypatch.setattr("orders.api.app.COMPARISON_SECONDS", 0.05)
     assert is_problem(conflict(order), "order-exists")
 
 

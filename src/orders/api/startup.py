@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from orders.api.health import Board, Part, Positions, keeper_of, read_board, tried, waits
 from orders.timing import Clock
-from orders.web.health import Board, Part, Positions, keeper_of, read_board, tried, waits
 
 LOOK_SECONDS = 0.5
 

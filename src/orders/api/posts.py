@@ -7,6 +7,7 @@ from typing import Protocol
 
 import structlog
 
+from orders.api.waiting import Outcomes, Place, Told
 from orders.errors import Away, OrdersError
 from orders.kafka.producer import Delivered, Headers, Report
 from orders.metrics.kinds import Values
@@ -14,7 +15,6 @@ from orders.metrics.table import SENT, private
 from orders.order import Content
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.timing import Clock
-from orders.web.waiting import Outcomes, Place, Told
 
 log = structlog.get_logger()
 

@@ -15,13 +15,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orders import threads
+from orders.api.waiting import in_time
 from orders.errors import OrdersError
 from orders.kafka.topic import View
 from orders.metrics.table import IngestState
 from orders.outages import Outage
 from orders.record import StopKind
 from orders.timing import Clock
-from orders.web.waiting import in_time
 
 log = structlog.get_logger()
 

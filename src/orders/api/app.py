@@ -14,6 +14,13 @@ from litestar.params import FromPath
 from litestar.response import Response
 from litestar.response.base import ASGIResponse
 
+from orders.api.health import Purpose, Report, purpose_of
+from orders.api.openapi import asyncapi, openapi, order_schema
+from orders.api.reader import Found
+from orders.api.reference import docs_page
+from orders.api.startup import THROUGH, Start
+from orders.api.views import original
+from orders.api.waiting import Gate, Told, in_time
 from orders.decoder import decode
 from orders.differences import Difference, differences
 from orders.errors import Busy, OrdersError
@@ -29,15 +36,8 @@ from orders.metrics.exposition import Page
 from orders.metrics.kinds import Values
 from orders.metrics.table import BUSY, LOOKUPS, POSTS, Full, Posted, private
 from orders.order import Content
+from orders.pages.start import PAGE_FIELDS, page_at, problem_page
 from orders.record import Invalid
-from orders.web.described import asyncapi, openapi, order_schema
-from orders.web.docs import docs_page
-from orders.web.health import Purpose, Report, purpose_of
-from orders.web.page import PAGE_FIELDS, page_at, problem_page
-from orders.web.reader import Found
-from orders.web.startup import THROUGH, Start
-from orders.web.views import original
-from orders.web.waiting import Gate, Told, in_time
 
 log = structlog.get_logger()
 

@@ -14,13 +14,13 @@ from litestar.testing import TestClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from orders import sample
+from orders.api.openapi import ANYWHERE, OPERATIONS, asyncapi, example, openapi, order_schema
+from orders.api.reference import docs_page
 from orders.decoder import decode
 from orders.http.problems import KINDS
 from orders.metrics.table import Route
+from orders.pages.start import PAGE
 from orders.record import Invalid
-from orders.web.described import ANYWHERE, OPERATIONS, asyncapi, example, openapi, order_schema
-from orders.web.docs import docs_page
-from orders.web.page import PAGE
 from support.hostile import FORBIDDEN, NOT_AN_ORDER, TAKEN, WRONG_VALUES
 from support.system import ROOT
 from support.wire import UID, plain_app

@@ -9,9 +9,9 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from orders.api.health import GONE_SECONDS, Health, Part, Purpose, Report, assignment, lag, never, purpose_of, restore
 from orders.errors import Away, OrdersError, SetupWrong
 from orders.kafka.topic import TopicWatch, View
-from orders.web.health import GONE_SECONDS, Health, Part, Purpose, Report, assignment, lag, never, purpose_of, restore
 
 NOW = 100.0
 VIEW = View("t", {0: 10, 1: 20})
@@ -196,7 +196,7 @@ def test_lag_counts_what_is_not_in_postgresql() -> None:
 
 def test_a_kafka_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts as away; /readyz and /metrics answer in time."""
-    monkeypatch.setattr("orders.web.health.KAFKA_ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr("orders.api.health.KAFKA_ANSWER_SECONDS", 0.01)
 
     async def scenario() -> Report:
         silent = asyncio.Event()
@@ -272,7 +272,7 @@ def test_an_outage_is_logged_to_its_end_though_nobody_asks_any_more(
     monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     """Once a request met it, or a look found it: each dependency once, with how long it lasted."""
-    monkeypatch.setattr("orders.web.health.FOLLOW_SECONDS", 0.0)
+    monkeypatch.setattr("orders.api.health.FOLLOW_SECONDS", 0.0)
     outages = Outages(3, 2)
 
     async def scenario() -> None:

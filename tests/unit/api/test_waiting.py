@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orders.api.waiting import LONGEST_PAUSE, MOST_KEYS, SHORTEST_PAUSE, Gate, Joiner, Outcomes, Place, Told, in_time
 from orders.errors import Away, Busy
 from orders.timing import monotonic
-from orders.web.waiting import LONGEST_PAUSE, MOST_KEYS, SHORTEST_PAUSE, Gate, Joiner, Outcomes, Place, Told, in_time
 
 CREATED = Told("created", "a", "", "")
 

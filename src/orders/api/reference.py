@@ -6,12 +6,12 @@ from html import escape
 
 import msgspec
 
+from orders.api.openapi import ANYWHERE, BODY, OPERATIONS, Operation, example
 from orders.decoder import decode
 from orders.faults import faults
 from orders.http.problems import KINDS, MEDIA_TYPE, PATH, problem
+from orders.pages.start import marked, page_of
 from orders.record import Invalid
-from orders.web.described import ANYWHERE, BODY, OPERATIONS, Operation, example
-from orders.web.page import marked, page_of
 
 
 @cache

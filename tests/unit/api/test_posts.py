@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
+from orders.api.posts import Posts
+from orders.api.waiting import Outcomes, Place, Told
 from orders.errors import Away, OrdersError
 from orders.kafka.producer import Delivered, Headers, Report
 from orders.metrics.kinds import Values
 from orders.metrics.table import private
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.timing import monotonic
-from orders.web.posts import Posts
-from orders.web.waiting import Outcomes, Place, Told
 from support.entries import TOPIC_ID, content
 from support.metrics import counted
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from orders.api.views import OriginalDelivery, OriginalItem, OriginalPayment, original
 from orders.decoder import decode
 from orders.errors import Rejected
 from orders.order import Content, Delivery, Item, Payment, document, encode
 from orders.sample import samples
-from orders.web.views import OriginalDelivery, OriginalItem, OriginalPayment, original
 from support.hostile import TAKEN, Strange
 from support.strategies import parse
 

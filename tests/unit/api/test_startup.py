@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from orders.api.health import GONE_SECONDS
+from orders.api.startup import THROUGH, Start, Startup
 from orders.errors import Away, OrdersError
-from orders.web.health import GONE_SECONDS
-from orders.web.startup import THROUGH, Start, Startup
 
 NOW = 100.0
 
@@ -81,7 +81,7 @@ def test_once_it_is_through_it_stays_so() -> None:
 
 def test_a_start_that_nobody_asked_for_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process looks by itself until it is through."""
-    monkeypatch.setattr("orders.web.startup.LOOK_SECONDS", 0)
+    monkeypatch.setattr("orders.api.startup.LOOK_SECONDS", 0)
     world = World("waiting")
 
     async def scenario() -> Start:

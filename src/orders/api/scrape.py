@@ -10,6 +10,8 @@ from typing import get_args
 from msgspec.structs import asdict
 
 from orders import __version__
+from orders.api.health import Ingest, Look, Parts, readiness
+from orders.api.waiting import in_time
 from orders.errors import Away
 from orders.memory.shared import Stats
 from orders.metrics.exposition import Page, page
@@ -33,8 +35,6 @@ from orders.metrics.table import (
     IngestState,
 )
 from orders.timing import Clock
-from orders.web.health import Ingest, Look, Parts, readiness
-from orders.web.waiting import in_time
 
 RECORD_SECONDS = 0.8
 """How long Kafka may take to give the first record of each partition that lags."""

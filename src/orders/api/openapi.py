@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from orders import __version__
+from orders.api.health import Purpose, Report
+from orders.api.schemas import PLACE, Json, schemas_of
+from orders.api.startup import Start
+from orders.api.views import OriginalDocument, ServedDocument
 from orders.http.problems import KINDS, MEDIA_TYPE, Problem, own_fields
 from orders.order import MAX_DOCUMENT_BYTES, UID_PATTERN, Order
 from orders.record import CONDITION_HEADER, REPLY_HEADER
-from orders.web.health import Purpose, Report
-from orders.web.schemas import PLACE, Json, schemas_of
-from orders.web.startup import Start
-from orders.web.views import OriginalDocument, ServedDocument
 
 JSON, HTML, TEXT = "application/json", "text/html", "text/plain"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -8,6 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from orders import libraries, threads
+from orders.api.app import Parts, create_app
+from orders.api.health import Health, never
+from orders.api.posts import Posts
+from orders.api.reader import Reader
+from orders.api.scrape import Scrape
+from orders.api.startup import Startup
+from orders.api.waiting import Outcomes
 from orders.http.hosts import Unknown
 from orders.http.limits import limits_of
 from orders.http.server import Stopping, server
@@ -20,13 +27,6 @@ from orders.metrics.kinds import Values
 from orders.metrics.table import LAYOUT, private, shared
 from orders.settings import Settings
 from orders.timing import monotonic
-from orders.web.api import Parts, create_app
-from orders.web.health import Health, never
-from orders.web.posts import Posts
-from orders.web.reader import Reader
-from orders.web.scrape import Scrape
-from orders.web.startup import Startup
-from orders.web.waiting import Outcomes
 
 DELIVERY_SHARE = 0.8
 """Part of a POST's deadline within which Kafka must have acknowledged: its failure is told, not guessed."""

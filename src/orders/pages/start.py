@@ -18,7 +18,7 @@ MAIN = re.compile(rb"<main>.*</main>", re.DOTALL)
 def page() -> tuple[bytes, Mapping[str, str]]:
     """The page and a policy that allows its own style and nothing else."""
     order = escape(files("orders").joinpath("original.json").read_text("utf-8").strip(), quote=False)
-    html = files("orders").joinpath("web/index.html").read_text("utf-8").replace("{{ order }}", order).encode()
+    html = files("orders.pages").joinpath("index.html").read_text("utf-8").replace("{{ order }}", order).encode()
     style = re.search(rb"<style>(.*?)</style>", html, re.DOTALL)
     digest = b64encode(hashlib.sha256(style[1] if style else b"").digest()).decode()
     sources = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:"

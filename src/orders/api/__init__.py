@@ -1,0 +1,12 @@
+"""What programs ask for over HTTP.
+
+serve    the process put together
+app      the paths and what each answers
+posts    a POST: sent to Kafka, answered with its outcome
+reader   orders, outcomes and positions from PostgreSQL
+waiting  questions of many requests, asked together
+views    the shapes of an order
+health   what is ready, and what is not; startup: what a start still waits for
+scrape   a scrape of the metrics
+openapi  the description of it all; schemas: those of our structs; reference: the page of it
+"""

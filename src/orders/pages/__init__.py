@@ -1,0 +1,4 @@
+"""What people look at.
+
+start      the page at `/`, and one for each error
+"""

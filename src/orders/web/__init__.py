@@ -1,1 +1,0 @@
-"""HTTP: the fast lane, the application behind it, and what both stand on."""
