@@ -12,8 +12,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from bench.children import rest, say
 from orders.decoder import decode
+from orders.ingest.store import moment
 from orders.order import Content
-from orders.store import moment
 
 INSERT = """
 insert into orders values (

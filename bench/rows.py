@@ -8,9 +8,9 @@ from psycopg import sql
 
 from bench.stock import DbRow
 from orders.errors import StartError
+from orders.ingest.store import COPY_TYPES
 from orders.order import Row
 from orders.postgres.connection import queries
-from orders.store import COPY_TYPES
 
 ROWS_A_TRANSACTION = 2000
 

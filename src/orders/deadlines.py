@@ -7,7 +7,7 @@ commit:
     SENDING + ANSWERING + MARGIN  <=  LIFE - FRESH
 
 * `SENDING`: COMMIT reaches PostgreSQL at most so long after the mark. Ingest looks at its own clock before it sends
-  (`MARK`, `pipeline.Writer.commit`). A process that is stopped after that look, or a network that delays the bytes, is
+  (`MARK`, `ingest.writer.Writer.commit`). A process that is stopped after that look, or a network that delays the bytes, is
   bounded by PostgreSQL, which ends a session that is idle in its transaction (`IDLE`, `postgres.connect`).
 * `ANSWERING`: ingest waits for the answer as for that of any statement (`STATEMENT` and `SILENT`, `postgres.connect`);
   without one it does not know what became of COMMIT.
@@ -53,7 +53,7 @@ BACKOFF = 5.0
 TRANSACTION = LOCK + STATEMENT
 """Seconds that a whole transaction of ingest may take: the longest wait for a lock and the longest statement.
 
-PostgreSQL 17 ends one that takes longer (`transaction_timeout`), else another writer does (`store.connect_writer`). It
+PostgreSQL 17 ends one that takes longer (`transaction_timeout`), else another writer does (`ingest.store.connect_writer`). It
 bounds how long a process that was stopped holds its locks where no idle transaction is seen (`Transaction.advance`).
 """
 

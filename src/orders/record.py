@@ -194,3 +194,18 @@ class Moved(NamedTuple):
     offset: int
     epoch: int | None = None
     refused: bytes = b""
+
+
+Cause = Literal["dry", "records", "bytes", "age", "retry", "stop"]
+"""Why a batch is written now: the stream ran dry, a bound is reached, an outage may be over, or the process ends."""
+
+
+def uid_of(entry: Entry) -> str | None:
+    """The uid that an entry is about; None for an invalid message."""
+    match entry.content:
+        case Content(row=row):
+            return row.order_uid
+        case Tombstone(order_uid=order_uid):
+            return order_uid
+        case Invalid():
+            return None

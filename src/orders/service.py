@@ -40,7 +40,7 @@ def serve(settings: Settings, socket_fd: int | None, parent_fd: int | None) -> N
 
 def ingest(settings: Settings, number: int, parent_fd: int | None) -> None:
     """Takes orders from Kafka into PostgreSQL and memory. Raises `OrdersError`."""
-    from orders.pipeline import ingest as take
+    from orders.ingest.run import ingest as take
 
     begin(f"ingest:{number}", settings, parent_fd, "postgres_dsn", "kafka_bootstrap", "memory_path")
     collect_seldom()

@@ -14,16 +14,16 @@ from confluent_kafka.admin import AdminClient
 from orders import decoder
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
+from orders.ingest.store import Store
+from orders.ingest.writer import Writer
 from orders.kafka.consumer import record_of
 from orders.kafka.topic import TopicView
 from orders.memory.shared import Memory, Put
 from orders.order import text
-from orders.pipeline import Writer
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.record import CONDITION_HEADER, REPLAY_HEADER, Batch, Entry, Replay, Span
 from orders.settings import Settings, environment
-from orders.store import Store
 from orders.timing import monotonic
 from orders.verify import report, run, served
 from support.background import Background

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from orders.ingest.store import Store
+from orders.ingest.writer import Writer
 from orders.memory.keeper import rows_from
 from orders.memory.shared import Memory
 from orders.order import document
-from orders.pipeline import Writer
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.record import Batch, Entry, Span
-from orders.store import Store
 from support.entries import TOPIC_ID, content, delete, invalid, upsert
 
 UIDS = {"a": 0, "b": 0, "c": 1, "d": 1}

@@ -9,10 +9,10 @@ from structlog.testing import capture_logs
 
 from orders.dead_letters.copies import COPIED_AT_ONCE, LEFT_OUT_HEADER, Copier
 from orders.errors import Away
+from orders.ingest.store import undone
 from orders.kafka.producer import Headers, OrderProducer, Report
 from orders.postgres.connection import Connection, connect
 from orders.postgres.migrations import migrate
-from orders.store import undone
 from support.entries import TOPIC_ID
 from support.services import MakeTopic
 from support.traffic import whole_topic

@@ -11,18 +11,19 @@ from click.testing import CliRunner
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined] # public, not exported
 
-from orders.batcher import Batcher
 from orders.commands import status
 from orders.commands.cli import cli
 from orders.commands.status import Standing, Where
+from orders.ingest.batcher import Batcher
+from orders.ingest.loop import Ingest
+from orders.ingest.store import Store
+from orders.ingest.writer import Writer
 from orders.kafka.consumer import OrderConsumer, consumer_config
 from orders.kafka.topic import TopicView
 from orders.memory.shared import Memory
-from orders.pipeline import Ingest, Writer
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.settings import Settings
-from orders.store import Store
 from orders.system.state import State
 from support.simulation.reference import value_of
 from support.waiting import wait_for

@@ -14,17 +14,18 @@ import pytest
 from orders import sample
 from orders.api.app import create_app
 from orders.api.serve import parts
-from orders.batcher import Batcher
 from orders.errors import SetupWrong
+from orders.ingest.batcher import Batcher
+from orders.ingest.loop import Ingest
+from orders.ingest.store import Store
+from orders.ingest.writer import Writer
 from orders.kafka.consumer import OrderConsumer, consumer_config
 from orders.kafka.producer import OrderProducer
 from orders.kafka.topic import TopicView
 from orders.memory.shared import Memory
-from orders.pipeline import Ingest, Writer
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.settings import Settings
-from orders.store import Store
 from support.problem import is_problem
 from support.waiting import wait_for
 from support.wire import serving

@@ -16,14 +16,14 @@ from orders import sample
 from orders.decoder import read
 from orders.embedded.postgres import PostgresService
 from orders.errors import Away
+from orders.ingest.store import Store
+from orders.ingest.writer import Writer
 from orders.memory.keeper import Keeper
 from orders.memory.shared import Memory, Put
 from orders.order import Content
-from orders.pipeline import Writer
 from orders.postgres.connection import Connection, connect, queries, snapshot
 from orders.postgres.migrations import migrate
 from orders.record import Batch, Entry, Record, Span
-from orders.store import Store
 from orders.timing import monotonic
 from support.entries import TOPIC_ID, delete, upsert
 from support.proxy import LosingProxy

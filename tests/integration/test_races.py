@@ -13,13 +13,13 @@ import psycopg
 import pytest
 
 from orders.errors import Away
+from orders.ingest.store import Store
+from orders.ingest.writer import Writer
 from orders.memory.keeper import rows_from
 from orders.memory.shared import Memory, Put
-from orders.pipeline import Writer
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.record import Batch, Entry, Span
-from orders.store import Store
 from orders.timing import monotonic
 from support.entries import TOPIC_ID, delete, upsert
 from support.waiting import wait_for

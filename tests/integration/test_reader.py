@@ -12,13 +12,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from orders.api.reader import Found, Reader
 from orders.api.waiting import Place
 from orders.errors import Away, Rejected, SetupWrong
+from orders.ingest.store import Store
+from orders.ingest.writer import Writer
 from orders.memory.shared import Memory
 from orders.order import document
-from orders.pipeline import Writer
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.record import Batch, Condition, Entry, Span
-from orders.store import Store
 from orders.timing import monotonic
 from support.entries import TOPIC_ID, content, upsert
 from support.proxy import LosingProxy

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
+from orders.ingest.store import NEWER, UNMET, Store
+from orders.ingest.writer import Writer
 from orders.memory.shared import Memory
-from orders.pipeline import Writer
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.record import Batch, Condition, Entry, Span
-from orders.store import NEWER, UNMET, Store
 from support.entries import TOPIC_ID, delete, invalid, replay, upsert
 
 ABSENT = Condition(None)

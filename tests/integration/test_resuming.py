@@ -11,11 +11,11 @@ from confluent_kafka import Producer
 from orders.commands import watching
 from orders.commands.cli import cli
 from orders.errors import StartError, UsageError
+from orders.ingest.store import Store
 from orders.kafka.topic import TopicView
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.record import Round, Stop
-from orders.store import Store
 from support.services import MakeTopic
 
 

@@ -8,14 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orders.decoder import decode
+from orders.ingest.store import Store
+from orders.ingest.writer import Writer
 from orders.memory.keeper import rows_from
 from orders.memory.shared import Memory
 from orders.order import Content
-from orders.pipeline import Writer
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.record import Batch, Entry, Record, Span
-from orders.store import Store
 from support.entries import TOPIC_ID
 from support.hostile import TAKEN, Strange
 from support.strategies import instant, meaning, messages, parse

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from orders.commands.cli import cli
 from orders.dead_letters.replay import Replays
 from orders.errors import StartError, UsageError
+from orders.ingest.store import Store
 from orders.kafka.lag import reading
 from orders.kafka.producer import OrderProducer
 from orders.kafka.topic import TopicView
@@ -16,7 +17,6 @@ from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.record import Stop
 from orders.sample import samples
-from orders.store import Store
 from support.services import MakeTopic
 
 TAKEN = 5000

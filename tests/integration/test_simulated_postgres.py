@@ -10,13 +10,13 @@ import pytest
 from psycopg import IsolationLevel, sql
 
 from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected
-from orders.fold import fold, uids_of
+from orders.ingest.fold import fold, uids_of
+from orders.ingest.store import Plan, Store, Transaction, undone
 from orders.memory.keeper import CHANNEL, rows_from
 from orders.order import Content, document
 from orders.postgres.connection import Connection, connect, queries
 from orders.postgres.migrations import migrate
 from orders.record import Entry, Moved, Position, Round, Span, Standing, Stop
-from orders.store import Plan, Store, Transaction, undone
 from support.entries import TOPIC_ID, delete, invalid, upsert
 from support.simulation.postgres import IDLE_SECONDS, REFUSED_AMOUNT, Server
 from support.waiting import wait_for

@@ -8,13 +8,13 @@ import psycopg
 import pytest
 
 from orders.errors import PositionsMoved
-from orders.limit import Limit
+from orders.ingest.dead_letter_limit import Limit
+from orders.ingest.store import Store
+from orders.ingest.writer import Writer
 from orders.memory.shared import Memory
-from orders.pipeline import Writer
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.record import Batch, Entry, Position, Span
-from orders.store import Store
 from support.entries import TOPIC_ID, invalid, upsert
 
 LIMIT = Limit(8, 50)

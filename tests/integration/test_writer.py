@@ -14,13 +14,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orders import deadlines
 from orders.errors import Away, PositionsMoved, SetupWrong
+from orders.ingest.store import Store, Transaction, connect_writer
+from orders.ingest.writer import Writer
 from orders.memory.shared import Memory, Put
 from orders.order import Content, document, text
-from orders.pipeline import Writer
 from orders.postgres.connection import WITH_TRANSACTION_TIMEOUT, Connection, connect
 from orders.postgres.migrations import migrate
 from orders.record import Batch, Condition, Entry, Moved, Record, Span
-from orders.store import Store, Transaction, connect_writer
 from support.entries import TOPIC_ID, delete, invalid, upsert
 from support.proxy import LosingProxy
 from support.waiting import wait_for

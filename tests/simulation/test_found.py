@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orders.pipeline import CHECK_SECONDS
+from orders.ingest.loop import CHECK_SECONDS
 from support.simulation import invariants
 from support.simulation.kafka import Said
 from support.simulation.postgres import Work

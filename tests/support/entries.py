@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from orders.fold import Known, Origin
+from orders.ingest.fold import Known, Origin
 from orders.order import Content, Row, text
 from orders.record import Condition, Entry, Invalid, Record, Replay, Tombstone
 

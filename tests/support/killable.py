@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orders.ingest.store
 import orders.memory.shared
-import orders.store
+from orders.ingest.run import ingest
+from orders.ingest.store import Plan, Transaction
 from orders.memory.layout import Trees, Work
-from orders.pipeline import ingest
 from orders.settings import load
-from orders.store import Plan, Transaction
 from orders.system.stopping import Stop
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def main() -> None:
             if (plan.refused or plan.replies) and not plan.replays:
                 at("after many")
 
-    orders.store.Transaction = WatchedTransaction  # type: ignore[misc] # as below
+    orders.ingest.store.Transaction = WatchedTransaction  # type: ignore[misc] # as below
     orders.memory.shared.Work = WatchedWork  # type: ignore[attr-defined] # a point inside of what has none
     stop = Stop()
     stop.listen()

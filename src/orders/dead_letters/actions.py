@@ -17,10 +17,9 @@ from orders.dead_letters import stored
 from orders.dead_letters.replay import Replayed, Replays
 from orders.dead_letters.stored import Action, Done, Letter, LetterState, Listed, Wanted
 from orders.errors import StartError, UsageError
-from orders.fold import uid_of
 from orders.order import MAX_DOCUMENT_BYTES, MAX_NESTING, Uid
 from orders.postgres.connection import Connection, connect
-from orders.record import Invalid, Record
+from orders.record import Invalid, Record, uid_of
 from orders.settings import Settings
 from orders.system import state
 

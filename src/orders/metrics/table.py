@@ -7,11 +7,10 @@ those of OpenTelemetry in Prometheus' form where it has one, else they begin wit
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from orders.batcher import Cause
 from orders.logs import SAMPLING
 from orders.metrics.files import claim
 from orders.metrics.kinds import Counter, Definition, Gauge, Histogram, Layout, Values
-from orders.record import Fault, Outcome
+from orders.record import Cause, Fault, Outcome
 from orders.threads import HOOKS, Task, Thread
 
 Method = Literal["GET", "HEAD", "POST", "_OTHER"]

@@ -5,9 +5,9 @@ from hashlib import blake2b
 from struct import Struct
 from typing import NamedTuple
 
+from orders.ingest.store import storable
 from orders.postgres.connection import REFUSALS
 from orders.record import Record
-from orders.store import storable
 
 _PLACE = Struct(">iq")
 _LETTER = Struct(">8s8s8s??")

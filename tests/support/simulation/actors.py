@@ -4,14 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 from unittest.mock import patch
 
-from orders.batcher import Batcher
+from orders.ingest.batcher import Batcher
+from orders.ingest.loop import Ingest
+from orders.ingest.store import Store
+from orders.ingest.writer import Writer
 from orders.kafka import clients
 from orders.kafka.consumer import OrderConsumer
 from orders.memory import keeper
 from orders.memory.layout import Work
 from orders.memory.shared import Memory
-from orders.pipeline import Ingest, Writer
-from orders.store import Store
 from orders.timing import Clock
 from support.simulation.kafka import METADATA_SECONDS, MOST_AT_ONCE, TOPIC, Broker, made
 from support.simulation.postgres import Server

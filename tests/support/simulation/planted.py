@@ -10,18 +10,20 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec import structs
 
-from orders import decoder, fold
-from orders.batcher import Batcher
+from orders import decoder
 from orders.errors import Away, OrdersError, PositionsMoved
-from orders.fold import Folded
+from orders.ingest import fold
+from orders.ingest.batcher import Batcher
+from orders.ingest.fold import Folded
+from orders.ingest.loop import Ingest
+from orders.ingest.store import Plan, Store, Transaction
+from orders.ingest.writer import Writer
 from orders.kafka import growth
 from orders.kafka.consumer import OrderConsumer
 from orders.memory import coherence
 from orders.memory.shared import Memory
 from orders.order import Content
-from orders.pipeline import Ingest, Writer
 from orders.record import Batch, Entry, Invalid, Moved, Reached, Record, Round, Span, Standing, Tombstone
-from orders.store import Plan, Store, Transaction
 from support.simulation.actors import Door
 
 Plant = Callable[[pytest.MonkeyPatch], None]

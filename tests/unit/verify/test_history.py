@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.fold import Known, Origin, Replaced, fold
+from orders.ingest.fold import Known, Origin, Replaced, fold
 from orders.order import Content
 from orders.record import Condition, Entry, Tombstone
 from orders.verify.compare import named

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orders.ingest.store import storable
 from orders.record import Record
-from orders.store import storable
 from orders.verify import letters
 from orders.verify.letters import Letter, letter
 

@@ -8,13 +8,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from orders import sample
-from orders.batcher import Batcher, Cause
 from orders.errors import Away, OrdersError, PositionsMoved, SetupWrong
-from orders.fold import uid_of
+from orders.ingest.batcher import Batcher
+from orders.ingest.loop import Ingest
+from orders.ingest.run import member_id
+from orders.ingest.writer import Writer, probe_entry
 from orders.memory.shared import Change, Put
 from orders.metrics.table import BATCHES, LAYOUT, private
-from orders.pipeline import Ingest, Writer, member_id, probe_entry
-from orders.record import Batch, Reached, Record, Span, Stop
+from orders.record import Batch, Cause, Reached, Record, Span, Stop, uid_of
 from orders.settings import Settings
 from support.metrics import counted
 

@@ -14,7 +14,7 @@ import psycopg
 import structlog
 
 from orders.errors import Away, OrdersError, PositionsMoved, SetupWrong
-from orders.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced
+from orders.ingest.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced
 from orders.order import Row
 from orders.postgres.connection import Connection, connect, queries, translated
 from orders.record import Moved, Outcome, Place, Position, Replay, Round, Span, Standing, Stop

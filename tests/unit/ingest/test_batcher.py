@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from orders.batcher import Batcher, halves, size_of
+from orders.ingest.batcher import Batcher, halves, size_of
 from orders.record import Batch, Entry, Reached, Record, Span
 from support.entries import upsert
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced, fold, origin_of
+from orders.ingest.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced, fold, origin_of
 from orders.order import Row
 from orders.record import Condition, Entry, Outcome, Place
 from support.entries import TOPIC_ID, delete, invalid, known, replay, upsert

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from orders.errors import OrdersError, PositionsMoved, Rejected, SetupWrong
-from orders.fold import Decided
+from orders.ingest.fold import Decided
+from orders.ingest.store import Plan
 from orders.metrics.kinds import Values
 from orders.metrics.table import COMMIT_SECONDS, DEAD_LETTERS, KEYLESS, READABLE_SECONDS, RECORDS, Committed
 from orders.order import Content
 from orders.record import Batch, Entry
-from orders.store import Plan
 from orders.timing import Clock, monotonic
 
 MILLISECOND = 0.001

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from orders.limit import Limit, packed, unpacked
+from orders.ingest.dead_letter_limit import Limit, packed, unpacked
 from orders.record import Batch, Entry, Moved, Span, Standing, Stop
 from support.entries import invalid, upsert
 

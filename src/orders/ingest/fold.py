@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from orders.order import Content, Row
-from orders.record import Condition, Entry, Invalid, Outcome, Place, Record, Replay, Tombstone
+from orders.record import Condition, Entry, Invalid, Outcome, Place, Record, Replay, Tombstone, uid_of
 
 
 class Origin(NamedTuple):
@@ -166,17 +166,6 @@ def origin_of(replay: Replay) -> Origin:
 def places_of(entries: Iterable[Entry]) -> list[Place]:
     """The dead letters that records say they replay."""
     return [entry.replay.place for entry in entries if entry.replay is not None]
-
-
-def uid_of(entry: Entry) -> str | None:
-    """The uid that an entry is about; None for an invalid message."""
-    match entry.content:
-        case Content(row=row):
-            return row.order_uid
-        case Tombstone(order_uid=order_uid):
-            return order_uid
-        case Invalid():
-            return None
 
 
 def uids_of(entries: Iterable[Entry]) -> list[str]:

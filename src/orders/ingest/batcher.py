@@ -4,14 +4,10 @@ A batch stays here until it is written: what cannot be written yet is asked for 
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 from msgspec import structs
 
-from orders.record import Batch, Entry, Reached, Span
-
-Cause = Literal["dry", "records", "bytes", "age", "retry", "stop"]
-"""Why a batch is written now: the stream ran dry, a bound is reached, an outage may be over, or the process ends."""
+from orders.record import Batch, Cause, Entry, Reached, Span
 
 
 class Batcher:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from orders.counts import Counts
 from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected, SetupWrong
-from orders.fold import Created, Letters, Origin, fold
+from orders.ingest.counters import Counts
+from orders.ingest.fold import Created, Letters, Origin, fold
+from orders.ingest.store import Numbered, Plan
 from orders.metrics.table import private
 from orders.record import Batch, Condition, Entry, Place, Record
-from orders.store import Numbered, Plan
 from support.entries import TOPIC_ID, content, delete, invalid, known, replay, upsert
 from support.metrics import counted
 
