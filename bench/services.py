@@ -21,8 +21,8 @@ from orders.errors import StartError
 from orders.memory.shared import Memory, Put
 from orders.postgres.migrations import migrate
 from orders.settings import Settings
+from orders.system.capacity import held_directory, remove_abandoned
 from orders.system.machine import SHM
-from orders.system.room import held_directory, remove_abandoned
 from orders.timing import monotonic
 
 LOOPBACK = ports.LOOPBACK

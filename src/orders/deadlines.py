@@ -7,9 +7,9 @@ commit:
     SENDING + ANSWERING + MARGIN  <=  LIFE - FRESH
 
 * `SENDING`: COMMIT reaches PostgreSQL at most so long after the mark. Ingest looks at its own clock before it sends
-  (`MARK`, `ingest.writer.Writer.commit`). A process that is stopped after that look, or a network that delays the bytes, is
-  bounded by PostgreSQL, which ends a session that is idle in its transaction (`IDLE`, `postgres.connect`).
-* `ANSWERING`: ingest waits for the answer as for that of any statement (`STATEMENT` and `SILENT`, `postgres.connect`);
+  (`MARK`, `ingest.writer.Writer.commit`). A process that is stopped after that look, or a network that delays the
+  bytes, is bounded by PostgreSQL, which ends a session that is idle in its transaction (`IDLE`, `connection.connect`).
+* `ANSWERING`: ingest waits for the answer as for that of any statement (`STATEMENT`, `SILENT`, `connection.connect`);
   without one it does not know what became of COMMIT.
 
 PostgreSQL does not bound COMMIT by `statement_timeout`, which it turns off before (`finish_xact_command` in its
@@ -53,8 +53,8 @@ BACKOFF = 5.0
 TRANSACTION = LOCK + STATEMENT
 """Seconds that a whole transaction of ingest may take: the longest wait for a lock and the longest statement.
 
-PostgreSQL 17 ends one that takes longer (`transaction_timeout`), else another writer does (`ingest.store.connect_writer`). It
-bounds how long a process that was stopped holds its locks where no idle transaction is seen (`Transaction.advance`).
+PostgreSQL 17 ends one that takes longer (`transaction_timeout`), else another writer does
+(`ingest.store.connect_writer`). It bounds how long a process that was stopped holds its locks where no idle transaction is seen (`Transaction.advance`).
 """
 
 MARGIN = 5.0

@@ -21,8 +21,8 @@ from structlog.contextvars import merge_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from orders import threads
-from orders.floods import Floods, Held, Kind
 from orders.libraries import TEMPLATE, place, redirect, without_addresses
+from orders.log_sampling import Floods, Held, Kind
 from orders.timing import Clock, monotonic
 
 log = structlog.get_logger()

@@ -25,13 +25,13 @@ from hypothesis import given, settings
 from orders.decoder import decode
 from orders.embedded.kafka import KafkaService
 from orders.embedded.postgres import PostgresService
-from orders.faults import faults
 from orders.http.problems import pointer
 from orders.memory.keeper import rows_from
 from orders.order import Content
 from orders.postgres.connection import connect
 from orders.record import Invalid
 from orders.sample import samples
+from orders.violations import faults
 from support.checker import positions, without_id
 from support.hostile import REFUSED, TAKEN, Hostile, put
 from support.machine import Machine

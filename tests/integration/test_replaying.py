@@ -13,9 +13,9 @@ from orders.dead_letters.replay import LETTERS_AT_ONCE, Replays
 from orders.dead_letters.stored import Done, Wanted
 from orders.errors import Away, OrdersError
 from orders.kafka.producer import MAX_MESSAGE_BYTES, Delivered, Headers, OrderProducer, Report
+from orders.os_users import name_of
 from orders.postgres.connection import Connection, connect
 from orders.postgres.migrations import migrate
-from orders.users import name_of
 from support.entries import TOPIC_ID
 
 ADD = (

@@ -17,7 +17,7 @@ from orders.ingest.run import ingest
 from orders.ingest.store import Plan, Transaction
 from orders.memory.layout import Trees, Work
 from orders.settings import load
-from orders.system.stopping import Stop
+from orders.system.shutdown import Stop
 
 if TYPE_CHECKING:
     from orders.memory.layout import Txn

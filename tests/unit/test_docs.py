@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, cast
 import pytest
 
 from orders.decoder import decode
-from orders.faults import faults
 from orders.libraries import fields_of
 from orders.logs import LEVELS, STABLE, SUPPRESSED
 from orders.record import Invalid
 from orders.settings import load
+from orders.violations import faults
 
 ROOT = Path(__file__).parents[2]
 

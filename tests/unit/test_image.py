@@ -14,7 +14,7 @@ import yaml
 
 from orders.http.hosts import knows
 from orders.settings import loading
-from orders.system.stopping import STOP_SECONDS
+from orders.system.shutdown import STOP_SECONDS
 from support.dockerfile import argument, instructions, variables
 from support.system import ROOT
 

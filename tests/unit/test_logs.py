@@ -17,7 +17,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders import floods, libraries, logs
+from orders import libraries, log_sampling, logs
 from support.waiting import wait_for
 
 
@@ -274,10 +274,10 @@ def test_whatever_an_event_holds_is_one_printable_line_for_a_person(reason: obje
 def test_of_a_flood_the_first_lines_are_written_and_the_rest_is_told_at_the_end() -> None:
     stream, counted = written("json"), list[str]()
     logs.SAMPLING.counted = counted.append
-    for number in range(floods.FIRST + 7):
+    for number in range(log_sampling.FIRST + 7):
         structlog.get_logger().warning("unavailable", reason="PostgreSQL is away", number=number)
     structlog.get_logger().error("unavailable", reason="Kafka is away")
-    assert len(events(stream)) == floods.FIRST + 1
+    assert len(events(stream)) == log_sampling.FIRST + 1
     logs.flush()
     *_, last = events(stream)
     assert last.pop("time")
@@ -292,12 +292,12 @@ def test_of_a_flood_the_first_lines_are_written_and_the_rest_is_told_at_the_end(
     }
     assert counted == ["warning"] * 7
     logs.flush()
-    assert len(events(stream)) == floods.FIRST + 2
+    assert len(events(stream)) == log_sampling.FIRST + 2
 
 
 def test_a_flood_that_stops_is_told_when_its_window_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though nothing is logged any more."""
-    sampling = logs.Sampling(floods.Floods(first=1, seconds=0.05))
+    sampling = logs.Sampling(log_sampling.Floods(first=1, seconds=0.05))
     monkeypatch.setattr(logs, "SAMPLING", sampling)
     stream = written("json")
     for _ in range(3):
@@ -313,7 +313,7 @@ def test_a_flood_does_no_harm_where_no_thread_can_be_had(monkeypatch: pytest.Mon
         raise RuntimeError("can't start new thread")
 
     now = 0.0
-    monkeypatch.setattr(logs, "SAMPLING", logs.Sampling(floods.Floods(first=1, seconds=30), lambda: now))
+    monkeypatch.setattr(logs, "SAMPLING", logs.Sampling(log_sampling.Floods(first=1, seconds=30), lambda: now))
     monkeypatch.setattr(threading.Timer, "start", refuse_to_start)
     stream = written("json")
     for _ in range(3):
@@ -325,17 +325,17 @@ def test_a_flood_does_no_harm_where_no_thread_can_be_had(monkeypatch: pytest.Mon
 
 def test_debugging_holds_nothing_back() -> None:
     stream = written("json", level="debug")
-    for _ in range(2 * floods.FIRST):
+    for _ in range(2 * log_sampling.FIRST):
         structlog.get_logger().debug("record_sent")
-    assert len(events(stream)) == 2 * floods.FIRST
+    assert len(events(stream)) == 2 * log_sampling.FIRST
 
 
 def test_what_a_library_says_again_and_again_is_one_flood_whatever_it_fills_in() -> None:
     """Kafka's client says every second that the brokers are away, each time with other figures."""
     stream = written("json")
-    for number in range(floods.FIRST + 3):
+    for number in range(log_sampling.FIRST + 3):
         logging.getLogger("librdkafka").critical("%s [%s] %s", "FAIL", "client", f"refused after {number} ms")
-    assert len(events(stream)) == floods.FIRST
+    assert len(events(stream)) == log_sampling.FIRST
     assert "template" not in stream.getvalue()
     logs.flush()
     assert events(stream)[-1]["of"] == "kafka_client"
@@ -344,10 +344,10 @@ def test_what_a_library_says_again_and_again_is_one_flood_whatever_it_fills_in()
 def test_a_line_that_tells_of_a_flood_belongs_to_no_request() -> None:
     stream = written("json")
     with structlog.contextvars.bound_contextvars(request_id="r"):
-        for _ in range(floods.FIRST + 1):
+        for _ in range(log_sampling.FIRST + 1):
             structlog.get_logger().warning("unavailable")
         logs.flush()
-    assert [event.get("request_id") for event in events(stream)] == ["r"] * floods.FIRST + [None]
+    assert [event.get("request_id") for event in events(stream)] == ["r"] * log_sampling.FIRST + [None]
 
 
 def test_what_was_held_back_is_told_at_the_end_of_the_process() -> None:
@@ -356,5 +356,5 @@ def test_what_was_held_back_is_told_at_the_end_of_the_process() -> None:
     code += "for _ in range(9): structlog.get_logger().info('again')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [line["action"] for line in lines] == ["again"] * floods.FIRST + ["lines_suppressed"]
-    assert lines[-1]["lines"] == 9 - floods.FIRST
+    assert [line["action"] for line in lines] == ["again"] * log_sampling.FIRST + ["lines_suppressed"]
+    assert lines[-1]["lines"] == 9 - log_sampling.FIRST

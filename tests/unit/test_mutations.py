@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 
 from orders.decoder import decode, read
-from orders.faults import MOST, faults
 from orders.http.problems import problem
 from orders.order import Content, text
 from orders.record import Invalid, Record
+from orders.violations import MOST, faults
 from support.hostile import VALID
 from support.mutations import mutations
 

@@ -26,7 +26,7 @@ from orders.memory.shared import Put
 from orders.metrics.files import totals
 from orders.metrics.table import LAYOUT, LOST, private, shared
 from orders.settings import Settings
-from orders.system.stopping import end_with
+from orders.system.shutdown import end_with
 from support.waiting import wait_for
 
 SOURCE = Path(threads.__file__).parent

@@ -24,7 +24,6 @@ from orders.api.waiting import Gate, Told, in_time
 from orders.decoder import decode
 from orders.differences import Difference, differences
 from orders.errors import Busy, OrdersError
-from orders.faults import MOST, UNREADABLE, faults
 from orders.http import content_coding
 from orders.http.content_coding import Body, body_of
 from orders.http.fastlane import Lookup
@@ -38,6 +37,7 @@ from orders.metrics.table import BUSY, LOOKUPS, POSTS, Full, Posted, private
 from orders.order import Content
 from orders.pages.start import PAGE_FIELDS, page_at, problem_page
 from orders.record import Invalid
+from orders.violations import MOST, UNREADABLE, faults
 
 log = structlog.get_logger()
 

@@ -8,10 +8,10 @@ import msgspec
 
 from orders.api.openapi import ANYWHERE, BODY, OPERATIONS, Operation, example
 from orders.decoder import decode
-from orders.faults import faults
 from orders.http.problems import KINDS, MEDIA_TYPE, PATH, problem
 from orders.pages.start import marked, page_of
 from orders.record import Invalid
+from orders.violations import faults
 
 
 @cache

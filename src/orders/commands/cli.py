@@ -64,9 +64,9 @@ def serve(socket_fd: int | None, parent_fd: int | None, **given: Any) -> None:
 
     `orders run` starts this by itself. Alone, it takes what is not given from a system that runs.
     """
-    from orders import service
+    from orders import processes
 
-    service.serve(joined(os.environ, given), socket_fd, parent_fd)
+    processes.serve(joined(os.environ, given), socket_fd, parent_fd)
 
 
 @command(cli, "ingest", "orders ingest --number 1")
@@ -78,9 +78,9 @@ def ingest(number: int, parent_fd: int | None, **given: Any) -> None:
 
     `orders run` starts this by itself. Alone, it takes what is not given from a system that runs.
     """
-    from orders import service
+    from orders import processes
 
-    service.ingest(joined(os.environ, given), number, parent_fd)
+    processes.ingest(joined(os.environ, given), number, parent_fd)
 
 
 @command(cli, "keep", "orders keep --memory-path /dev/shm/orders/memory")
@@ -91,9 +91,9 @@ def keep(parent_fd: int | None, **given: Any) -> None:
 
     `orders run` starts this by itself, once for a memory.
     """
-    from orders import service
+    from orders import processes
 
-    service.keep(joined(os.environ, given), parent_fd)
+    processes.keep(joined(os.environ, given), parent_fd)
 
 
 @command(cli, "sample", "orders sample 1000 --seed 7 > orders.ndjson")
@@ -225,9 +225,9 @@ def health(*, condition: str | None, as_json: bool, **given: Any) -> None:
     For a container's health check: one sentence, and the exit status. The address is the one that is given, else that
     of the system of the data directory; where HTTP listens on all addresses, loopback is asked.
     """
-    from orders.system import asking
+    from orders.system import probe
 
-    told = asking.ask(asking.url_for(addressed(os.environ, given)), condition or "ready")
+    told = probe.ask(probe.url_for(addressed(os.environ, given)), condition or "ready")
     click.echo(told.body if as_json else told.sentence)
     if not told.met:
         sys.exit(1)

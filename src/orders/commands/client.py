@@ -9,7 +9,7 @@ from msgspec import Struct
 from orders.errors import Away, StartError
 from orders.settings import Settings
 from orders.system import state
-from orders.system.asking import fetch, url_for
+from orders.system.probe import fetch, url_for
 
 # ---- get ----
 

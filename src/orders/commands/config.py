@@ -5,7 +5,7 @@ from typing import Any
 
 from orders import settings
 from orders.settings import Effective
-from orders.settings.masking import plain
+from orders.settings.secrets import plain
 from orders.system import state
 
 WIDTHS = (24, 28)

@@ -124,7 +124,7 @@ def progress(total: int, *, alone: bool = False) -> Iterator[Callable[[int], Non
     if not sys.stderr.isatty() or not (alone or is_file(sys.stdout)):
         yield lambda _: None
         return
-    from orders.system.counting import CountingBar  # noqa: PLC0415 - slow to import, and only where it is seen
+    from orders.system.progress_bar import CountingBar  # noqa: PLC0415 - slow to import, and only where it is seen
 
     with CountingBar(total) as bar:
         yield bar.advance

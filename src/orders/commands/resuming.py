@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from msgspec import Struct
 
 from orders.errors import StartError, UsageError
+from orders.os_users import name_of
 from orders.record import NEW, Stop
 from orders.settings import Settings
 from orders.system import state
-from orders.users import name_of
 
 if TYPE_CHECKING:
     from orders.kafka.admin import Partition, Topic

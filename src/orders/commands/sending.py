@@ -153,7 +153,7 @@ def lines(file: IO[bytes]) -> Iterator[Outgoing]:
 
 def check(settings: Settings, file: IO[bytes]) -> Checked:
     """Looks at every value, and shows how far it is. Raises `UsageError`."""
-    from orders.system.counting import CountingBar  # noqa: PLC0415 - slow to import, for these commands alone
+    from orders.system.progress_bar import CountingBar  # noqa: PLC0415 - slow to import, for these commands alone
 
     checked, size, done = Checked(), _size(file), 0
     with CountingBar(size and size // KB, text="checking, KB") as bar:
@@ -297,7 +297,7 @@ def send(settings: Settings, file: IO[bytes], way: Way, wait_seconds: float | No
 
 def _produce(producer: "OrderProducer", records: Iterable[Outgoing], total: int | None) -> tuple[Tally, str]:
     """What became of the records, and what ended the sending before its time. Raises where nothing was sent."""
-    from orders.system.counting import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
+    from orders.system.progress_bar import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
 
     with CountingBar(total, text="sending") as bar:
         tally = Tally(bar.advance)
@@ -343,7 +343,7 @@ def _waiting(settings: Settings, brokers: "Brokers", seconds: float) -> Waiting:
 
 
 def _wait(waiting: Waiting, tally: Tally) -> Stored:
-    from orders.system.counting import CountingBar  # noqa: PLC0415 - as above
+    from orders.system.progress_bar import CountingBar  # noqa: PLC0415 - as above
 
     with CountingBar(tally.sent, text="storing") as bar:
         return waiting.wait(tally.offsets, bar.advance)

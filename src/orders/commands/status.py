@@ -20,7 +20,7 @@ from orders.errors import OrdersError, StartError
 from orders.record import NEW
 from orders.settings import Settings, without_password
 from orders.system import state
-from orders.system.asking import PATHS, READY_SECONDS, Part, Ready, fetch, http_url
+from orders.system.probe import PATHS, READY_SECONDS, Part, Ready, fetch, http_url
 from orders.timing import monotonic
 
 STATEMENT_SECONDS = 3.0

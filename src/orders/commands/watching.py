@@ -111,7 +111,7 @@ def watch(settings: Settings, done: Done) -> list[Resumed]:
     """Waits until each resumed partition is read or has stopped again, or neither comes; shows how far it is."""
     from orders.kafka.admin import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
     from orders.postgres.connection import connect  # noqa: PLC0415 - PostgreSQL, for this command alone
-    from orders.system.counting import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
+    from orders.system.progress_bar import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
 
     positions = Positions(
         lambda: connect(settings.postgres_dsn, "resume", statement_seconds=STATEMENT_SECONDS),

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from orders.errors import UsageError
+from orders.os_users import name_of
 from orders.postgres.connection import Connection, queries, translated
-from orders.users import name_of
 
 LetterState = Literal["open", "replayed", "discarded"]
 Deed = Literal["edit", "replay", "discard", "export"]

@@ -9,15 +9,15 @@ from importlib.metadata import version as version_of
 from ipaddress import ip_address
 from pathlib import Path
 
-from orders import claims
+from orders import ownership
 from orders.doctor.check import GB, Case, Check, failed, ok, size, skipped, warning
 from orders.embedded import account, jars, kafka
 from orders.errors import StartError
 from orders.http.hosts import ANY, LOCAL
 from orders.settings import Settings
 from orders.system import machine
-from orders.system.place import OWNED, bind
-from orders.system.room import allow_files, files_of, require_disk, require_files, require_memory
+from orders.system.capacity import allow_files, files_of, require_disk, require_files, require_memory
+from orders.system.claims import OWNED, bind
 
 NAME = re.compile(r"[a-z0-9_.-]+(?::[0-9]*)?", re.ASCII | re.IGNORECASE)
 """What a Host may be beside an address."""
@@ -79,10 +79,10 @@ def data_directory(data: Path, running: int | None) -> Check:
 
 def holder(data: Path) -> int | None:
     """The process that holds the directory's lock, also while it only starts."""
-    lock = data / claims.LOCK
+    lock = data / ownership.LOCK
     with suppress(OSError, ValueError):
         pid = int(lock.read_text())
-        return pid if claims.belongs(pid, lock) else None
+        return pid if ownership.belongs(pid, lock) else None
     return None
 
 

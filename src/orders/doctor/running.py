@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from orders.doctor.check import Case, Check, failed, ok, skipped
-from orders.system.asking import Ready, ask_ready
+from orders.system.probe import Ready, ask_ready
 
 
 def look(case: Case) -> Iterator[Check]:

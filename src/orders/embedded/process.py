@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import psutil
 
-from orders import claims
+from orders import ownership
 from orders.embedded import guard
 from orders.embedded.causes import Cause, cause
 from orders.endings import ending_behind_guard
@@ -46,13 +46,13 @@ class Launch(NamedTuple):
 
 
 class Process:
-    """At most one process of a kind, which belongs to a directory: it has a file of it open (`claims`)."""
+    """At most one process of a kind, which belongs to a directory: it has a file of it open (`ownership`)."""
 
     def __init__(self, kind: Kind, directory: Path) -> None:
         self._kind = kind
         self._directory = directory
         self._pids = directory / "pids"
-        self._claim = directory / claims.CLAIM
+        self._claim = directory / ownership.CLAIM
         self._guard: subprocess.Popen[bytes] | None = None
         self._hold: int | None = None
         self._given_up = Event()
@@ -104,7 +104,7 @@ class Process:
     def _begin(self, launch: Launch) -> None:
         self._end()
         self._claim.touch(mode=0o600)
-        claim = claims.member(self._claim)
+        claim = ownership.member(self._claim)
         pipe, self._hold = os.pipe()
         numbers = [pipe, claim, int(self._kind.stop), self._kind.grace, launch.uid]
         arguments = [*map(str, numbers), self._pids, "--", *launch.command]
@@ -177,7 +177,7 @@ class Process:
             pids = [int(word) for word in self._pids.read_text().split()]
         except (FileNotFoundError, ValueError):
             return []
-        ours = [pid for pid in pids if claims.belongs(pid, self._claim)]
+        ours = [pid for pid in pids if ownership.belongs(pid, self._claim)]
         return [process for process in map(_process, ours) if process]
 
 

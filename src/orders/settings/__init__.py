@@ -5,8 +5,8 @@ precedence. docs/settings.md is made from them.
 """
 
 from orders.settings.loading import DEFAULT, Effective, environment, explain, inherited, load, public
-from orders.settings.masking import HIDDEN, without_password
 from orders.settings.properties import variable as property_variable
+from orders.settings.secrets import HIDDEN, without_password
 from orders.settings.table import OPTIONS, PREFIX, SPECIAL, Settings, allowed, option, variable
 
 __all__ = [

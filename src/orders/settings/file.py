@@ -10,7 +10,7 @@ from typing import Any
 from orders.errors import UsageError
 from orders.settings import properties
 from orders.settings.given import Given, Key, Source, absolute, hint, keys
-from orders.settings.masking import plain
+from orders.settings.secrets import plain
 from orders.settings.table import PROPERTIES
 
 FILE = "orders.toml"

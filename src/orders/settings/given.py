@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from orders.errors import UsageError
 from orders.settings import properties
-from orders.settings.masking import plain
+from orders.settings.secrets import plain
 from orders.settings.table import PATHS, SECRETS, SIMPLE
 
 

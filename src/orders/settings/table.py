@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from orders.order import MAX_DOCUMENT_BYTES, MAX_NESTING
 from orders.settings import properties
-from orders.settings.masking import HIDDEN, without_password
+from orders.settings.secrets import HIDDEN, without_password
 
 PREFIX = "ORDERS_"
 

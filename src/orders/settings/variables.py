@@ -7,7 +7,7 @@ from orders.errors import UsageError
 from orders.settings import properties
 from orders.settings.given import Given, Key, Source, hint, keys
 from orders.settings.links import service_links
-from orders.settings.masking import plain
+from orders.settings.secrets import plain
 from orders.settings.table import PREFIX, SPECIAL, variable
 
 

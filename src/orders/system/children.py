@@ -15,8 +15,8 @@ import structlog
 from orders.embedded import Download, Progress
 from orders.endings import ending
 from orders.metrics.table import ProcessKind
+from orders.system.shutdown import Stop, Stopped
 from orders.system.state import Process, process_of
-from orders.system.stopping import Stop, Stopped
 from orders.timing import Clock, backoff, monotonic
 
 log = structlog.get_logger()

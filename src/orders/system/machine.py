@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from orders.claims import LOCK
+from orders.ownership import LOCK
 
 SHM = Path("/dev/shm")  # noqa: S108 - the kernel's own; our directory in it is made anew and closed to others
 CGROUPS = Path("/sys/fs/cgroup")

@@ -16,8 +16,8 @@ from orders.settings import Settings
 from orders.settings import property_variable as variable
 from orders.settings import variable as setting
 from orders.system.children import Embedded, wait_until_up
+from orders.system.shutdown import Stop
 from orders.system.steps import Steps
-from orders.system.stopping import Stop
 
 TOOK = "starts.json"
 """File of the data directory with the seconds that each service took to start, the last time."""

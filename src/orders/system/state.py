@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from orders import claims, settings
+from orders import ownership, settings
 from orders.errors import UsageError
 from orders.settings import Settings, property_variable
 
@@ -20,7 +20,7 @@ ADDRESS = ("http_host", "http_port")
 
 
 class Process(Struct, frozen=True):
-    """A process that was started; no other that has its pid later has its `birth` (`claims.birth`)."""
+    """A process that was started; no other that has its pid later has its `birth` (`ownership.birth`)."""
 
     kind: str
     pid: int
@@ -66,24 +66,24 @@ def alive(data: Path, state: State) -> list[Process]:
 
     A state that was copied names those of the directory that it was copied from: none of them is ours.
     """
-    return [each for each in state.processes if claims.belongs(each.pid, _claim(data, each.kind))]
+    return [each for each in state.processes if ownership.belongs(each.pid, _claim(data, each.kind))]
 
 
 def foreign(data: Path, state: State) -> list[Process]:
     """Those of its processes that run and belong to another directory, of which this one is a copy."""
     ours = alive(data, state)
     return [
-        each for each in state.processes if each not in ours and each.birth and claims.birth(each.pid) == each.birth
+        each for each in state.processes if each not in ours and each.birth and ownership.birth(each.pid) == each.birth
     ]
 
 
 def _claim(data: Path, kind: str) -> Path:
-    return data / kind / claims.CLAIM if kind in SERVICES else data / claims.LOCK
+    return data / kind / ownership.CLAIM if kind in SERVICES else data / ownership.LOCK
 
 
 def process_of(kind: str, pid: int) -> Process:
     """Names a process that was just started; one that is gone already has no birth."""
-    return Process(kind, pid, claims.birth(pid))
+    return Process(kind, pid, ownership.birth(pid))
 
 
 def joined(environment: Mapping[str, str], options: Mapping[str, Any]) -> Settings:

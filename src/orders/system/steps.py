@@ -26,7 +26,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from orders.system.stopping import Stop
+from orders.system.shutdown import Stop
 from orders.timing import Clock, monotonic
 
 log = structlog.get_logger()

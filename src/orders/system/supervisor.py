@@ -24,14 +24,14 @@ from orders.postgres import grants
 from orders.postgres.migrations import migrate, told
 from orders.settings import Settings, environment, inherited, public, without_password
 from orders.system import state
-from orders.system.asking import Part, Ready, ask_ready
+from orders.system.capacity import memory_directory, require_disk, require_files, require_memory
 from orders.system.children import Child, stop_all
-from orders.system.place import Claim, bind, claimed, url_of
-from orders.system.room import memory_directory, require_disk, require_files, require_memory
+from orders.system.claims import Claim, bind, claimed, url_of
+from orders.system.probe import Part, Ready, ask_ready
 from orders.system.services import Services
+from orders.system.shutdown import Stop, Stopped
 from orders.system.state import Process, State, process_of
 from orders.system.steps import Addresses, LoggedSteps, Steps
-from orders.system.stopping import Stop, Stopped
 from orders.system.unheard import Unheard, seal
 from orders.timing import backoff, monotonic
 

@@ -15,7 +15,7 @@ from orders.postgres.connection import Connection, connect
 from orders.record import Record, Span
 from orders.settings import Settings
 from orders.system import state
-from orders.system.counting import CountingBar
+from orders.system.progress_bar import CountingBar
 from orders.verify import fields, records, served
 from orders.verify.compare import Comparison
 from orders.verify.findings import Findings

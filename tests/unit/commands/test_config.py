@@ -7,7 +7,7 @@ from orders.commands import config
 from orders.settings import Effective, explain, load, public
 from orders.settings.table import SIMPLE
 from orders.system import state
-from orders.system.place import claimed
+from orders.system.claims import claimed
 from orders.system.state import State, process_of
 
 

@@ -13,7 +13,7 @@ from orders.errors import Away, OrdersError, SetupWrong, StartError
 from orders.metrics.table import BUILD, LAG_MESSAGES, LAG_SECONDS, LOG_END, PARTITION_STOPPED, POSITION
 from orders.settings import Settings
 from orders.system import state
-from orders.system.asking import Part, Ready
+from orders.system.probe import Part, Ready
 from support.system import ROOT
 
 STOPPED = "an ingest is stopped: topic orders was recreated"

@@ -21,7 +21,7 @@ from orders.doctor.local import (
 )
 from orders.embedded import account
 from orders.settings import Settings
-from orders.system import machine, place
+from orders.system import claims, machine
 
 SETTINGS = Settings(memory_bytes=256 * MB)
 
@@ -50,7 +50,7 @@ def test_a_directory_without_the_right_to_write_fails(tmp_path: Path, monkeypatc
 
 
 def test_a_directory_in_use_names_the_process_also_while_that_only_starts(tmp_path: Path) -> None:
-    with place.claimed(tmp_path):
+    with claims.claimed(tmp_path):
         found = data_directory(tmp_path, None)
     assert found.found == f"{tmp_path} is in use by a system that runs (process {os.getpid()})"
     assert "can be written" in data_directory(tmp_path, None).found, "a lock file alone is no system"
@@ -82,7 +82,7 @@ def test_the_disk_must_have_room_where_services_are_embedded(
     free: int, embedded: bool, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orders.system.machine.free_bytes", lambda _: free)
-    monkeypatch.setattr("orders.system.room.free_bytes", lambda _: free)
+    monkeypatch.setattr("orders.system.capacity.free_bytes", lambda _: free)
     assert disk(tmp_path, embedded=embedded).state == state
 
 

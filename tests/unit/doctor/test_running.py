@@ -5,7 +5,7 @@ from pathlib import Path
 from orders.doctor import running
 from orders.doctor.check import Case
 from orders.settings import Settings
-from orders.system.asking import Part, Ready
+from orders.system.probe import Part, Ready
 from orders.system.state import Process, State
 
 RUN, SERVE = Process("run", 1), Process("serve", 2)

@@ -24,7 +24,7 @@ from orders.system.children import (
     stop_all,
     wait_until_up,
 )
-from orders.system.stopping import Stop, Stopped
+from orders.system.shutdown import Stop, Stopped
 from orders.timing import Clock
 from support.waiting import wait_for
 

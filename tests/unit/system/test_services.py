@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from orders.errors import StartError, UsageError
 from orders.settings import Settings
 from orders.system.services import Services, remember, remembered, waiting_text
+from orders.system.shutdown import Stop
 from orders.system.steps import Steps
-from orders.system.stopping import Stop
 
 UP = SimpleNamespace(kind="postgres", doing="", seconds=9.0)
 FIRST = SimpleNamespace(kind="postgres", doing="making a PostgreSQL cluster", seconds=0.4)

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from orders import claims
+from orders import ownership
 from orders.errors import UsageError
 from orders.settings import Settings, load, public
 from orders.system import state
-from orders.system.place import claimed
+from orders.system.claims import claimed
 from orders.system.state import Process, State, alive, foreign, joined, process_of, require
 
 OURS = process_of("run", os.getpid())
@@ -74,11 +74,11 @@ def test_a_directory_that_is_moved_stays_that_of_its_processes(tmp_path: Path) -
 
 def test_the_birth_of_a_process_does_not_move_with_the_clock() -> None:
     """It is in ticks since the boot, where the system counts them."""
-    assert claims.birth(os.getpid()) == claims.birth(os.getpid())
-    assert claims.birth(2**22 + 1) == ""
-    if claims.BOOT.exists():
-        boot, ticks = claims.birth(os.getpid()).split()
-        assert boot == claims.BOOT.read_text().strip()
+    assert ownership.birth(os.getpid()) == ownership.birth(os.getpid())
+    assert ownership.birth(2**22 + 1) == ""
+    if ownership.BOOT.exists():
+        boot, ticks = ownership.birth(os.getpid()).split()
+        assert boot == ownership.BOOT.read_text().strip()
         assert int(ticks) / os.sysconf("SC_CLK_TCK") < float(Path("/proc/uptime").read_text().split()[0])
 
 

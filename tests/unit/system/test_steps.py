@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from structlog.testing import capture_logs
 
+from orders.system.shutdown import Stop, Stopped
 from orders.system.steps import LONG_SECONDS, Addresses, LoggedSteps, Steps
-from orders.system.stopping import Stop, Stopped
 from support.waiting import wait_for
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from orders.metrics.table import ProcessKind
 from orders.settings import Settings
 from orders.system import state
-from orders.system.place import claimed
+from orders.system.claims import claimed
+from orders.system.shutdown import Stop
 from orders.system.steps import Steps
-from orders.system.stopping import Stop
 from orders.system.supervisor import System
 
 if TYPE_CHECKING:

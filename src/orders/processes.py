@@ -13,10 +13,10 @@ import structlog
 from orders import logs
 from orders.memory.shared import Memory
 from orders.settings import Settings
-from orders.system.place import bind
-from orders.system.room import allow_files, files_of
+from orders.system.capacity import allow_files, files_of
+from orders.system.claims import bind
+from orders.system.shutdown import Stop, end_with
 from orders.system.state import require
-from orders.system.stopping import Stop, end_with
 
 log = structlog.get_logger()
 

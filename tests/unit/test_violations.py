@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from orders import sample
 from orders.decoder import decode
-from orders.faults import MOST, faults
 from orders.record import Invalid
+from orders.violations import MOST, faults
 from support.hostile import REFUSED, Hostile
 
 ORDER: dict[str, Any] = json.loads(next(iter(sample.samples(1, 0))))

@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from orders.api import health, startup
 from orders.commands.cli import cli
 from orders.errors import StartError
-from orders.system import asking, state
-from orders.system.asking import Part, Ready, ask_ready, fetch, http_url, url_for
-from orders.system.place import bind, claimed, url_of
+from orders.system import probe, state
+from orders.system.claims import bind, claimed, url_of
+from orders.system.probe import Part, Ready, ask_ready, fetch, http_url, url_for
 from orders.system.state import State, addressed, process_of
 from support.wire import plain_app, serving
 
@@ -156,8 +156,8 @@ def test_health_prints_the_body_for_programs(tmp_path: Path, well: bool) -> None
 
 
 def test_another_answer_than_those_of_the_service_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "fetch", lambda *_: (502, b"<html>"))
-    assert asking.ask("http://h:1", "ready").sentence == "not ready: http://h:1 answered 502"
+    monkeypatch.setattr(probe, "fetch", lambda *_: (502, b"<html>"))
+    assert probe.ask("http://h:1", "ready").sentence == "not ready: http://h:1 answered 502"
 
 
 def test_wrong_usage_of_health_is_told(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.floods import Floods, Held, Kind
+from orders.log_sampling import Floods, Held, Kind
 
 A, B = ("unavailable", "PostgreSQL"), ("unavailable", "Kafka")
 KINDS = st.sampled_from([A, B, ("kafka_error", ""), ("put_failed", "x"), ("put_failed", "y")])

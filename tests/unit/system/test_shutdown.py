@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.system.stopping import SIGNALS, STOP_SECONDS, Stop, Stopped
+from orders.system.shutdown import SIGNALS, STOP_SECONDS, Stop, Stopped
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 
 from orders.embedded import account
 from orders.errors import StartError
-from orders.system import place
+from orders.system import claims
+from orders.system.claims import bind, claimed, url_of
 from orders.system.machine import Owner
-from orders.system.place import bind, claimed, url_of
 
 
 def refusal(data: Path) -> str:
@@ -129,14 +129,14 @@ def test_a_taken_port_names_who_has_it() -> None:
 
 
 def test_a_port_of_another_orders_run_names_its_data_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place, "port_owner", lambda *_: Owner("orders run", 4711, Path("/data")))
+    monkeypatch.setattr(claims, "port_owner", lambda *_: Owner("orders run", 4711, Path("/data")))
     with bind("127.0.0.1", 0) as taken, pytest.raises(StartError) as refused:
         bind("127.0.0.1", taken.getsockname()[1])
     assert "another orders run (process 4711) of the data directory /data listens there, stop it" in str(refused.value)
 
 
 def test_a_port_whose_owner_is_hidden_says_how_to_find_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place, "port_owner", lambda *_: None)
+    monkeypatch.setattr(claims, "port_owner", lambda *_: None)
     with bind("127.0.0.1", 0) as taken, pytest.raises(StartError, match="does not tell us which, see `sudo ") as told:
         bind("127.0.0.1", taken.getsockname()[1])
     assert ("ss -ltnp" if sys.platform == "linux" else "lsof") in str(told.value)

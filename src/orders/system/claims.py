@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from orders import claims
-from orders.claims import LOCK
+from orders import ownership
 from orders.embedded import account
 from orders.errors import StartError
-from orders.system.asking import http_url
+from orders.os_users import name_of
+from orders.ownership import LOCK
 from orders.system.machine import port_owner
-from orders.users import name_of
+from orders.system.probe import http_url
 
 OWNED = (LOCK, "state.json", "postgres", "kafka")
 """What in a data directory belongs to whoever made it; the directory itself may be a volume of root's."""
@@ -33,7 +33,7 @@ class Claim:
         self._data = data
         self._lock = _locked(data)
         self._directory = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
-        self.member = claims.member(data / LOCK)
+        self.member = ownership.member(data / LOCK)
 
     def is_moved(self) -> bool:
         """Whether another directory, or none, is by now where this one was."""

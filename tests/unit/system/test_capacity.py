@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from orders.errors import StartError
-from orders.system import machine, room
-from orders.system.room import memory_directory, remove_abandoned, require_disk, require_files, require_memory
+from orders.system import capacity, machine
+from orders.system.capacity import memory_directory, remove_abandoned, require_disk, require_files, require_memory
 
 MB = 2**20
 
@@ -32,7 +32,7 @@ def data(tmp_path: Path) -> Path:
 
 def free(monkeypatch: pytest.MonkeyPatch, **megabytes: int) -> None:
     """What is free, by the name of the directory."""
-    monkeypatch.setattr(room, "free_bytes", lambda path: megabytes[path.name] * MB)
+    monkeypatch.setattr(capacity, "free_bytes", lambda path: megabytes[path.name] * MB)
 
 
 def test_a_disk_that_is_nearly_full_is_refused_with_figures(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,9 +46,9 @@ def test_a_disk_that_is_nearly_full_is_refused_with_figures(data: Path, monkeypa
 
 
 def test_too_little_memory_is_refused_with_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "available_memory", lambda: 450 * MB)
+    monkeypatch.setattr(capacity, "available_memory", lambda: 450 * MB)
     require_memory()
-    monkeypatch.setattr(room, "available_memory", lambda: 449 * MB)
+    monkeypatch.setattr(capacity, "available_memory", lambda: 449 * MB)
     with pytest.raises(StartError, match=r"has 449 MB of memory to give, .* take 450 MB: .* ORDERS_POSTGRES_DSN"):
         require_memory()
 
@@ -87,7 +87,7 @@ def test_memory_lies_with_the_data_where_ram_has_too_little_and_that_is_said(
     data: Path, monkeypatch: pytest.MonkeyPatch, in_ram: int, memory: int, why: str
 ) -> None:
     free(monkeypatch, ram=in_ram, data=100)
-    monkeypatch.setattr(room, "available_memory", lambda: memory * MB)
+    monkeypatch.setattr(capacity, "available_memory", lambda: memory * MB)
     with memory_directory(data, 50 * MB) as (path, remark):
         assert path.parent == data
         assert remark.startswith(" (on disk: it may grow to 100 MB, and ")

@@ -6,8 +6,8 @@ from threading import Event
 import pytest
 from rich.console import Console
 
-from orders.system import counting
-from orders.system.counting import CountingBar
+from orders.system import progress_bar
+from orders.system.progress_bar import CountingBar
 from support.waiting import wait_for
 
 
@@ -26,8 +26,8 @@ def test_what_is_done_soon_shows_nothing() -> None:
 def test_what_takes_long_shows_count_and_rate_and_a_remaining_time_where_there_is_a_total(
     total: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counting, "LONG_SECONDS", 0.0)
-    monkeypatch.setattr(counting, "SHOW_SECONDS", 0.0)
+    monkeypatch.setattr(progress_bar, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(progress_bar, "SHOW_SECONDS", 0.0)
     out, tick = io.StringIO(), Event()
     with CountingBar(total, console(out)) as bar:
 
@@ -42,7 +42,7 @@ def test_what_takes_long_shows_count_and_rate_and_a_remaining_time_where_there_i
 
 
 def test_nothing_is_shown_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(progress_bar, "LONG_SECONDS", 0.0)
     out = io.StringIO()
     with CountingBar(10, console(out, terminal=False)) as bar:
         bar.advance(10)
@@ -51,7 +51,7 @@ def test_nothing_is_shown_where_there_is_no_terminal(monkeypatch: pytest.MonkeyP
 
 def test_a_bar_ends_with_all_that_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
     # The bar is told now and then only; at the end it must have all.
-    monkeypatch.setattr(counting, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(progress_bar, "LONG_SECONDS", 0.0)
     out = io.StringIO()
     with CountingBar(500, console(out)) as bar:
         wait_for(bar._start.finished.is_set, "the bar is shown")
