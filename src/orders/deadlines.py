@@ -54,7 +54,8 @@ TRANSACTION = LOCK + STATEMENT
 """Seconds that a whole transaction of ingest may take: the longest wait for a lock and the longest statement.
 
 PostgreSQL 17 ends one that takes longer (`transaction_timeout`), else another writer does
-(`ingest.store.connect_writer`). It bounds how long a process that was stopped holds its locks where no idle transaction is seen (`Transaction.advance`).
+(`ingest.store.connect_writer`). It bounds how long a process that was stopped holds its locks where no idle transaction
+is seen (`Transaction.advance`).
 """
 
 MARGIN = 5.0
