@@ -17,7 +17,7 @@ MIB = 2**20
 PRELUDE = """
 import sys, time
 from pathlib import Path
-from orders.memory import Change, Memory, Put
+from orders.memory.shared import Change, Memory, Put
 memory = Memory.open(Path(sys.argv[1]))
 def say(what):
     print(what, flush=True)

@@ -228,7 +228,7 @@ ELSEWHERE = {
     "embedded/guard.py": "has the standard library alone, and ends its service where it fails",
     "logs.py": "a timer; what it would have written comes with the next line",
     "system/children.py": "hands on every exception of a start; where a stop fails, a guard ends the service",
-    "system/counting.py": "a timer that draws a bar",
+    "system/progress_bar.py": "a timer that draws a bar",
     "system/unheard.py": "is tried again; the hook logs and counts what is no error of ours",
     "system/supervisor.py": "whoever asks waits for it, and ends without its answer",
     "threads.py": "the place for all others",

@@ -98,7 +98,7 @@ def test_help_answers_at_once_and_loads_no_library_of_a_service() -> None:
     heavy = {"litestar", "uvicorn", "confluent_kafka", "psycopg", "lmdb", "structlog", "rich", "psutil"}
     code = (
         "import sys\n"
-        "from orders.cli import cli\n"
+        "from orders.commands.cli import cli\n"
         "try: cli(['--help'])\n"
         f"finally: print(sorted({heavy!r} & set(sys.modules)))\n"
     )
@@ -196,7 +196,7 @@ def test_a_text_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None
 @pytest.mark.parametrize(("redirected", "seen"), [("> file", True), ("| cat > file", False)])
 def test_sample_shows_how_far_it_is_where_nobody_else_does(redirected: str, seen: bool, tmp_path: Path) -> None:
     # Standard error is a terminal; what is read on the other end of a pipe may have a bar of its own.
-    code = "import orders.system.counting as c; c.LONG_SECONDS = 0.0; from orders.cli import main; main()"
+    code = "import orders.system.progress_bar as c; c.LONG_SECONDS = 0.0; from orders.commands.cli import main; main()"
     ours, theirs = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "CODE": code}
     subprocess.run(
@@ -215,7 +215,7 @@ def test_sample_shows_how_far_it_is_where_nobody_else_does(redirected: str, seen
 
 def test_a_package_that_is_missing_is_one_sentence() -> None:
     # Without `site` no installed package is found: as in a half-deleted .venv.
-    source = str(Path(options.__file__).parents[1])
+    source = str(Path(options.__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-S", "-m", "orders", "status"],
         env=os.environ | {"PYTHONPATH": source},

@@ -1,6 +1,6 @@
 """A model of PostgreSQL drives the real memory through races; what memory serves is always what PostgreSQL holds.
 
-The same model run finds a counterexample as soon as any clause of the rule in `orders.marks` is taken out.
+The same model run finds a counterexample as soon as any clause of the rule in `orders.memory.coherence` is taken out.
 """
 
 import mmap

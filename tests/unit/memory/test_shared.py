@@ -420,14 +420,14 @@ def test_a_mark_that_fails_empties_memory_and_is_tried_once_more(
     shared: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(shared, "other", 1)
-    monkeypatch.setattr(module, "_write", Failing(shared, 1))
+    monkeypatch.setattr(shared, "_write", Failing(shared, 1))
     shared.mark(["a"], 7)
     assert (shared.get(b"other"), put(shared, "a", 1, as_of=1002.0)) == (None, False)
 
 
 def test_a_failing_file_is_away_for_whoever_relies_on_it(shared: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing at all for puts and notices."""
-    monkeypatch.setattr(module, "_write", Failing(shared, 100))
+    monkeypatch.setattr(shared, "_write", Failing(shared, 100))
     for change in (shared.empty, lambda: shared.seal(0), shared.begin_restore, lambda: shared.raise_floors([("a", 1)])):
         with pytest.raises(Away, match="shared memory"):
             change()
@@ -442,7 +442,7 @@ def test_settle_without_room_for_the_bytes_still_raises_the_floor(
     shared: Memory, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared.mark(["a"], 7)
-    monkeypatch.setattr(module, "_write", Failing(shared, 1))
+    monkeypatch.setattr(shared, "_write", Failing(shared, 1))
     shared.settle([Change("a", 2, b"{}")], 7, clock.now)
     assert shared.get(b"a") is None
     assert [put(shared, "a", 1), put(shared, "a", 2)] == [False, True]

@@ -117,7 +117,7 @@ def test_memory_that_finds_room_nowhere_is_refused_with_figures(data: Path, monk
 
 def test_an_abandoned_memory_is_removed_and_a_held_one_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "SHM", tmp_path / "missing")
-    code = f"import os; from orders.system.room import *; held_directory(Path({str(tmp_path)!r})); os._exit(0)"
+    code = f"import os; from orders.system.capacity import *; held_directory(Path({str(tmp_path)!r})); os._exit(0)"
     subprocess.run([sys.executable, "-c", code], check=True)
     (abandoned,) = tmp_path.iterdir()
     with memory_directory(tmp_path, 1) as (held, _):

@@ -128,7 +128,7 @@ def test_what_is_left_runs_from_the_beginning_of_the_stop_and_never_below_zero(s
 
 
 def test_a_process_ends_with_its_parent() -> None:
-    code = "import sys, threading; from orders.system.stopping import end_with; end_with(int(sys.argv[1]))"
+    code = "import sys, threading; from orders.system.shutdown import end_with; end_with(int(sys.argv[1]))"
     code += "; threading.Event().wait()"
     ours, theirs = os.pipe()
     with subprocess.Popen([sys.executable, "-c", code, str(ours)], pass_fds=[ours]) as child:
@@ -139,7 +139,7 @@ def test_a_process_ends_with_its_parent() -> None:
 
 
 def test_a_process_ends_by_the_signal_that_it_obeys() -> None:
-    code = "from orders.system.stopping import *; s = Stop(); s.listen(); print('!', flush=True); s.wait(60); s.obey()"
+    code = "from orders.system.shutdown import *; s = Stop(); s.listen(); print('!', flush=True); s.wait(60); s.obey()"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
