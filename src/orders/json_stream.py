@@ -13,6 +13,7 @@ TOKEN = re.compile(rb'"(?:[^"\\\n]|\\[^\n])*+("?)|[\[\]{}\n]')
 """What a value is followed by to its end. A string has no line break: a quote too many does not reach further."""
 SPACE = b" \t\r\n"
 LINE_BREAK = ord("\n")
+COMMA = ord(",")
 
 
 class Found(NamedTuple):
@@ -37,6 +38,8 @@ class Splitter:
         self._opened_bare = False
         """Whether the value's first line is its bracket alone, as where it is indented."""
         self._in_array = False
+        self._has_comma = False
+        """Whether a comma came after the last value."""
         self._is_first = True
 
     def feed(self, data: bytes, *, last: bool = False) -> Iterator[Found]:
@@ -53,7 +56,7 @@ class Splitter:
 
     def _next(self, *, last: bool) -> Found | None:
         if not self._depth and not self._begin():
-            return None
+            return self._unclosed() if last else None
         if not self._depth:
             return self._rest_of_line(last=last)
         return self._value(last=last)
@@ -65,10 +68,13 @@ class Splitter:
             byte = self._held[self._at]
             if byte in separators:
                 self._line += byte == LINE_BREAK
+                self._has_comma |= byte == COMMA
             elif byte == ord("[") and not self._in_array:
                 self._in_array = True
             elif byte == ord("]") and self._in_array:
                 self._in_array = False
+                if self._has_comma:
+                    break  # no value follows the comma: what stands here is refused
             else:
                 break
             self._at += 1
@@ -78,6 +84,13 @@ class Splitter:
             self._depth = self._at = 1
             self._opened_bare = False
         return bool(self._held)
+
+    def _unclosed(self) -> Found | None:
+        """Nothing, in place of the rest of an array that was cut off."""
+        if not self._in_array:
+            return None
+        self._in_array = False
+        return Found(self._start, b"")
 
     def _rest_of_line(self, *, last: bool) -> Found | None:
         end = self._held.find(b"\n")
@@ -119,6 +132,7 @@ class Splitter:
         found = Found(self._start, bytes(self._held[:end]).strip(SPACE))
         self._drop(end)
         self._at = self._depth = 0
+        self._has_comma = False
         return found
 
     def _drop(self, end: int) -> None:

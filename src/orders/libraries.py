@@ -39,7 +39,7 @@ class Through(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         template = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
         action, fields = fields_of(record.name, template, record.args)
-        fields |= {TEMPLATE: template, "exc_info": record.exc_info}
+        fields |= {TEMPLATE: fields.get("facility", template), "exc_info": record.exc_info}
         structlog.get_logger().log(record.levelno, action, **fields)
 
 

@@ -214,7 +214,7 @@ def test_doctor_knows_a_system_whose_ingest_was_stopped(system: System) -> None:
     for pid in (run, ingest):
         os.kill(pid, signal.SIGSTOP)
     try:
-        wait_for(lambda: stopped(system) == "no ingest is running", "no ingest that answers", deadline=30)
+        wait_for(lambda: stopped(system) == "no ingest has reported for 10 s", "no ingest that answers", deadline=30)
     finally:
         for pid in (ingest, run):
             os.kill(pid, signal.SIGCONT)

@@ -179,7 +179,7 @@ def test_ready_once_all_is_there(house: House) -> None:
     wait_for(well, "all parts but memory well", 20)
     assert [house.http.get(f"/readyz?for={each}").status_code for each in ("reading", "writing")] == [200, 503]
     begun = house.http.get("/startupz")
-    assert (begun.status_code, begun.json()["parts"]["restore"]["reason"]) == (503, "no keeper is running")
+    assert (begun.status_code, begun.json()["parts"]["restore"]["reason"]) == (503, "no keeper has reported for 10 s")
     house.memory.post("keeper", json.dumps({"state": "ready", "restored": 0, "total": 0, "at": 1e12}).encode())
     house.memory.end_restore(house.memory.begin_restore())
     ready = house.http.get("/readyz?for=writing")

@@ -194,14 +194,11 @@ class Health:
         if not (postgres.ok and kafka.ok):
             self.suspect()
         board, now = read_board(self._board), self._clock()
-        parts = Parts(
-            postgres,
-            kafka,
-            assignment(board, now),
-            lag(view, positions, self._ready_lag),
-            held(self._restore_wanted),
-            restore(board, now),
-        )
+        memory, restored = held(self._restore_wanted), restore(board, now)
+        if restored.ok and not memory.ok:  # emptied since the keeper reported
+            restored = replace(restored, ok=False, reason=memory.reason)
+        lagging = lag(view, positions, self._ready_lag)
+        parts = Parts(postgres, kafka, assignment(board, now), lagging, memory, restored)
         return Look(parts, positions, view, alive(board, now))
 
 
@@ -255,7 +252,7 @@ def assignment(board: Board, now: float) -> Part:
     """Whether the ingests of this machine run and have partitions; other machines may have the others."""
     ingests = alive(board, now)
     if not ingests:
-        return Part(ok=False, reason="no ingest is running")
+        return Part(ok=False, reason=f"no ingest has reported for {GONE_SECONDS:g} s")
     for ingest in ingests:
         if ingest.state != "running":
             return Part(ok=False, reason=f"an ingest is {ingest.state}: {ingest.reason or 'no reason given'}")
@@ -285,7 +282,7 @@ def restore(board: Board, now: float) -> Restore:
     """Whether the keeper follows what changes, and memory has its orders back."""
     keeper = keeper_of(board, now)
     if keeper is None:
-        return Restore(ok=False, reason="no keeper is running")
+        return Restore(ok=False, reason=f"no keeper has reported for {GONE_SECONDS:g} s")
     reasons = {"ready": "", "restoring": "memory is being restored", "waiting": waits(keeper)}
     reason = reasons[keeper.state]
     return Restore(ok=not reason, reason=reason, done=keeper.restored, total=keeper.total)

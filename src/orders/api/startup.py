@@ -61,5 +61,5 @@ def begun(board: Board, now: float) -> Part:
     """Whether the keeper has reached PostgreSQL and begun to restore memory."""
     keeper = keeper_of(board, now)
     if keeper is None:
-        return Part(ok=False, reason="no keeper is running")
+        return Part(ok=False, reason="no keeper has reported for 10 s")
     return Part(ok=False, reason=waits(keeper)) if keeper.state == "waiting" else Part(ok=True)

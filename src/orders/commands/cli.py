@@ -238,7 +238,14 @@ cli.add_command(dead_letters)
 
 @command(cli, "resume", "orders resume --partition 2 --from stored")
 @settings_of("resume")
-@click.option("--partition", "partitions", type=NATURAL, metavar="N", multiple=True, help="a partition that is stopped")
+@click.option(
+    "--partition",
+    "partitions",
+    type=NATURAL,
+    metavar="N",
+    multiple=True,
+    help="a stopped one, or a new one to be read at once",
+)
 @click.option("--all", "every", is_flag=True, help="all partitions that are stopped")
 @click.option(
     "--from",
@@ -259,6 +266,8 @@ def resume(
     A partition stops where too many of its records become dead letters, retention has passed its position, Kafka's log
     was truncated, what Kafka holds cannot be read, or the topic was recreated; `orders status` says which. Dead letters
     are counted from zero, after the records that --records lets pass. Who resumed what is kept in the table resumes.
+    A partition that the topic gained waits for the older ones: --partition has it read at once, and what still comes
+    from older ones may then take the place of newer orders.
 
     Then it waits until an ingest has read on or the partition has stopped again, and says which: until
     ORDERS_DEAD_LETTER_WINDOW records or all that there are have been read. It ends when nothing was read for 15

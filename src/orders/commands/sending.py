@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from orders import malformed
 from orders.commands.storing import INTERRUPTED, STATEMENT_SECONDS, Offsets, Stored, Waiting
-from orders.errors import Away, OrdersError, StartError, TooLarge, UsageError
+from orders.errors import Away, OrdersError, StartError, TooLarge
 from orders.json_stream import Found, split
 from orders.settings import Settings
 from orders.system import state
@@ -113,16 +113,19 @@ class Keyed(Struct, frozen=True):
 
 
 def chunks(file: IO[bytes], read: Callable[[], None] = lambda: None) -> Iterator[bytes]:
-    """The bytes of a file, unpacked if it is gzip's; `read` is called after each. Raises `UsageError`."""
-    source = io.BufferedReader(cast("io.RawIOBase", file))
+    """The bytes of a file, unpacked if it is gzip's; `read` is called after each. Raises `StartError`."""
+    raw = getattr(file, "raw", file)  # what is buffered would wait until the buffer is full
+    source = io.BufferedReader(cast("io.RawIOBase", raw))
     packed = source.peek(len(GZIP))[: len(GZIP)] == GZIP
     reader = gzip.GzipFile(fileobj=source) if packed else source
     try:
-        while chunk := reader.read(CHUNK_BYTES):
+        while chunk := reader.read1(CHUNK_BYTES):
             read()
             yield chunk
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UsageError(f"the file begins as gzip's do and cannot be unpacked: {error}") from None
+    except EOFError:
+        raise StartError("the file is gzip and is cut off: get it again") from None
+    except (gzip.BadGzipFile, zlib.error):
+        raise StartError("the file begins as gzip's do and is damaged, or followed by something else") from None
     finally:
         source.detach()  # else the file would be closed with it
 

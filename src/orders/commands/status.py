@@ -147,7 +147,7 @@ def where(environment: Mapping[str, str], options: Mapping[str, Any]) -> Where:
     given = {row.name for row in settings.explain(environment, options) if row.origin != settings.DEFAULT}
     alone = settings.load(environment, options)
     url = http_url(alone.http_host, alone.http_port) if given & {*state.ADDRESS} and alone.http_port else ""
-    return Where(alone, url, state.State(), [])
+    return Where(alone, url, state.State(), running)
 
 
 # ---- asking ----

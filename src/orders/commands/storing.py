@@ -124,6 +124,7 @@ class Waiting:
         except KeyboardInterrupt:
             reasons = [INTERRUPTED]
             self._close()
+            self._look()  # what came meanwhile counts
         try:
             return self._sum_up(sent, count, reasons)
         except OrdersError as error:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from orders import ownership, settings
-from orders.errors import UsageError
+from orders.errors import StartError, UsageError
 from orders.settings import Settings, property_variable
 
 FILE = "state.json"
@@ -99,11 +99,20 @@ def running(environment: Mapping[str, str], options: Mapping[str, Any]) -> dict[
 
 
 def addressed(environment: Mapping[str, str], options: Mapping[str, Any]) -> Settings:
-    """The same as `joined` for who asks HTTP alone: it needs no password, and no library to put it in its place."""
+    """The same as `joined` for who asks HTTP alone: it needs no password, and no library to put it in its place.
+
+    Raises `StartError` where nothing runs and no address was given: what answers at the default one may be another's.
+    """
     data = settings.load(environment, options).data
     found = load(data)
-    theirs = {name: found.settings[name] for name in ADDRESS if name in found.settings} if alive(data, found) else {}
-    return settings.load(environment, options, theirs)
+    if alive(data, found):
+        theirs = {name: found.settings[name] for name in ADDRESS if name in found.settings}
+        return settings.load(environment, options, theirs)
+    if all(row.origin == settings.DEFAULT for row in settings.explain(environment, options) if row.name in ADDRESS):
+        raise StartError(
+            f"nothing runs in {data}: start it with `orders run`, or say where it answers with --http-port"
+        )
+    return settings.load(environment, options)
 
 
 def url(given: Settings) -> str:

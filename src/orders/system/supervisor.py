@@ -289,11 +289,14 @@ class System:
 
     def _retried(self, action: Callable[[], T]) -> T:
         """Tries again while PostgreSQL or Kafka is away, for a while. Raises `StartError`, `SetupWrong`."""
-        until, waits = monotonic() + AWAY_SECONDS, backoff()
+        until, waits, said = monotonic() + AWAY_SECONDS, backoff(), False
         while True:
             try:
                 return action()
             except Away as error:
+                if not said:
+                    self._steps.step(f"waiting for up to {AWAY_SECONDS:g} s: {error}")
+                    said = True
                 if monotonic() > until:
                     raise StartError(f"{error}; is its address right?") from None
                 self._stop.wait(next(waits))

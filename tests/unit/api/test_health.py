@@ -103,7 +103,7 @@ def test_ready() -> None:
         ({"positions": Away("PostgreSQL cannot be reached")}, "postgres", "PostgreSQL cannot be reached"),
         ({"view": SetupWrong("topic 'orders' does not exist")}, "kafka", "topic 'orders' does not exist"),
         ({"view": View("t", {0: 500, 1: 500})}, "lag", "more than 100 messages behind"),
-        ({"board": {"keeper": keeper()}}, "assignment", "no ingest is running"),
+        ({"board": {"keeper": keeper()}}, "assignment", "no ingest has reported for 10 s"),
         (
             {"board": BOARD | {"ingest:1": ingest(1, state="paused", reason="x")}},
             "assignment",
@@ -111,7 +111,7 @@ def test_ready() -> None:
         ),
         ({"board": BOARD | {"keeper": keeper("restoring")}}, "restore", "memory is being restored"),
         ({"board": BOARD | {"keeper": keeper("waiting")}}, "restore", "the keeper waits: r"),
-        ({"board": Away("memory")}, "restore", "no keeper is running"),
+        ({"board": Away("memory")}, "restore", "no keeper has reported for 10 s"),
         ({"wanted": True}, "memory", "memory was emptied and is not restored yet"),
         ({"wanted": Away("the shared memory fails")}, "memory", "the shared memory fails"),
     ],
@@ -184,7 +184,7 @@ def test_an_ingest_that_runs_without_a_partition_is_not_enough() -> None:
 
 def test_unreadable_entries_are_no_entries() -> None:
     """What is no entry of the board is passed over."""
-    assert assignment({"ingest:0": b"{", "ingest:1": b'{"at":1}'}, NOW).reason == "no ingest is running"
+    assert assignment({"ingest:0": b"{", "ingest:1": b'{"at":1}'}, NOW).reason == "no ingest has reported for 10 s"
 
 
 def test_lag_counts_what_is_not_in_postgresql() -> None:

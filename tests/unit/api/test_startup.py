@@ -52,9 +52,9 @@ def test_it_is_through_when_postgresql_answered_and_the_restore_has_begun(state:
     [
         (World(trouble=Away("PostgreSQL cannot be reached")), "postgres", "PostgreSQL cannot be reached"),
         (World("waiting"), "restore", "the keeper waits: away"),
-        (World(""), "restore", "no keeper is running"),
-        (World("away"), "restore", "no keeper is running"),
-        (World(at=NOW - GONE_SECONDS - 1), "restore", "no keeper is running"),
+        (World(""), "restore", "no keeper has reported for 10 s"),
+        (World("away"), "restore", "no keeper has reported for 10 s"),
+        (World(at=NOW - GONE_SECONDS - 1), "restore", "no keeper has reported for 10 s"),
     ],
 )
 def test_until_then_it_says_what_is_missing(world: World, part: str, reason: str) -> None:

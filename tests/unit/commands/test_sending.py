@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orders.commands import sending
 from orders.commands.sending import Checked, Outgoing, Sent, Wrong, check, lines
 from orders.commands.storing import Stored
-from orders.errors import Away, OrdersError, SetupWrong, StartError, TooLarge, UsageError
+from orders.errors import Away, OrdersError, SetupWrong, StartError, TooLarge
 from orders.kafka.producer import Delivered
 from orders.sample import samples
 from orders.settings import Settings
@@ -104,7 +104,7 @@ def test_what_is_not_json_is_shown_with_its_position_in_the_file(
     before: bytes, kind: type[io.BytesIO], pack: Callable[[bytes], bytes]
 ) -> None:
     """The byte, and the line and the column that an editor shows."""
-    checked = check(SETTINGS, kind(pack(before + BROKEN)))
+    checked = check(SETTINGS, kind(pack(before + BROKEN + (b"]" if before[:1] == b"[" else b""))))
     at = len(before) + BROKEN.index(b'"qx7persona"\n}')
     (wrong,) = checked.first
     assert wrong.line == before.count(b"\n") + 1
@@ -202,8 +202,20 @@ def test_as_is_lines_go_whatever_they_are(brokers: Brokers) -> None:
 
 
 def test_a_packed_file_that_breaks_off_is_one_sentence() -> None:
-    with pytest.raises(UsageError, match="cannot be unpacked"):
+    with pytest.raises(StartError, match="the file is gzip and is cut off"):
         check(SETTINGS, io.BytesIO(gzip.compress(MIXED)[:-20]))
+    with pytest.raises(StartError, match=r"is damaged, or followed by something else$"):
+        check(SETTINGS, io.BytesIO(gzip.compress(MIXED) + b"garbage"))
+
+
+@pytest.mark.parametrize("end", [b"", b",", b",\n", b",]", b", ]\n"])
+@pytest.mark.parametrize("kind", [io.BytesIO, Pipe])
+def test_an_array_that_is_cut_off_is_not_whole(end: bytes, kind: type[io.BytesIO]) -> None:
+    """Also where it is cut between two orders, or no order follows a comma."""
+    checked = check(SETTINGS, kind(b"[" + b",".join(GOOD) + end))
+    assert (checked.valid, checked.invalid) == (len(GOOD), 1)
+    assert checked.first[0].reason.startswith("Invalid JSON: ")
+    assert check(SETTINGS, kind(b"[" + b",".join(GOOD) + b"]")).invalid == 0
 
 
 @pytest.mark.parametrize("kind", [io.BytesIO, Pipe])
@@ -261,7 +273,7 @@ def test_a_packed_pipe_that_breaks_off_is_summed_up(brokers: Brokers) -> None:
     packed = gzip.compress(b"\n".join(samples(2000, 3)))
     sent = sending.send(SETTINGS, Pipe(packed[:-20]), "valid or nothing")
     assert sent.sent == len(brokers.sent) > 0
-    assert "cannot be unpacked" in sent.error
+    assert "is cut off" in sent.error
 
 
 @pytest.mark.parametrize(

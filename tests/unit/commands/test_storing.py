@@ -151,6 +151,9 @@ def test_a_topic_that_was_recreated_is_named() -> None:
     assert "PostgreSQL holds positions of an older topic of that name" in stored.reasons[0]
 
 
-def test_ctrl_c_ends_it_with_what_is_known() -> None:
-    postgres = Postgres([(0, 0, None)], [(0, 1, None)], cast("OrdersError", KeyboardInterrupt()))
-    assert postgres.wait({0: offsets_of(0, 1)}) == Stored(stored=1, pending=1, reasons=["interrupted"])
+def test_ctrl_c_ends_it_with_what_is_stored_by_then() -> None:
+    """Positions are read once more."""
+    pressed = cast("OrdersError", KeyboardInterrupt())
+    postgres = Postgres([(0, 0, None)], [(0, 1, None)], pressed, [(0, 2, None)])
+    stored = postgres.wait({0: offsets_of(0, 1, 2)})
+    assert stored == Stored(stored=2, pending=1, reasons=["interrupted"])

@@ -83,7 +83,9 @@ def test_an_address_that_is_given_counts_and_else_that_of_the_system_that_runs(t
         return url_for(addressed(variables | given, {}))
 
     state.save(tmp_path, State((running,), "http://127.0.0.1:2", {"http_host": "127.0.0.1", "http_port": 0}))
-    assert asked() == "http://127.0.0.1:8080", "nothing runs"
+    with pytest.raises(StartError, match="nothing runs"):
+        asked()
+    assert asked(ORDERS_HTTP_PORT="8080") == "http://127.0.0.1:8080"
     with claimed(tmp_path):
         assert asked() == asked(ORDERS_HTTP_PORT="0") == "http://127.0.0.1:2"
         assert asked(ORDERS_HTTP_PORT="9999") == "http://127.0.0.1:9999"
