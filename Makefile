@@ -79,7 +79,7 @@ docs: ## Write what is made from the code: pages of docs/, the dashboard, the Po
 	$(PYTHON) -m tools.dashboard
 	$(PYTHON) -m tools.postman
 
-lock: ## Resolve the requirements anew (needs uv)
+lock: ## Resolve the requirements again (needs uv)
 	$(PROJECT) --output-file requirements/run.txt --extra embedded
 	$(PROJECT) --output-file requirements/image.txt --constraints requirements/run.txt
 	$(PROJECT) --output-file requirements/dev.txt --extra embedded --group dev --constraints requirements/run.txt

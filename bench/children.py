@@ -38,7 +38,7 @@ Events = queue.SimpleQueue[Event]
 
 
 class Child:
-    """A process that goes on beside us and ends with us, however we end; its lines of JSON become events."""
+    """A process that continues beside us and ends with us, however we end; its lines of JSON become events."""
 
     def __init__(
         self, name: str, folder: Path, command: Sequence[str | Path], events: Events, **variables: str

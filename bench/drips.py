@@ -1,6 +1,6 @@
 """Sockets that send a byte of a request each second, and come back when the server cuts them.
 
-Run as `python -m bench.drips '{"port": 8080, "sockets": 1000}'`; says each second how they are, and goes on until it
+Run as `python -m bench.drips '{"port": 8080, "sockets": 1000}'`; says each second how they are, and continues until it
 is ended.
 """
 

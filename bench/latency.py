@@ -29,7 +29,7 @@ TOLD = ("p50", "p99", "p999")
 
 
 class Beside(NamedTuple):
-    """What goes on beside the GETs."""
+    """What continues beside the GETs."""
 
     ingests: int = 0
     drips: int = 0

@@ -80,7 +80,7 @@ def nginx(ground: Ground, documents: Sequence[Put], notes: list[str]) -> Iterato
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = len(documents) + SPARE_FILES
     if files > most >= 0:
-        notes.append(f"nginx may open {most} files only: it opens some anew for each answer")
+        notes.append(f"nginx may open {most} files only: it opens some again for each answer")
         files = most
     port = free_port()
     config = folder / "nginx.conf"

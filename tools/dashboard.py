@@ -125,9 +125,8 @@ OVERVIEW = Row(
         ),
         Panel(
             "Ingests",
-            "Ingests by what they do. Paused: PostgreSQL or Kafka is away, and they go on by themselves. Stopped: "
-            "the set-up "
-            "is wrong, and somebody has to mend it.",
+            "Ingests by what they do. Paused: PostgreSQL or Kafka is unavailable; they continue by themselves. "
+            "Stopped: something is misconfigured, and somebody has to fix it.",
             "none",
             [Query("sum by (state) (orders_ingests{OF})", "{{state}}")],
             width=8,
@@ -174,7 +173,7 @@ INGEST = Row(
         Panel(
             "Lag in seconds",
             "Age of the first record of each partition that is not yet in PostgreSQL. Not told while PostgreSQL or "
-            "Kafka is away.",
+            "Kafka is unavailable.",
             "s",
             [Query("max by (partition) (orders_lag_seconds{OF})", "{{partition}}")],
             steps=SECONDS_STEPS,
@@ -279,7 +278,7 @@ MEMORY = Row(
         ),
         Panel(
             "Restore",
-            "Orders that the restore that goes on, or the last one, has read, and how many it is to read.",
+            "Orders that the restore that continues, or the last one, has read, and how many it is to read.",
             "none",
             [
                 Query("max by (instance) (orders_restore_done_orders{OF})", "{{instance}} done"),

@@ -99,7 +99,7 @@ def variable(name: str, label: str, query: str) -> dict[str, Any]:
 
 
 def panels(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Rows and their panels with numbers and places: from left to right, and anew where a line is full."""
+    """Rows and their panels with numbers and places: from left to right, and again where a line is full."""
     number, top = 0, 0
     for row in rows:
         number += 1

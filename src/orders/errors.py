@@ -1,9 +1,9 @@
 """Every error of ours, as a tree; the class alone decides what happens next.
 
 OrdersError
-├── Away            something is away (PostgreSQL, Kafka, memory): keep everything, try again later
+├── Unavailable            something is unavailable (PostgreSQL, Kafka, memory): keep everything, try again later
 ├── Busy            too many wait for the same already: nobody is kept waiting longer, try again later
-├── SetupWrong      the set-up is wrong: stop consuming, say so, go on when mended
+├── Misconfigured      something is misconfigured: stop consuming, say so, go on when fixed
 │   ├── Forbidden   PostgreSQL denies a right to the role that asks
 │   └── TooLarge    Kafka's client or its brokers refuse one record for its size: others may pass
 ├── Rejected        PostgreSQL would not take what a transaction holds; trial finds the record to blame
@@ -21,23 +21,23 @@ class OrdersError(Exception):
     """Base of all; its text is one sentence for a person, without personal data or secrets."""
 
 
-class Away(OrdersError):
-    """Something we need is away: nothing is lost, the same step is tried again with backoff."""
+class Unavailable(OrdersError):
+    """Something we need is unavailable: nothing is lost, the same step is tried again with backoff."""
 
 
 class Busy(OrdersError):
     """As many wait for this as may: nothing was begun, the client comes again."""
 
 
-class SetupWrong(OrdersError):
-    """The set-up is wrong (right, schema, topic, login): consumption stops until it is mended."""
+class Misconfigured(OrdersError):
+    """Something is misconfigured (right, schema, topic, login): consumption stops until it is fixed."""
 
 
-class Forbidden(SetupWrong):
+class Forbidden(Misconfigured):
     """The role may not do this in PostgreSQL; somebody grants it, or another role does it."""
 
 
-class TooLarge(SetupWrong):
+class TooLarge(Misconfigured):
     """One record is larger than Kafka's client sends or the topic takes; it is not in Kafka."""
 
 

@@ -143,7 +143,7 @@ class Batch(Struct, frozen=True):
 
 StopKind = Literal["dead_letters", "retention", "went_back", "unreadable", "anew", "new"]
 """Why a partition is not read on, in one word: too many dead letters, its position was passed by retention, Kafka's log
-went back, what it holds cannot be read, the topic was made anew; a new one waits for the older ones: see `growth`."""
+went back, what it holds cannot be read, the topic was recreated; a new one waits for the older ones: see `growth`."""
 
 
 NEW = "the topic gained this partition: what was written before to the older ones is stored first"

@@ -1,6 +1,6 @@
 """Threads and background tasks whose unexpected end is logged with its stack, is counted, and ends the process.
 
-A process without one of its threads would stay half alive. Whoever supervises it (`orders run`) starts it again: see
+A process without one of its threads would stay half alive. Anyone who supervises it (`orders run`) starts it again: see
 docs/decisions/0028-a-lost-thread-ends-its-process.md.
 """
 

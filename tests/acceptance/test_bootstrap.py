@@ -157,8 +157,8 @@ def test_a_ready_environment_is_used_as_it_is(clone: Path, tmp_path: Path, home:
 def test_an_environment_whose_python_became_another_is_made_anew(clone: Path, tmp_path: Path) -> None:
     # The system was upgraded: what .venv/bin/python leads to finds no packages any more.
     ready(clone, "exit 1")
-    path = programs(tmp_path / "bin", {"python3": 'case "$*" in *environment.py*) echo "made anew";; esac'})
-    assert start(clone, "--version", variables={"PATH": str(path)}).stdout == "made anew\n"
+    path = programs(tmp_path / "bin", {"python3": 'case "$*" in *environment.py*) echo "recreated";; esac'})
+    assert start(clone, "--version", variables={"PATH": str(path)}).stdout == "recreated\n"
 
 
 # ---- how far an installation is, and why it fails ----

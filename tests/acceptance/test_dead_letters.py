@@ -133,9 +133,9 @@ def test_a_dead_letter_is_shown_edited_and_replayed_and_the_order_is_served(syst
         1,
         "kept, and still wrong, -: Invalid JSON: expected ':' at byte 31 (line 3, column 11)\n",
     )
-    (tmp_path / "mended.json").write_bytes(order(201, amount=4242)[1])
-    mended = run(system, "edit", str(number), str(tmp_path / "mended.json"))
-    assert (mended.returncode, mended.stdout.decode()) == (
+    (tmp_path / "fixed.json").write_bytes(order(201, amount=4242)[1])
+    fixed = run(system, "edit", str(number), str(tmp_path / "fixed.json"))
+    assert (fixed.returncode, fixed.stdout.decode()) == (
         0,
         f"kept: order {uid}; send it with `orders dead-letters replay {number}`\n",
     )

@@ -74,7 +74,7 @@ def growth_of(system: System) -> Iterator[list[int]]:
 
 @pytest.mark.parametrize("shape", BODIES)
 def test_a_body_of_200_mb_is_refused_before_memory_grows(system: System, shape: str) -> None:
-    """413 while it arrives, from whoever sends on without reading; the service goes on."""
+    """413 while it arrives, from anyone who sends on without reading; the service continues."""
     head, part = BODIES[shape]
     with growth_of(system) as most, connected(system) as connection:
         connection.sendall(head)

@@ -31,7 +31,7 @@ def test_an_outage_of_postgresql_is_waited_out(machine: Machine, own_postgres: P
         assert http.post("/orders", content=known.text).status_code == 201
         assert http.get("/orders/known").status_code == 200
         own_postgres.stop()
-        wait_for(lambda: "PostgreSQL" in reason(http), "/readyz says that PostgreSQL is away", 20)
+        wait_for(lambda: "PostgreSQL" in reason(http), "/readyz says that PostgreSQL is unavailable", 20)
         assert http.get("/orders/known").status_code == 200, "memory serves on"
         ready = [http.get(f"/readyz{query}").status_code for query in ("", "?for=writing")]
         assert ready == [200, 503], "reading is ready while memory serves"

@@ -35,7 +35,7 @@ def test_a_partition_that_stops_again_is_told_and_one_that_is_read_is_too(addres
         status, (first, again) = resume(system, addresses, "--all")
         assert status == 1
         partition = first.partition("partition ")[2].split()[0]
-        assert first == f"{topic} goes on: partition {partition} at 4"
+        assert first == f"{topic} continues: partition {partition} at 4"
         assert again.startswith(f"{topic}/{partition} stopped again at 8: 4 of the last 8 records of ")
         status, lines = resume(system, addresses, "--partition", partition, "--records", "4", "--json")
         (known,) = json.loads(lines[0])

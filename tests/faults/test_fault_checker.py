@@ -45,7 +45,7 @@ class Scene:
             return connection.execute(statement, values).rowcount
 
     def rest(self) -> None:
-        """Ends the ingests: they look every few seconds whether positions are theirs, and would mend what is broken."""
+        """Ends the ingests: they look every few seconds whether positions are theirs, and would fix what is broken."""
         for kind in self.ingests & self.machine.pids.keys():
             self.machine.tell(kind, signal.SIGTERM)
             assert self.machine.await_end(kind, 15)

@@ -1,6 +1,6 @@
 """A machine's wall clock is set while it works: by libfaketime, for one kind of its processes at a time, under load.
 
-Their monotonic clock goes on, as it does on Linux when the time of day is set.
+Their monotonic clock continues, as it does on Linux when the time of day is set.
 """
 
 import json
@@ -51,7 +51,7 @@ class WallClock:
         }
 
     def set(self, offset: str) -> None:
-        """So far from the true time; whoever reads finds the old value or the new one."""
+        """So far from the true time; anyone who reads finds the old value or the new one."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{offset}\n")
         new.replace(self._file)
@@ -134,7 +134,7 @@ def all_goes_on(machine: Machine, load: Load) -> None:
 def test_a_wall_clock_that_is_set_while_it_runs_loses_and_doubles_nothing(
     machine: Machine, clock: WallClock, kind: str
 ) -> None:
-    """An hour ahead and back all goes on, over the same connections and with the same members.
+    """An hour ahead and back all continues, over the same connections and with the same members.
 
     An hour back Kafka's client, whose waits libfaketime leaves to the true clock, waits for nothing at all: consumption
     or POSTs may pause, and go on by themselves once the clock is right.

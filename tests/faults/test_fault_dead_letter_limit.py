@@ -82,7 +82,7 @@ def test_partitions_above_the_limit_stop_for_every_ingest_until_they_are_resumed
 
     topic = machine.settings.kafka_topic
     first, again = resume(machine, "--partition", "1", status=1)
-    assert first == f"{topic} goes on: partition 1 at 499"
+    assert first == f"{topic} continues: partition 1 at 499"
     assert again.startswith(f"{topic}/1 stopped again at 999: 250 of the last 1000 records ")
     assert stand(machine)[1] == 999, "250 dead letters later"
     machine.start("ingest 0")

@@ -38,7 +38,7 @@ def own_postgres(place: Path) -> Iterator[PostgresService]:
 
 
 def use_wal(dsn: str, files: int) -> None:
-    """Goes on to a new file of the write-ahead log so many times. Raises where PostgreSQL cannot make one."""
+    """Continues to a new file of the write-ahead log so many times. Raises where PostgreSQL cannot make one."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         for _ in range(files):
             connection.execute("select pg_logical_emit_message(true, 'orders', 'some')")

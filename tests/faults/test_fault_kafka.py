@@ -68,7 +68,7 @@ def still(seconds: float) -> None:
 def test_a_broker_that_goes_away_is_waited_for(
     tmp_path: Path, postgres_dsn: str, stack: ExitStack, seconds: float
 ) -> None:
-    """Stopped, killed, or halted: no POST is promised falsely, memory serves on, and consumption goes on by itself.
+    """Stopped, killed, or halted: no POST is promised falsely, memory serves on, and consumption continues by itself.
 
     Takes 40 s: three outages of 5 s each, and a broker's start after two of them.
     """
@@ -91,7 +91,7 @@ def test_a_broker_that_goes_away_is_waited_for(
 
 
 def without(kafka: KafkaService, way: str, seconds: float, load: Load) -> None:
-    """The broker is away for `seconds`, and `/readyz` says so."""
+    """The broker is unavailable for `seconds`, and `/readyz` says so."""
     assert kafka.pid is not None
     broker = psutil.Process(kafka.pid)
     {"stopped": kafka.stop, "killed": broker.kill, "halted": broker.suspend}[way]()

@@ -52,7 +52,7 @@ def test_an_older_copy_of_kafkas_data_that_is_put_back_stops_consumption_until_i
 ) -> None:
     """GETs go on, what was saved stays, nothing is claimed of what goes where other records were lost.
 
-    Kafka's clients have seen a later state of the cluster and wait for it: they are made anew with their processes.
+    Kafka's clients have seen a later state of the cluster and wait for it: they are recreated with their processes.
     """
     with load.posting():
         load.saved(60, 60)

@@ -92,7 +92,7 @@ def test_a_log_that_was_cut_and_grew_again_across_a_restart_stops_and_is_resumed
 
     resumed = machine.command("resume", "--partition", "0", "--from", "5", "--skip")
     assert resumed.returncode == 0, resumed
-    assert resumed.stdout.startswith(b"orders goes on: partition 0 at 5\n"), resumed
+    assert resumed.stdout.startswith(b"orders continues: partition 0 at 5\n"), resumed
     caught_up(machine)
     assert stored(machine) == {f"u{n}": 1 + (n >= 5) for n in range(25)} | {"posted": 1}
     wait_for(machine.is_ready, "all is well", 20)

@@ -31,7 +31,7 @@ def remove_all(machine: Machine) -> None:
 def test_where_marks_end_a_partition_it_is_read_and_retention_beyond_them_stops_nothing(
     kept: bool, tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> None:
-    """The position goes on to the end, also where nothing but marks came since; nothing is behind, and nothing lost."""
+    """The position reaches the end, also where nothing but marks came since; nothing is behind, and nothing lost."""
     with Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(), ingests=1) as machine:
         in_a_transaction(machine, ORDERS[:1], b"same", kept=True)
         caught_up(machine, 20)
@@ -43,7 +43,7 @@ def test_where_marks_end_a_partition_it_is_read_and_retention_beyond_them_stops_
         assert machine.await_end("ingest 0", 10)
         remove_all(machine)
         machine.start("ingest 0")
-        wait_for(machine.is_ready, "it goes on", 30)
+        wait_for(machine.is_ready, "it continues", 30)
         in_a_transaction(machine, ORDERS[2:], b"same", kept=True)
         caught_up(machine, 20)
         assert [status(machine, value) for value in ORDERS] == [200, 200 if kept else 404, 200]

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from orders import deadlines
 from orders.api import reader
 from orders.api.reader import Reader
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.memory.shared import Memory
 from orders.postgres.connection import connect, translated
 from orders.postgres.migrations import migrate
@@ -46,7 +46,7 @@ def test_an_answer_of_postgresql_that_does_not_come_is_not_waited_for(
             connection.execute("select 1")
 
     began = time.monotonic()
-    with pytest.raises(Away, match="cannot be reached"):
+    with pytest.raises(Unavailable, match="cannot be reached"):
         ask()
     assert 0.4 < time.monotonic() - began < 2
     assert connection.closed
@@ -66,7 +66,7 @@ def test_a_pool_of_connections_that_went_silent_is_made_anew(
     async def ask(asked: Reader) -> str:
         try:
             await asked.positions()
-        except Away:
+        except Unavailable:
             return "away"
         return "there"
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 MEMORY_BYTES = 2**28
-"""Nothing is evicted in the minutes that this takes: what was in memory is answered while PostgreSQL is away."""
+"""Nothing is evicted in the minutes that this takes: what was in memory is answered while PostgreSQL is unavailable."""
 KINDS = ("ingest", "keep", "serve")
 FAULTS: Sequence[tuple[Mode, bool]] = (
     ("slow", False),

@@ -119,7 +119,7 @@ def test_postgresql_that_stops_at_once_under_load_costs_no_assignment_and_no_ord
 ) -> None:
     """Memory serves on, a POST is accepted or told to come again, /readyz says why, no partition changes hands.
 
-    Takes 20 s: PostgreSQL is away for 5 s under load, then starts and is caught up with.
+    Takes 20 s: PostgreSQL is unavailable for 5 s under load, then starts and is caught up with.
     """
     known, group = "known-before", Group(machine)
     with under_load(machine, 72) as load, httpx.Client(base_url=machine.url, timeout=20) as http:
@@ -217,7 +217,7 @@ def test_statements_that_run_out_of_time_are_made_again(
         wait_for(lambda: load.poster.promised, "POSTs are saved")
         with fault(dsn):
             wait_for(
-                lambda: f"paused: PostgreSQL is away or busy (SQLSTATE {code}" in assignment(machine),
+                lambda: f"paused: PostgreSQL is unavailable or busy (SQLSTATE {code}" in assignment(machine),
                 "/readyz says why",
                 40,
             )

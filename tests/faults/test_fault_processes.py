@@ -122,7 +122,7 @@ def stop_and_wake(machine: Machine, point: str, most: float) -> None:
     process = psutil.Process(machine.pids["ingest 0"])
     wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"a batch to stop in {point}", 20)
     took = recovery(machine, time.monotonic(), 63, most=most)
-    print(f"stopped {point}: the other ingest goes on after {took:.1f} s")  # noqa: T201 - a figure
+    print(f"stopped {point}: the other ingest continues after {took:.1f} s")  # noqa: T201 - a figure
     process.resume()
     wait_for(lambda: not machine.order("ingest 0").exists())
     recovery(machine, time.monotonic(), 63)

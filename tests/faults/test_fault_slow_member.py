@@ -1,6 +1,6 @@
 """A batch that takes longer than Kafka lets a member go without polling: its partitions move while it still writes.
 
-While PostgreSQL is away an ingest polls on with its partitions paused, and no outage, however long, makes it slow. Only
+While PostgreSQL is unavailable an ingest polls on with its partitions paused; no outage, however long, slows it. Only
 what happens inside of one batch can: a statement that waits, or halves upon halves of a batch with refused values.
 
 A classic member that is late commits offsets under the name that it has just given up: where the broker fences it for
@@ -120,7 +120,10 @@ def commit_late(connection: Connection, group: Group) -> None:
 def test_a_search_for_refused_values_that_outlasts_the_poll_interval_loses_and_doubles_nothing(
     machine: Machine,
 ) -> None:
-    """It does not poll between its halves. Whoever has the partitions next goes on with what was not yet decided."""
+    """It does not poll between its halves.
+
+    Anyone who has the partitions next continues with what was not yet decided.
+    """
     group = Group(machine)
     with psycopg.connect(machine.settings.postgres_dsn, autocommit=True) as connection:
         connection.execute(SLOW_REFUSAL)

@@ -1,4 +1,4 @@
-"""The topic changes under a running machine that takes POSTs: it is made anew, or retention passes where it stands."""
+"""The topic changes under a running machine that takes POSTs: it is recreated, or retention passes where it stands."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -76,7 +76,7 @@ def test_a_topic_made_anew_under_load_stops_consumption_until_it_is_resumed(
         load.saved(30, 10)
         admin.delete_topics([topic])[topic].result(10)
         wait_for(lambda: create_topic(machine.settings.kafka, topic, 4), "the new topic", 30)
-        wait_for(lambda: "was made anew" in load.reason("assignment"), "/readyz says so", 60)
+        wait_for(lambda: "was recreated" in load.reason("assignment"), "/readyz says so", 60)
         load.check_nothing_is_claimed()
         wait_for(lambda: is_accepted(load, "late"), "serve has seen the new topic", 40)
         load.check_promises()

@@ -105,7 +105,7 @@ class Bench:
 
     @property
     def numbers(self) -> dict[str, tuple[int, int]]:
-        """What a row gets anew whenever it is written, by uid."""
+        """What a row gets again whenever it is written, by uid."""
         rows = self._run("select order_uid, id, version from orders")
         return {order_uid: (number, version) for order_uid, number, version in rows}
 

@@ -31,7 +31,7 @@ TINY = Sizes(
 @pytest.mark.system  # it takes long
 @pytest.mark.parametrize("contest", CONTESTS.values(), ids=lambda contest: contest.name)
 def test_a_contest_measures_all_who_take_part(contest: Contest, postgres: PostgresService, kafka: KafkaService) -> None:
-    """Each contestant checks what it did and raises; whoever this machine lacks is left out by name.
+    """Each contestant checks what it did and raises; who this machine lacks is left out by name.
 
     Takes up to 25 s for latency: each contestant is measured for seconds, and drips are cut after 10.
     """

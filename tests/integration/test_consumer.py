@@ -18,7 +18,7 @@ from confluent_kafka.cimpl import NewTopic
 from structlog.testing import capture_logs
 
 from orders.embedded.service import Service
-from orders.errors import Away, SetupWrong
+from orders.errors import Misconfigured, Unavailable
 from orders.kafka.consumer import OrderConsumer, consumer_config
 from orders.kafka.topic import TopicView
 from orders.record import Position, Reached, Record, Round, Stop
@@ -37,7 +37,7 @@ class Stored:
 
     def positions(self) -> Mapping[tuple[str, int], Position]:
         if self.away:
-            raise Away("PostgreSQL cannot be reached")
+            raise Unavailable("PostgreSQL cannot be reached")
         return {at: Position(offset, self.epochs.get(at), self.stops.get(at)) for at, offset in self.kept.items()}
 
     def begin(self, topic_id: str, starts: Mapping[int, int]) -> None:
@@ -206,7 +206,7 @@ def test_while_positions_cannot_be_told_nothing_is_read_and_then_all_is(bench: B
 
     def troubled() -> bool:
         assert consumer.poll(0.1) == [] or bench.owner.places == {}
-        return isinstance(consumer.trouble, Away) and consumer.partitions == [0, 1]
+        return isinstance(consumer.trouble, Unavailable) and consumer.partitions == [0, 1]
 
     wait_for(troubled, "trouble", 20)
     bench.stored.away = False
@@ -229,7 +229,7 @@ def test_a_position_outside_of_the_log_stops_the_partition_and_says_so(bench: Be
 
 
 def test_a_log_that_went_back_stays_stopped_when_it_has_grown_past_the_position_again(bench: Bench) -> None:
-    """What was written there meanwhile would be skipped; the other partition goes on. A restart changes nothing."""
+    """What was written there meanwhile would be skipped; the other partition continues. A restart changes nothing."""
     bench.produce(5)
     consumer = bench.consumer()
     topic_id = bench.topic_id
@@ -238,7 +238,7 @@ def test_a_log_that_went_back_stays_stopped_when_it_has_grown_past_the_position_
     bench.produce(10)
     for _ in range(3):
         consumer.check()
-    assert isinstance(consumer.trouble, SetupWrong)
+    assert isinstance(consumer.trouble, Misconfigured)
     assert bench.owner.places == {1: 0}
     consumer.close()
     consumer = bench.consumer(1)
@@ -254,7 +254,7 @@ def test_a_log_that_went_back_stays_stopped_when_it_has_grown_past_the_position_
 def stopped(consumer: OrderConsumer) -> None:
     def is_stopped() -> bool:
         consumer.poll(0.1)
-        return isinstance(consumer.trouble, SetupWrong)
+        return isinstance(consumer.trouble, Misconfigured)
 
     wait_for(is_stopped, "trouble", 20)
 
@@ -337,7 +337,7 @@ def test_a_member_that_another_one_replaced_ends_and_says_so(bench: Bench) -> No
         second.poll(0.05)
         try:
             return first.poll(0.05) != []
-        except SetupWrong as error:
+        except Misconfigured as error:
             return "fenced" in str(error)
 
     wait_for(ended, "the end", 20)
@@ -381,7 +381,7 @@ def test_a_topic_made_anew_stops_consumption_and_says_what_to_do(bench: Bench) -
         return consumer.trouble is not None
 
     wait_for(stopped, "trouble", 20)
-    assert "made anew" in str(consumer.trouble)
+    assert "recreated" in str(consumer.trouble)
     assert bench.owner.places == {}
 
 
@@ -440,7 +440,7 @@ def make_anew(bench: Bench, consumer: OrderConsumer) -> None:
     def stopped() -> bool:
         consumer.poll(0.05)
         consumer.check()
-        return "made anew" in str(consumer.trouble)
+        return "recreated" in str(consumer.trouble)
 
     wait_for(stopped, "trouble", 20)
 
@@ -471,7 +471,7 @@ def made_again(admin: AdminClient, topic: str) -> bool:
 
 
 def test_a_missing_topic_is_the_set_ups_fault_and_comes_with_the_command(kafka_bootstrap: str) -> None:
-    with pytest.raises(SetupWrong, match=r"topic 'nowhere' does not exist.*orders topics create"):
+    with pytest.raises(Misconfigured, match=r"topic 'nowhere' does not exist.*orders topics create"):
         TopicView({"bootstrap.servers": kafka_bootstrap}, "nowhere").look("Read")
 
 

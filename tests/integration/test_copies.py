@@ -8,7 +8,7 @@ from confluent_kafka import Message
 from structlog.testing import capture_logs
 
 from orders.dead_letters.copies import COPIED_AT_ONCE, LEFT_OUT_HEADER, Copier
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.ingest.store import undone
 from orders.kafka.producer import Headers, OrderProducer, Report
 from orders.postgres.connection import Connection, connect
@@ -33,9 +33,9 @@ class Failing:
     def produce(self, key: bytes | None, value: bytes | None, headers: Headers, on_delivery: Report) -> None:
         del key, value, headers
         if self._at == "call":
-            raise Away("full")
+            raise Unavailable("full")
         if self._at == "report":
-            on_delivery(Away("no acknowledgement"))
+            on_delivery(Unavailable("no acknowledgement"))
 
     def flush(self, timeout: float = -1) -> int:
         del timeout
@@ -130,7 +130,7 @@ def test_each_is_copied_once_where_nothing_fails_however_many_there_are(bench: B
     assert copier.step(bench.connection) == 0, "their batches are not committed as far as positions tell"
     bench.position(0, count + 1)
     bench.position(1, 4)
-    assert bench.copier().step(bench.connection) == 2, "another keeper goes on where the first one stopped"
+    assert bench.copier().step(bench.connection) == 2, "another keeper continues where the first one stopped"
     assert places(bench) == [(b"0", str(each).encode()) for each in range(count + 1)] + [(b"1", b"3")]
 
 
@@ -138,7 +138,7 @@ def test_each_is_copied_once_where_nothing_fails_however_many_there_are(bench: B
 def test_what_kafka_did_not_acknowledge_is_copied_later(bench: Bench, at: str) -> None:
     bench.add(0, 3)
     bench.position(0, 4)
-    with pytest.raises(Away):
+    with pytest.raises(Unavailable):
         bench.copier(Failing(bench.target, at)).step(bench.connection)
     assert bench.copier().step(bench.connection) == 1
     assert places(bench) == [(b"0", b"3")]
@@ -215,7 +215,7 @@ def test_an_outage_is_logged_once_and_its_end_once_however_often_it_is_tried(ben
             nonlocal tries
             tries += 1
             if tries <= 3:
-                raise Away("PostgreSQL cannot be reached")
+                raise Unavailable("PostgreSQL cannot be reached")
             return bench.connection
 
         Copier(unavailable, bench.producer, "orders", lambda: any("copied" in each["event"] for each in logs)).run()

@@ -18,7 +18,7 @@ from orders.doctor.kafka import Kafka
 from orders.doctor.positions import lag, positions
 from orders.doctor.postgres import Postgres
 from orders.embedded.postgres import PostgresService
-from orders.errors import SetupWrong
+from orders.errors import Misconfigured
 from orders.kafka.producer import OrderProducer
 from orders.kafka.topic import create_topic
 from orders.postgres.migrations import migrate
@@ -87,7 +87,7 @@ def test_a_role_that_may_not_make_the_tables_fails_as_its_start_would(postgres_d
         assert found.state == "failed"
         assert found.found.startswith("it lacks 0001_orders.sql, ")
         assert "`orders migrate`" in found.advice
-        with pytest.raises(SetupWrong):
+        with pytest.raises(Misconfigured):
             migrate(theirs)
 
 

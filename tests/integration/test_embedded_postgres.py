@@ -147,7 +147,7 @@ def test_a_place_without_shared_memory_is_seen(monkeypatch: pytest.MonkeyPatch, 
 def test_root_may_keep_it_where_nobody_else_may_go(
     service: PostgresService, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under a directory like root's home it runs in one of two other ways, and each goes on with the other's data."""
+    """Under a directory like root's home it runs in one of two other ways, and each continues with the other's data."""
     directory.parent.chmod(0o700)
     service.start()
     assert note(service.dsn) == 1

@@ -1,4 +1,4 @@
-"""An order's whole way over HTTP, on real services: POST, outcome, GET; and what is said while something is away."""
+"""An order's whole way over HTTP, on real services: POST, outcome, GET; and what is said in an outage."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ import pytest
 from orders import sample
 from orders.api.app import create_app
 from orders.api.serve import parts
-from orders.errors import SetupWrong
+from orders.errors import Misconfigured
 from orders.ingest.batcher import Batcher
 from orders.ingest.loop import Ingest
 from orders.ingest.store import Store
@@ -244,10 +244,10 @@ def test_everything_is_away(memory: Memory) -> None:
 
 def test_a_topic_that_is_not_there(kafka_bootstrap: str) -> None:
     """One sentence with the command that makes it."""
-    with pytest.raises(SetupWrong, match=r"topic 'nosuch' does not exist.*orders topics create"):
+    with pytest.raises(Misconfigured, match=r"topic 'nosuch' does not exist.*orders topics create"):
         TopicView({"bootstrap.servers": kafka_bootstrap}, "nosuch").look()
     producer = OrderProducer({"bootstrap.servers": kafka_bootstrap}, "nosuch", 5)
-    with pytest.raises(SetupWrong, match=r"topic 'nosuch' does not exist.*orders topics create"):
+    with pytest.raises(Misconfigured, match=r"topic 'nosuch' does not exist.*orders topics create"):
         producer.send([(b"k", b"v")], lambda *_: None)
     producer.close()
 

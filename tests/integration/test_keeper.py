@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from orders import sample
 from orders.decoder import read
 from orders.embedded.postgres import PostgresService
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.ingest.store import Store
 from orders.ingest.writer import Writer
 from orders.memory.keeper import Keeper
@@ -185,14 +185,14 @@ def test_a_change_whose_notice_was_not_heard_yet_does_not_count_as_known(
         keeper._restore(lost)
         keeper._look_after = lambda: there.write(upsert("a", 2, offset=1))  # type: ignore[method-assign]  # in between
         keeper._follow(lost)
-    with connect(dsn, "keep") as anew:
-        assert keeper._identity != keeper._read_identity(anew)
+    with connect(dsn, "keep") as again:
+        assert keeper._identity != keeper._read_identity(again)
 
 
 def test_positions_that_went_back_and_came_again_do_not_count_as_known(
     machine: Callable[..., Machine], dsn: str
 ) -> None:
-    """As where an older copy of the data directory was put back, and the topic read again while the keeper was away."""
+    """As where an older copy of the data directory was put back, and the topic read again while no keeper ran."""
     here, there = machine(), machine()
     here.write(upsert("a", 1, offset=0))
     with connect(dsn, "keep") as lost:
@@ -202,8 +202,8 @@ def test_positions_that_went_back_and_came_again_do_not_count_as_known(
         connection.execute("update positions set next_offset = 0")
         connection.execute("select setval('order_versions', 1, false)")
     there.write(upsert("a", 1, offset=0))
-    with connect(dsn, "keep") as anew:
-        assert here._keeper._identity != here._keeper._read_identity(anew)
+    with connect(dsn, "keep") as again:
+        assert here._keeper._identity != here._keeper._read_identity(again)
 
 
 def test_notices_are_heard_while_the_restore_waits_for_its_first_row(machine: Callable[..., Machine], dsn: str) -> None:
@@ -286,7 +286,7 @@ def test_a_full_queue_of_notices_is_an_outage_and_ends_when_its_listener_does(tm
             lazy.commit()
             lazy.execute("select 1")
             fill_notices(service.dsn)
-            with pytest.raises(Away, match="54000"):
+            with pytest.raises(Unavailable, match="54000"):
                 here.write(upsert("a", 2, offset=1))
         here.keep()
         wait_for(lambda: is_written(here, upsert("a", 2, offset=1)), "written in the end", 20)
@@ -299,7 +299,7 @@ def fill_notices(dsn: str) -> None:
 
 
 def is_written(machine: Machine, entry: Entry) -> bool:
-    with suppress(Away):
+    with suppress(Unavailable):
         machine.write(entry)
         return True
     return False
@@ -386,7 +386,7 @@ def test_an_outage_is_logged_once_and_its_end_once_however_often_it_is_tried(
         nonlocal tries
         tries += 1
         if tries <= 3:
-            raise Away("PostgreSQL cannot be reached")
+            raise Unavailable("PostgreSQL cannot be reached")
         return connect_()
 
     here._keeper._connect = unavailable

@@ -1,4 +1,4 @@
-"""/metrics of real processes: right over all of them, after kills, behind a backlog, and while everything is away."""
+"""/metrics of real processes: right over all of them, after kills, behind a backlog, and in an outage of everything."""
 
 import os
 import socket
@@ -79,7 +79,7 @@ def produce(machine: Machine, value: bytes, key: bytes | None = None, partition:
 
 
 def test_counts_are_those_of_all_processes_and_outlive_kills(machine: Machine) -> None:
-    """Each worker tells the same; a process that was killed and started again goes on from where it was."""
+    """Each worker tells the same; a process that was killed and started again continues from where it was."""
     values = list(sample.samples(6, 0))
     with another_worker(machine) as other:
         places = [
@@ -161,7 +161,7 @@ def test_an_ingest_that_must_not_go_on_is_told_as_stopped(machine: Machine) -> N
     wait_for(lambda: ingests(machine) == {"running": 0, "paused": 0, "stopped": 1}, "it stops", 20)
     assert scrape(machine.url)['orders_ready{part="postgres"}'] == 1
     execute(machine, "update positions set topic_id = substr(topic_id, 5)")
-    wait_for(lambda: ingests(machine)["running"] == 1, "it goes on", 20)
+    wait_for(lambda: ingests(machine)["running"] == 1, "it continues", 20)
 
 
 def ingests(machine: Machine) -> dict[str, float]:
@@ -196,7 +196,7 @@ def silence() -> Iterator[int]:
 
 
 def test_while_everything_is_silent_a_scrape_is_answered_in_time(tmp_path: Path) -> None:
-    """With what this machine knows by itself, and that PostgreSQL and Kafka are away."""
+    """With what this machine knows by itself, and that PostgreSQL and Kafka are unavailable."""
     memory = Memory.create(tmp_path / "memory", 2**20)
     with silence() as postgres, silence() as kafka:
         nowhere = Settings(

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from orders.errors import SetupWrong
+from orders.errors import Misconfigured
 from orders.postgres.migrations import MIGRATE, migrate, shipped
 from support.roles import role
 
@@ -32,14 +32,14 @@ def test_a_schema_that_is_up_to_date_is_only_read(postgres_dsn: str) -> None:
 def test_a_server_that_is_too_old_gets_no_schema(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # None so old is to be had: what counts as too old is moved instead.
     monkeypatch.setattr("orders.postgres.connection.OLDEST", 99)
-    with pytest.raises(SetupWrong, match=r"^PostgreSQL \d+.* is too old: orders needs 99 or later$"):
+    with pytest.raises(Misconfigured, match=r"^PostgreSQL \d+.* is too old: orders needs 99 or later$"):
         migrate(postgres_dsn)
     with psycopg.connect(postgres_dsn) as connection:
         assert connection.execute("select to_regclass('migrations')").fetchone() == (None,)
 
 
 def test_a_role_that_may_not_make_tables_is_told_who_has_to(postgres_dsn: str) -> None:
-    with role(postgres_dsn) as (_, theirs), pytest.raises(SetupWrong) as caught:
+    with role(postgres_dsn) as (_, theirs), pytest.raises(Misconfigured) as caught:
         migrate(theirs)
     names = ", ".join(m.name for m in shipped())
     assert str(caught.value) == f"the database lacks {names}, which this role may not apply: {MIGRATE}"
@@ -49,7 +49,7 @@ def test_a_file_that_was_edited_after_it_was_applied_is_named(postgres_dsn: str)
     migrate(postgres_dsn)
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute("update migrations set sha256 = 'other'")
-    with pytest.raises(SetupWrong, match=f"migration {shipped()[0].name} differs"):
+    with pytest.raises(Misconfigured, match=f"migration {shipped()[0].name} differs"):
         migrate(postgres_dsn)
 
 
@@ -57,5 +57,5 @@ def test_a_schema_newer_than_this_release_is_refused(postgres_dsn: str) -> None:
     migrate(postgres_dsn)
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute("insert into migrations (name, sha256) values ('9999_future.sql', '')")
-    with pytest.raises(SetupWrong, match="does not know"):
+    with pytest.raises(Misconfigured, match="does not know"):
         migrate(postgres_dsn)

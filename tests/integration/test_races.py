@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.ingest.store import Store
 from orders.ingest.writer import Writer
 from orders.memory.keeper import rows_from
@@ -195,7 +195,7 @@ def write_in_the_end(writer: Writer, entry: Entry) -> None:
     while True:
         try:
             return write(writer, entry)
-        except Away:
+        except Unavailable:
             continue
 
 

@@ -1,4 +1,4 @@
-"""Reads on a real PostgreSQL: what is found goes to memory, what is away is said so in time."""
+"""Reads on a real PostgreSQL: what is found goes to memory, what is unavailable is said so in time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orders.api.reader import Found, Reader
 from orders.api.waiting import Place
-from orders.errors import Away, Rejected, SetupWrong
+from orders.errors import Misconfigured, Rejected, Unavailable
 from orders.ingest.store import Store
 from orders.ingest.writer import Writer
 from orders.memory.shared import Memory
@@ -129,12 +129,12 @@ def test_reads_use_their_indexes(dsn: str) -> None:
 
 
 def test_postgresql_away_from_the_start(memory: Memory) -> None:
-    """Opening does not wait; a read says `Away` within two seconds."""
+    """Opening does not wait; a read says `Unavailable` within two seconds."""
 
     async def scenario() -> float:
         async with reading("postgresql://u:p@127.0.0.1:1/none", memory) as reader:
             begun = monotonic()
-            with pytest.raises(Away):
+            with pytest.raises(Unavailable):
                 await reader.order("a")
             return monotonic() - begun
 
@@ -145,7 +145,7 @@ def test_a_login_that_is_refused_is_the_set_ups_fault_and_says_so(dsn: str, memo
     # The pool itself only says that it has no connection.
     async def scenario() -> None:
         async with reading(make_conninfo(dsn, password="sesame"), memory) as reader:
-            with pytest.raises(SetupWrong, match=r"password authentication failed .*: correct the user") as caught:
+            with pytest.raises(Misconfigured, match=r"password authentication failed .*: correct the user") as caught:
                 await reader.order("a")
             assert "sesame" not in str(caught.value)
 
@@ -171,7 +171,7 @@ def test_connections_that_were_cut_are_replaced(dsn: str, memory: Memory) -> Non
 
 
 def test_postgresql_that_does_not_answer(dsn: str, memory: Memory) -> None:
-    """A statement that hangs is given up in time; the reader goes on with its other connection."""
+    """A statement that hangs is given up in time; the reader continues with its other connection."""
     write(dsn, memory, upsert("a"))
 
     async def scenario() -> None:
@@ -179,7 +179,7 @@ def test_postgresql_that_does_not_answer(dsn: str, memory: Memory) -> None:
             await reader.order("a")
             with psycopg.connect(dsn) as blocker:
                 blocker.execute("lock table orders in access exclusive mode")
-                with pytest.raises(Away):
+                with pytest.raises(Unavailable):
                     await reader.order("a")
                 await reader.positions()
             assert await reader.order("a") is not None
@@ -192,7 +192,7 @@ def test_a_schema_that_is_not_there(postgres_dsn: str, memory: Memory) -> None:
 
     async def scenario() -> None:
         async with reading(postgres_dsn, memory) as reader:
-            with pytest.raises(SetupWrong):
+            with pytest.raises(Misconfigured):
                 await reader.positions()
 
     asyncio.run(scenario())

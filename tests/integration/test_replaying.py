@@ -1,4 +1,4 @@
-"""Sending dead letters again, where Kafka or the ingest does not answer: nothing unsaid, nothing sent in vain."""
+"""Sending dead letters again, where Kafka or the ingest does not answer: nothing unsaid, nothing sent for nothing."""
 
 import getpass
 import os
@@ -11,7 +11,7 @@ from orders.dead_letters import stored
 from orders.dead_letters.actions import discard, export
 from orders.dead_letters.replay import LETTERS_AT_ONCE, Replays
 from orders.dead_letters.stored import Done, Wanted
-from orders.errors import Away, OrdersError
+from orders.errors import OrdersError, Unavailable
 from orders.kafka.producer import MAX_MESSAGE_BYTES, Delivered, Headers, OrderProducer, Report
 from orders.os_users import name_of
 from orders.postgres.connection import Connection, connect
@@ -94,8 +94,8 @@ def test_where_outcomes_stay_away_no_more_is_sent(bench: Bench) -> None:
 
 def test_what_kafka_does_not_acknowledge_is_an_error_and_stays_open(bench: Bench) -> None:
     numbers = bench.add(1)
-    with pytest.raises(Away, match="no acknowledgement"):
-        list(bench.replays(Topic(Away("no acknowledgement"))).run(numbers))
+    with pytest.raises(Unavailable, match="no acknowledgement"):
+        list(bench.replays(Topic(Unavailable("no acknowledgement"))).run(numbers))
     assert bench.told(numbers[0]) == [("replay", None)]
     assert stored.letter(bench.connection, numbers[0]).state == "open"
 

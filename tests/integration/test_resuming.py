@@ -97,7 +97,7 @@ def test_each_resume_is_noted_with_who_and_why(bench: Bench) -> None:
     bench.stand(0, 4, LIMIT)
     bench.stand(1, 5, LIMIT)
     assert bench.resume("--all").stdout.splitlines() == [
-        f"{bench.topic} goes on: partition 0 at 4, 1 at 5",
+        f"{bench.topic} continues: partition 0 at 4, 1 at 5",
         f"{bench.topic}/0 waits at 4: no ingest runs: it is read once one is started",
         f"{bench.topic}/1 waits at 5: no ingest runs: it is read once one is started",
     ]
@@ -136,7 +136,7 @@ def test_a_topic_made_anew_is_begun_in_all_partitions_and_the_old_positions_stay
     bench.stand(0, 700, topic_id="an-older-topic")
     assert isinstance(bench.resume("--all").exception, UsageError)
     done = bench.resume("--all", "--from", "beginning")
-    assert done.stdout.startswith(f"{bench.topic} goes on: partition 0 at 0, 1 at 0\n")
+    assert done.stdout.startswith(f"{bench.topic} continues: partition 0 at 0, 1 at 0\n")
     stored = bench.rows("select topic_id, partition, next_offset from positions")
     assert sorted(stored) == sorted([("an-older-topic", 0, 700), (bench.topic_id, 0, 0), (bench.topic_id, 1, 0)])
     assert bench.resume("--all").stdout == f"no partition of {bench.topic} is stopped\n"
@@ -174,7 +174,7 @@ def test_a_partition_without_anything_to_read_waits_for_nobody(bench: Bench) -> 
 
 
 def test_a_partition_that_stops_again_is_exit_status_1(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever stops it; what follows is looked for until it has come."""
+    """No matter who stops it; what follows is looked for until it has come."""
     bench.stand(0, 4, LIMIT)
 
     def stop(_group: object) -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import IsolationLevel, sql
 
-from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected
+from orders.errors import Collided, OrdersError, PositionsMoved, Rejected, Unavailable
 from orders.ingest.fold import fold, uids_of
 from orders.ingest.store import Plan, Store, Transaction, undone
 from orders.memory.keeper import CHANNEL, rows_from
@@ -174,7 +174,7 @@ def test_a_position_elsewhere_or_none_at_all_has_moved(stores: Stores, spans: di
 def test_a_position_is_held_until_the_end_of_the_transaction(stores: Stores) -> None:
     with stores.open().transaction(TOPIC_ID) as transaction:
         transaction.lock({0: Span(0, 1)})
-        assert failed(lambda other: other.lock({0: Span(0, 1)}), stores) is Away
+        assert failed(lambda other: other.lock({0: Span(0, 1)}), stores) is Unavailable
     assert failed(lambda other: other.lock({0: Span(0, 1)}), stores) is None
 
 
@@ -182,12 +182,12 @@ def test_a_known_order_is_held_until_the_end_of_the_transaction(stores: Stores) 
     stores.write(upsert("a"))
     with stores.open().transaction(TOPIC_ID) as transaction:
         transaction.known(["a"])
-        assert failed(lambda other: other.known(["a"]), stores) is Away
+        assert failed(lambda other: other.known(["a"]), stores) is Unavailable
     assert failed(lambda other: other.known(["a"]), stores) is None
 
 
 def test_two_who_make_the_same_order_do_not_both(stores: Stores) -> None:
-    """While the first one is at it the second waits in vain; afterwards it has collided."""
+    """While the first one is at it the second waits without success; afterwards it has collided."""
     entry = upsert("a")
 
     def make_unseen(other: Transaction) -> None:
@@ -195,7 +195,7 @@ def test_two_who_make_the_same_order_do_not_both(stores: Stores) -> None:
 
     with stores.open().transaction(TOPIC_ID) as transaction:
         write(transaction, entry)
-        assert failed(make_unseen, stores) is Away
+        assert failed(make_unseen, stores) is Unavailable
     assert failed(make_unseen, stores) is Collided
 
 
@@ -306,7 +306,7 @@ def test_a_session_that_ends_takes_its_transaction_with_it(stores: Stores) -> No
         stores.bench.end_sessions()
         transaction.known(["b"])
 
-    assert failed(end_and_go_on, stores, store) is Away
+    assert failed(end_and_go_on, stores, store) is Unavailable
     assert (stores.stored, stores.position) == ({}, 0)
     assert failed(lambda transaction: write(transaction, upsert("a")), stores, store) is None
 
@@ -317,14 +317,14 @@ def test_a_session_that_idles_in_a_transaction_is_ended(stores: Stores) -> None:
         stores.bench.outlast_idlers()
         transaction.advance({0: Moved(1)})
 
-    assert failed(idle, stores) is Away
+    assert failed(idle, stores) is Unavailable
     assert failed(lambda other: other.lock({0: Span(0, 1)}), stores) is None
 
 
 def test_a_server_that_only_reads_writes_nothing_and_is_away(stores: Stores) -> None:
     stores.bench.read_only(on=True)
-    assert failed(lambda transaction: write(transaction, upsert("a")), stores) is Away
-    assert failed(lambda transaction: transaction.lock({0: Span(0, 1)}), stores) is Away
+    assert failed(lambda transaction: write(transaction, upsert("a")), stores) is Unavailable
+    assert failed(lambda transaction: transaction.lock({0: Span(0, 1)}), stores) is Unavailable
     stores.bench.read_only(on=False)
     assert failed(lambda transaction: write(transaction, upsert("a")), stores) is None
 

@@ -93,7 +93,7 @@ def test_the_count_goes_on_from_batch_to_batch_and_for_another_writer(bench: Ben
 
 
 def test_what_postgresql_refuses_counts_too(bench: Bench) -> None:
-    """Found one by one; the halves behind the stop are left for whoever resumes."""
+    """Found one by one; the halves behind the stop are left for anyone who resumes."""
     with psycopg.connect(bench.dsn) as connection:
         connection.execute("alter table orders add check (payment_amount <> 666)")
     with pytest.raises(PositionsMoved):

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.kafka.topic import RENEWED_SECONDS, TopicView
 from support.fenced import FencedWay
 from support.waiting import wait_for
@@ -23,7 +23,7 @@ def test_a_broker_that_was_fenced_is_asked_again(kafka_bootstrap: str, make_topi
         (before,) = {view.look().topic_id for view in views}
         way.fenced = True
         for view in views:
-            with pytest.raises(Away, match="Kafka is away"):
+            with pytest.raises(Unavailable, match="Kafka is unavailable"):
                 view.look()
         way.fenced = False
         now[0] += RENEWED_SECONDS
@@ -33,6 +33,6 @@ def test_a_broker_that_was_fenced_is_asked_again(kafka_bootstrap: str, make_topi
 
 
 def topic_id(view: TopicView) -> str | None:
-    with suppress(Away):
+    with suppress(Unavailable):
         return view.look().topic_id
     return None

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from orders.commands.cli import cli
 from orders.doctor.kafka import DAY
-from orders.errors import SetupWrong
+from orders.errors import Misconfigured
 from orders.kafka.admin import Brokers
 from orders.kafka.topic import create_topic
 
@@ -78,7 +78,7 @@ def test_a_topic_that_falls_short_is_a_failure_with_the_command_that_mends_it(
 
 def test_what_the_brokers_refuse_is_told_in_their_words(create: Create, kafka_bootstrap: str) -> None:
     theirs = r"Unable to replicate the partition 2 time\(s\)|Replication factor: 2 larger than available brokers: 1"
-    with pytest.raises(SetupWrong, match=rf"make topic .*: ({theirs}).*; see `orders topics create"):
+    with pytest.raises(Misconfigured, match=rf"make topic .*: ({theirs}).*; see `orders topics create"):
         create("--replication-factor", "2")
-    with pytest.raises(SetupWrong, match="Topic name is invalid"):
+    with pytest.raises(Misconfigured, match="Topic name is invalid"):
         create_topic({"bootstrap.servers": kafka_bootstrap}, "a b", 1)

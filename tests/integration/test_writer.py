@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orders import deadlines
-from orders.errors import Away, PositionsMoved, SetupWrong
+from orders.errors import Misconfigured, PositionsMoved, Unavailable
 from orders.ingest.store import Store, Transaction, connect_writer
 from orders.ingest.writer import Writer
 from orders.memory.shared import Memory, Put
@@ -148,7 +148,7 @@ def test_a_good_record_stays_when_a_later_one_of_its_uid_is_refused(bench: Bench
 
 def test_if_no_order_at_all_is_taken_the_set_up_is_wrong_and_nothing_becomes_a_dead_letter(bench: Bench) -> None:
     bench.run("alter table orders add check (entry = 'never')")
-    with pytest.raises(SetupWrong, match="takes no order at all"):
+    with pytest.raises(Misconfigured, match="takes no order at all"):
         bench.write(upsert("a", offset=0), upsert("b", offset=1))
     assert bench.rows("select * from dead_letters") == []
     assert bench.position == 0
@@ -156,7 +156,7 @@ def test_if_no_order_at_all_is_taken_the_set_up_is_wrong_and_nothing_becomes_a_d
 
 def test_a_dead_letter_that_cannot_be_written_stops_consumption(bench: Bench) -> None:
     bench.run("alter table dead_letters add check (partition < 0)")
-    with pytest.raises(SetupWrong, match="dead letter"):
+    with pytest.raises(Misconfigured, match="dead letter"):
         bench.write(invalid(offset=0))
     assert bench.position == 0
 
@@ -171,7 +171,7 @@ def test_a_batch_that_does_not_begin_at_the_stored_position_writes_nothing(bench
 
 def test_a_missing_right_is_the_set_ups_fault(bench: Bench) -> None:
     bench.run("alter table orders rename to elsewhere")
-    with pytest.raises(SetupWrong, match="42P01"):
+    with pytest.raises(Misconfigured, match="42P01"):
         bench.write(upsert("a", offset=0))
 
 
@@ -181,7 +181,7 @@ def test_if_a_check_at_the_commit_takes_no_order_the_set_up_is_wrong(bench: Benc
         "create constraint trigger no after insert on orders deferrable initially deferred "
         "for each row execute function no()"
     )
-    with pytest.raises(SetupWrong, match="takes no order at all"):
+    with pytest.raises(Misconfigured, match="takes no order at all"):
         bench.write(upsert("a", offset=0))
     assert bench.rows("select * from dead_letters") == []
 
@@ -209,7 +209,7 @@ def test_a_writer_that_was_stopped_in_its_transaction_blames_nobody(dsn: str, me
 
     store = Store(impatient, "orders")
     made = Bench(Writer(store, memory, at=at), memory, dsn)
-    with pytest.raises(Away):
+    with pytest.raises(Unavailable):
         made.write(upsert("a", offset=0))
     store.close()
     assert made.rows("select * from dead_letters") == []
@@ -231,7 +231,7 @@ def test_a_writer_that_was_stopped_after_its_dead_letters_holds_its_partition_fo
 
     with monkeypatch.context() as patched:
         patched.setattr(Transaction, "advance", after_a_stop)
-        with pytest.raises(Away):
+        with pytest.raises(Unavailable):
             bench.write(upsert("a", offset=0), invalid(offset=1))
     bench.write(upsert("a", offset=0), invalid(offset=1))
     store.close()
@@ -274,7 +274,7 @@ def test_a_writer_that_went_silent_in_a_copy_is_ended_by_the_next_one(dsn: str, 
 def test_a_writer_that_cannot_look_for_others_leaves_no_connection(dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as looking:
         looking.execute("alter table positions rename to away")
-        with pytest.raises(SetupWrong, match="42P01") as error:
+        with pytest.raises(Misconfigured, match="42P01") as error:
             connect_writer(dsn, statement_seconds=5, transaction_seconds=5)
         assert error.traceback  # its frames keep what was made in them
         wait_for(lambda: not looking.execute(WRITERS).fetchall(), "its connection is closed")
@@ -284,7 +284,7 @@ def test_a_server_that_only_reads_is_left_for_the_one_that_took_over(bench: Benc
     name = sql.Identifier(str(bench.rows("select current_database()")[0][0]))
     with psycopg.connect(bench.dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("alter database {} set default_transaction_read_only = on").format(name))
-        with pytest.raises(Away, match="25006"):
+        with pytest.raises(Unavailable, match="25006"):
             bench.write(upsert("a", offset=0))
         connection.execute(sql.SQL("alter database {} reset default_transaction_read_only").format(name))
     bench.write(upsert("a", offset=0))
@@ -297,7 +297,7 @@ def test_a_commit_whose_reply_is_lost_is_seen_in_the_positions(dsn: str, memory:
         bench, store = bench_on(dsn, memory, make_conninfo(dsn, port=proxy.port, sslmode="disable"))
         bench.write(upsert("a", 1, offset=0))
         proxy.lose_reply_to(b"COMMIT\0")
-        with pytest.raises(Away):
+        with pytest.raises(Unavailable):
             bench.write(upsert("a", 2, offset=1))
         assert proxy.lost.wait(5)
         assert memory.get(b"a") is None, "nobody may serve the old bytes while the commit's outcome is unknown"
@@ -344,7 +344,7 @@ def test_a_commit_that_takes_longer_than_a_transaction_may_is_undone_by_postgres
         pytest.skip("transaction_timeout came with PostgreSQL 17")
     bench.write(upsert("a", 1, offset=0))
     bench.run(SLOW_COMMIT)
-    with pytest.raises(Away, match="25P04"):
+    with pytest.raises(Unavailable, match="25P04"):
         bench.write(upsert("a", 2, offset=1))
     assert memory.stats().floors == 1
     bench.run("drop trigger slow on orders")
@@ -366,7 +366,7 @@ def test_a_commit_that_is_sent_late_is_refused_by_postgresql(
         return time.monotonic()
 
     made = Bench(Writer(store, memory, late), memory, dsn)
-    with pytest.raises(Away):
+    with pytest.raises(Unavailable):
         made.write(upsert("a", offset=0))
     store.close()
     assert made.rows("select from orders") == []
@@ -383,13 +383,13 @@ def test_marks_of_a_commit_in_doubt_hold_until_its_outcome_is_known(dsn: str, tm
         bench = Bench(Writer(store, memory, lambda: now), memory, dsn)
         bench.write(upsert("a", 1, offset=0))
         proxy.lose_reply_to(b"COMMIT\0")
-        with pytest.raises(Away):
+        with pytest.raises(Unavailable):
             bench.write(upsert("a", 2, offset=1))
         with psycopg.connect(dsn) as hung:  # holds the partition as the COMMIT that hangs
             hung.execute("select from positions for update")
             for _ in range(4):
                 now += deadlines.RETRIED
-                with pytest.raises(Away):
+                with pytest.raises(Unavailable):
                     bench.write(upsert("a", 2, offset=1))
             read_at = now
         now += deadlines.FRESH - 1

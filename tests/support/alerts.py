@@ -148,7 +148,7 @@ CASES = [
         "5m",
         [Firing(LABELS_A | {"part": "kafka"}, {"summary": "a:8080 cannot use Kafka"})],
     ),
-    Case("OrdersKafkaAway", "PostgreSQL is away, not Kafka", ready(postgres="0x60", kafka=WELL), "5m"),
+    Case("OrdersKafkaAway", "PostgreSQL is unavailable, not Kafka", ready(postgres="0x60", kafka=WELL), "5m"),
     Case(
         "OrdersConsumptionStopped",
         "one of two ingests met a wrong set-up",
@@ -182,7 +182,7 @@ CASES = [
     ),
     Case(
         "OrdersConsumptionStopped",
-        "PostgreSQL is away: the ingest is paused",
+        "PostgreSQL is unavailable: the ingest is paused",
         ingests("1x8 0x40", "0x8 1x40", "0x60"),
         "5m",
     ),
@@ -276,7 +276,7 @@ CASES = [
         ],
     ),
     Case("OrdersDeadLetters", "the last one came half an hour ago", dead_letters("7x8 8x130"), "32m"),
-    Case("OrdersDeadLetters", "the service was started anew and counts from 0", dead_letters("7x80 0x80"), "22m"),
+    Case("OrdersDeadLetters", "the service was started again and counts from 0", dead_letters("7x80 0x80"), "22m"),
     Case(
         "OrdersDeadLettersBurst",
         "a quarter of the records",
@@ -305,13 +305,13 @@ CASES = [
     ),
     Case(
         "OrdersRestoreStuck",
-        "a long one goes on",
+        "a long one continues",
         ready(restore="0x80", postgres=WELL) | {f"orders_restore_done_orders{{{A}}}": "0+500x80"},
         "15m",
     ),
     Case(
         "OrdersRestoreStuck",
-        "PostgreSQL is away",
+        "PostgreSQL is unavailable",
         ready(restore="0x80", postgres="0x80") | {f"orders_restore_done_orders{{{A}}}": "0x80"},
         "15m",
     ),

@@ -1,4 +1,4 @@
-"""Something that goes on in a thread beside a test."""
+"""Something that continues in a thread beside a test."""
 
 import threading
 from collections.abc import Callable

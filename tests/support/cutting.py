@@ -19,7 +19,7 @@ def cut(kafka: KafkaService, topic: str, partition: int, batches: int) -> None:
     folder = kafka._directory / "data" / f"{topic}-{partition}"
     (log,) = folder.glob("*.log")
     log.write_bytes(first_of(log.read_bytes(), batches))
-    for made in ("*.index", "*.timeindex", "*.snapshot"):  # they are made anew from the log
+    for made in ("*.index", "*.timeindex", "*.snapshot"):  # they are recreated from the log
         for path in folder.glob(made):
             path.unlink()
     kafka.start()

@@ -12,7 +12,7 @@ from support.waiting import wait_for
 
 
 def decided(machine: Machine) -> int:
-    """How many records the batches had that were committed and counted, whoever committed them."""
+    """How many records the batches had that were committed and counted, no matter who committed them."""
     families = text_string_to_metric_families(httpx.get(f"{machine.url}/metrics", timeout=10).text)
     samples = [sample for family in families for sample in family.samples]
     return int(sum(sample.value for sample in samples if sample.name == "orders_records_total"))

@@ -8,7 +8,7 @@ from orders.order import Content
 
 
 class Held:
-    """Whoever waits for PostgreSQL or for an outcome does so until it is let go."""
+    """Anyone who waits for PostgreSQL or for an outcome does so until it is let go."""
 
     def __init__(self, expected: int) -> None:
         self.go = asyncio.Event()

@@ -23,7 +23,7 @@ EMPTIED_SECONDS = 15.0
 
 
 class Load:
-    """What goes on beside a fault; a GET of an order in memory must be answered with it, until memory is emptied."""
+    """What continues beside a fault; a GET of an order in memory must be answered with it, until memory is emptied."""
 
     def __init__(self, machine: Machine, seed: int) -> None:
         self.machine = machine
@@ -34,7 +34,9 @@ class Load:
         self.slowest_get = 0.0
 
     def send(self) -> None:
-        with suppress(AssertionError):  # the brokers are away for longer than it waits; they get it with the next
+        with suppress(
+            AssertionError
+        ):  # the brokers are unavailable for longer than it waits; they get it with the next
             self.traffic.send(20)
 
     def get(self) -> None:

@@ -8,7 +8,7 @@ from support.proxy import Network
 
 
 class ProxiedKafka(KafkaService):
-    """The embedded Kafka with two listeners: `bootstrap`, and `through` the network, for whoever is to suffer."""
+    """The embedded Kafka with two listeners: `bootstrap`, and `through` the network, for anyone who is to suffer."""
 
     def __init__(self, directory: Path, network: Network) -> None:
         super().__init__(directory)

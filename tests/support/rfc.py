@@ -421,7 +421,7 @@ def answers(sent: bytes, bodiless: Container[int] = ()) -> list[Answer]:
 
 
 def check(row: Row, told: list[Answer], before: int = 0) -> None:
-    """The answers are those of the row, then that of the probe if the connection goes on; nothing else is answered."""
+    """The answers are those of the row, then that of the probe if the connection stays; nothing else is answered."""
     expected = [*([200] * before), *row.statuses, *([200] if row.goes_on else [])]
     assert [each.status for each in told] == expected, row.section
     names = [each.fields.get("x-request-id") for each in told]

@@ -51,7 +51,7 @@ def open_folder(place: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def fresh_database(postgres: PostgresService) -> Iterator[str]:
-    """The URL of an empty database, which is dropped in the end, whoever is still connected."""
+    """The URL of an empty database, which is dropped in the end, no matter who is still connected."""
     name = f"test_{secrets.token_hex(6)}"
     _administer(postgres, sql.SQL("CREATE DATABASE {} STRATEGY file_copy").format(sql.Identifier(name)))
     try:

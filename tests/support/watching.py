@@ -2,7 +2,7 @@
 
 Answers are compared with PostgreSQL while it changes (9), the parts of a batch with their positions (3), the resident
 memory of each process with its bound (7), every answer with what may be answered (10), and the time until consumption
-goes on (6).
+continues (6).
 """
 
 import random
@@ -48,7 +48,7 @@ class Database:
 
     @contextmanager
     def asked(self) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
-        """Raises `psycopg.Error` where PostgreSQL is away."""
+        """Raises `psycopg.Error` where PostgreSQL is unavailable."""
         try:
             if self._connection is None:
                 self._connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=2, options=LOOK)
@@ -74,7 +74,7 @@ class Getter:
 
     def step(self) -> None:
         order_uid = f"order-{self._random.randint(1, max(self._traffic.made, 1))}"
-        with suppress(httpx.TransportError, psycopg.Error):  # the worker was killed, or PostgreSQL is away
+        with suppress(httpx.TransportError, psycopg.Error):  # the worker was killed, or PostgreSQL is unavailable
             before = self._stored(order_uid)
             answer = self._http.get(f"/orders/{order_uid}")
             if answer.status_code not in {200, 404, 503}:
@@ -136,7 +136,7 @@ class Guard:
 
 
 class Load(NamedTuple):
-    """What goes on beside a test."""
+    """What continues beside a test."""
 
     traffic: Traffic
     poster: Poster
@@ -168,7 +168,7 @@ def under_load(machine: Watched, seed: int, records: int = 30) -> Iterator[Load]
 def recovery(machine: Checked, since: float, seed: int, most: float = RECOVERY_SECONDS) -> float:
     """Seconds from `since` until every partition is consumed beyond its end of now. Raises `Broken` after `most`.
 
-    Traffic goes on meanwhile: each partition gets records that nobody had read before.
+    Traffic continues meanwhile: each partition gets records that nobody had read before.
     """
     ends = TopicView(machine.settings.kafka, machine.settings.kafka_topic).look().ends
     with psycopg.connect(machine.settings.postgres_dsn, autocommit=True) as connection:

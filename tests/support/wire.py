@@ -228,7 +228,7 @@ class Wire(asyncio.Transport):
         """How many writes came after the end."""
         self.taking = True
         self.staying = False
-        """Whether the client goes on sending when the server has ended."""
+        """Whether the client continues sending when the server has ended."""
         self.aborted = False
         self.lost = asyncio.Event()
         self._reading = True

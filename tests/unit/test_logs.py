@@ -226,7 +226,7 @@ def events(stream: io.StringIO) -> list[Any]:
 def test_the_stable_keys_stand_first() -> None:
     stream = written("json")
     with structlog.contextvars.bound_contextvars(request_id="r", trace_id="t"):
-        structlog.get_logger().warning("unavailable", kind="Away", reason="gone")
+        structlog.get_logger().warning("unavailable", kind="Unavailable", reason="gone")
     assert list(only_event(stream)) == [*logs.STABLE, "kind"]
 
 
@@ -275,8 +275,8 @@ def test_of_a_flood_the_first_lines_are_written_and_the_rest_is_told_at_the_end(
     stream, counted = written("json"), list[str]()
     logs.SAMPLING.counted = counted.append
     for number in range(log_sampling.FIRST + 7):
-        structlog.get_logger().warning("unavailable", reason="PostgreSQL is away", number=number)
-    structlog.get_logger().error("unavailable", reason="Kafka is away")
+        structlog.get_logger().warning("unavailable", reason="PostgreSQL is unavailable", number=number)
+    structlog.get_logger().error("unavailable", reason="Kafka is unavailable")
     assert len(events(stream)) == log_sampling.FIRST + 1
     logs.flush()
     *_, last = events(stream)
@@ -286,7 +286,7 @@ def test_of_a_flood_the_first_lines_are_written_and_the_rest_is_told_at_the_end(
         "level": "warning",
         "process": "ingest:0",
         "action": "lines_suppressed",
-        "reason": "PostgreSQL is away",
+        "reason": "PostgreSQL is unavailable",
         "of": "unavailable",
         "lines": 7,
     }
@@ -331,7 +331,7 @@ def test_debugging_holds_nothing_back() -> None:
 
 
 def test_what_a_library_says_again_and_again_is_one_flood_whatever_it_fills_in() -> None:
-    """Kafka's client says every second that the brokers are away, each time with other figures."""
+    """Kafka's client says every second that the brokers are unavailable, each time with other figures."""
     stream = written("json")
     for number in range(log_sampling.FIRST + 3):
         logging.getLogger("librdkafka").critical("%s [%s] %s", "FAIL", "client", f"refused after {number} ms")

@@ -230,11 +230,11 @@ ELSEWHERE = {
     "system/children.py": "hands on every exception of a start; where a stop fails, a guard ends the service",
     "system/progress_bar.py": "a timer that draws a bar",
     "system/unheard.py": "is tried again; the hook logs and counts what is no error of ours",
-    "system/supervisor.py": "whoever asks waits for it, and ends without its answer",
+    "system/supervisor.py": "anyone who asks waits for it, and ends without its answer",
     "threads.py": "the place for all others",
-    "api/health.py": "whoever asks waits for it",
-    "api/scrape.py": "whoever asks waits for it",
-    "api/waiting.py": "whoever asks waits for it; a late bug goes to the loop's handler",
+    "api/health.py": "anyone who asks waits for it",
+    "api/scrape.py": "anyone who asks waits for it",
+    "api/waiting.py": "anyone who asks waits for it; a late bug goes to the loop's handler",
 }
 """Where else threads and tasks begin, and why nothing is lost there."""
 

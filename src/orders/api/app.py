@@ -372,7 +372,7 @@ def on_http(_: AnyRequest, error: HTTPException) -> Answer:
 
 
 def on_ours(request: AnyRequest, error: OrdersError) -> Answer:
-    """Something is away, or wrong with the set-up: the client may come again."""
+    """Something is unavailable, or wrong with the set-up: the client may come again."""
     log.warning("unavailable", kind=type(error).__name__, reason=str(error))
     if isinstance(error, Busy):
         return failure("busy")

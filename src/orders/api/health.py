@@ -110,7 +110,7 @@ Positions = Mapping[tuple[str, int], int]
 
 
 class Look(NamedTuple):
-    """The parts and what they were made from; None: that is away."""
+    """The parts and what they were made from; None: that is unavailable."""
 
     parts: Parts
     positions: Positions | None
@@ -264,13 +264,13 @@ def assignment(board: Board, now: float) -> Part:
 def lag(view: View | None, positions: Positions | None, most: int) -> Lag:
     """How far PostgreSQL is behind the topic."""
     if view is None or positions is None:
-        return Lag(ok=False, reason="unknown while PostgreSQL or Kafka is away")
+        return Lag(ok=False, reason="unknown while PostgreSQL or Kafka is unavailable")
     behind = sum(max(0, end - positions.get((view.topic_id, p), 0)) for p, end in view.ends.items())
     return Lag(ok=behind <= most, reason="" if behind <= most else f"more than {most} messages behind", messages=behind)
 
 
 def held(restore_wanted: Callable[[], bool]) -> Part:
-    """Whether memory has the orders of its last restore, whoever runs: it may answer without PostgreSQL."""
+    """Whether memory has the orders of its last restore, no matter who runs: it may answer without PostgreSQL."""
     try:
         wanted = restore_wanted()
     except OrdersError as error:

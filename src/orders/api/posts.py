@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 
 from orders.api.waiting import Outcomes, Place, Told
-from orders.errors import Away, OrdersError
+from orders.errors import OrdersError, Unavailable
 from orders.kafka.producer import Delivered, Headers, Report
 from orders.metrics.kinds import Values
 from orders.metrics.table import SENT, private
@@ -60,7 +60,7 @@ class Posts:
 
         `wait` is how many seconds the outcome is waited for once Kafka has the record, the deadline permitting.
 
-        Raises `Away` or `SetupWrong` if the record was not accepted, or may have been and is not to be found.
+        Raises `Unavailable` or `Misconfigured` if the record was not accepted, or may have been and is not to be found.
         """
         until = self._clock() + self._deadline
         topic_id = await self._topic_id()
@@ -70,15 +70,17 @@ class Posts:
         if offset < before.get((topic_id, partition), 0):
             # Whatever outcome stands at this offset is that of a record that the brokers have lost.
             log.error("log_went_back", partition=partition, offset=offset)
-            raise Away("Kafka's log is shorter than what was read from it")
+            raise Unavailable("Kafka's log is shorter than what was read from it")
         told = await self._wait(Place(topic_id, partition, offset), min(until, self._clock() + wait))
         if told is not None and told.order_uid not in {None, content.row.order_uid}:
             log.error("outcome_of_another_order", partition=partition, offset=offset)
-            raise Away("the outcome found is that of another record")
+            raise Unavailable("the outcome found is that of another record")
         return told
 
     async def _read_positions(self) -> Positions:
-        with suppress(OrdersError):  # a POST is accepted while PostgreSQL is away; the last positions still bound it
+        with suppress(
+            OrdersError
+        ):  # a POST is accepted while PostgreSQL is unavailable; the last positions still bound it
             self._known = await self._positions()
         return self._known
 
@@ -99,7 +101,7 @@ class Posts:
         try:
             result = await asyncio.wait_for(delivered, max(0.0, until - self._clock()))
         except TimeoutError:
-            raise Away("Kafka does not answer") from None
+            raise Unavailable("Kafka does not answer") from None
         if isinstance(result, OrdersError):
             raise result
         return result

@@ -10,7 +10,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from orders import deadlines, threads
 from orders.api.waiting import Joiner, Place, Told, in_time
-from orders.errors import Away, OrdersError, Rejected
+from orders.errors import OrdersError, Rejected, Unavailable
 from orders.memory.shared import Put
 from orders.postgres.connection import INTERVAL_SECONDS, conninfo, queries, translated, verdict
 from orders.timing import Clock
@@ -74,7 +74,7 @@ class Putter:
 
 
 class Reader:
-    """Reads through a pool of connections; every call raises `Away` or `SetupWrong`, within seconds."""
+    """Reads through a pool of connections; every call raises `Unavailable` or `Misconfigured`, within seconds."""
 
     def __init__(self, dsn: str, topic: str, connections: int, memory: Memory, clock: Clock) -> None:
         self._topic = topic
@@ -170,7 +170,7 @@ class Reader:
                 except psycopg.OperationalError:
                     if not connection.closed:
                         raise
-        raise Away("PostgreSQL cannot be reached")
+        raise Unavailable("PostgreSQL cannot be reached")
 
 
 def noting(note: Callable[[psycopg.Error | None], None]) -> type[Connection]:

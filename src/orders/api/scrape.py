@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from orders import __version__
 from orders.api.health import Ingest, Look, Parts, readiness
 from orders.api.waiting import in_time
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.memory.shared import Stats
 from orders.metrics.exposition import Page, page
 from orders.metrics.kinds import Gauge
@@ -65,7 +65,10 @@ class Scrape:
         self._sampling: asyncio.Task[Samples] | None = None
 
     async def page(self, accept: str) -> Page:
-        """All metrics, in the format that is asked for. Raises `Away` where the files of the processes are gone."""
+        """All metrics, in the format that is asked for.
+
+        Raises `Unavailable` where the files of the processes are gone.
+        """
         if self._sampling is None or self._sampling.done():
             self._sampling = asyncio.create_task(self._sample())
         sampled = await asyncio.shield(self._sampling)
@@ -81,7 +84,7 @@ class Scrape:
     def _of_memory(self) -> Samples:
         try:
             stats = self._stats()
-        except Away:
+        except Unavailable:
             return {}
         gauges = (MEMORY_ORDERS, MEMORY_FLOORS, MEMORY_USED, MEMORY_LIMIT)
         return {gauge: {(): float(figure)} for gauge, figure in zip(gauges, stats, strict=True)}
@@ -98,7 +101,7 @@ class Scrape:
         reading = asyncio.to_thread(self._times, places, RECORD_SECONDS)
         try:
             return await in_time(reading, RECORD_SECONDS + 0.2, "Kafka")
-        except Away:
+        except Unavailable:
             return {}
 
 
@@ -132,7 +135,7 @@ def of_topic(look: Look) -> Samples:
 
 
 def reached_of(look: Look) -> dict[int, tuple[int, int]]:
-    """Stored position and end of each partition, a position that is not stored yet as 0; empty where one is away."""
+    """Stored position and end of each partition, one that is not stored yet as 0; empty where either is unavailable."""
     if look.view is None or look.positions is None:
         return {}
     return {p: (look.positions.get((look.view.topic_id, p), 0), end) for p, end in look.view.ends.items()}

@@ -2,7 +2,7 @@
 
 It is through once PostgreSQL has answered (the schema is there) and the keeper has had its first look at it. It does
 not wait for the end of the restore: a restart, which is what a startup probe that fails brings about, would only
-begin the restore anew. Whether memory is full is for /readyz.
+begin the restore again. Whether memory is full is for /readyz.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from orders import threads
-from orders.errors import Away, Busy, OrdersError
+from orders.errors import Busy, OrdersError, Unavailable
 from orders.record import Outcome
 from orders.timing import Clock
 
@@ -139,16 +139,19 @@ class Outcomes:
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:
-        """Longer while nobody new has come: an ingest that is away is not asked for hundreds of times a second."""
+        """Longer while nobody new has come: an ingest that does not answer is not asked hundreds of times a second."""
         return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, (self._clock() - self._youngest) / 4))
 
 
 async def in_time(question: Awaitable[V], seconds: float, who: str = "PostgreSQL") -> V:
-    """The answer, or `Away` after `seconds`. The question goes on: a server that is stopped takes no cancellation."""
+    """The answer, or `Unavailable` after `seconds`.
+
+    The question continues: a server that is stopped takes no cancellation.
+    """
     task = asyncio.ensure_future(question)
     task.add_done_callback(_seen)
     done, _ = await asyncio.wait({task}, timeout=seconds)
     if not done:
         task.add_done_callback(_late)
-        raise Away(f"{who} does not answer in time")
+        raise Unavailable(f"{who} does not answer in time")
     return task.result()

@@ -342,7 +342,7 @@ def create_topic(*, as_json: bool, **given: Any) -> None:
 
     It is made in the given Kafka, or in that of the running system: min.insync.replicas one below the replication
     factor, no unclean leader election, messages of up to 1048588 bytes, cleanup.policy=delete. A topic that is there
-    is left as it is; where it falls short, or is not what these options ask for, that is shown with the way to mend it.
+    is left as it is; where it falls short, or is not what these options ask for, that is shown with the way to fix it.
     """
     from orders.commands import client
     from orders.doctor import creation, show

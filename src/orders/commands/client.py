@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Struct
 
-from orders.errors import Away, StartError
+from orders.errors import StartError, Unavailable
 from orders.settings import Settings
 from orders.system import state
 from orders.system.probe import fetch, url_for
@@ -41,13 +41,13 @@ class Migrated(Struct, frozen=True):
 
 
 def migrate(settings: Settings) -> Migrated:
-    """Brings the schema up to date. Raises `StartError` or `SetupWrong`."""
+    """Brings the schema up to date. Raises `StartError` or `Misconfigured`."""
     from orders.postgres import migrations  # noqa: PLC0415 - PostgreSQL, for this command alone
 
     state.require(settings, "postgres_dsn")
     try:
         return Migrated(migrations.migrate(settings.postgres_dsn))
-    except Away as error:
+    except Unavailable as error:
         raise StartError(f"{error}; is its address right?") from None
 
 

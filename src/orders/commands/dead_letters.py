@@ -157,13 +157,13 @@ def replay(*, force: bool, deadline: float, as_json: bool, **given: Any) -> None
         sys.exit(1)
 
 
-@command(dead_letters, "dead-letters edit", "orders dead-letters edit 42 mended.json")
+@command(dead_letters, "dead-letters edit", "orders dead-letters edit 42 fixed.json")
 @settings_of("dead-letters edit")
 @click.argument("number", type=click.IntRange(min=1, max=2**63 - 1), metavar="ID")
 @click.argument("file", type=click.File("rb"), required=False)
 @for_programs("one JSON object")
 def edit(number: int, file: IO[bytes] | None, *, as_json: bool, **given: Any) -> None:
-    """Keep a mended value for a dead letter.
+    """Keep a fixed value for a dead letter.
 
     From FILE (`-`: standard input), or on a terminal with $EDITOR. The bytes that came stay; a replay sends the last
     edit. What is still wrong with it is said at once.

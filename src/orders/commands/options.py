@@ -43,25 +43,28 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
     "dead-letters show": {"0": "shown", "1": "PostgreSQL cannot be asked"},
     "dead-letters replay": {
         "0": "all of them are dealt with",
-        "1": "some stay open or have no outcome yet, or PostgreSQL or Kafka is away or refuses",
+        "1": "some stay open or have no outcome yet, or PostgreSQL or Kafka is unavailable or refuses",
     },
     "dead-letters edit": {
         "0": "kept, and a valid order",
         "1": "kept, and still wrong; or it cannot be kept",
     },
     "dead-letters discard": {"0": "done", "1": "it cannot be, or you said no: nothing was done"},
-    "dead-letters export": {"0": "written", "1": "not all is: the output takes no more, or PostgreSQL is away"},
+    "dead-letters export": {"0": "written", "1": "not all is: the output takes no more, or PostgreSQL is unavailable"},
     "resume": {
         "0": "resumed, and none has stopped again; or none is stopped",
         "1": "one stopped again; or one is not stopped, or PostgreSQL or Kafka fails: nothing was changed",
     },
     "verify": {"0": "no difference", "1": "there are differences, or something cannot be read"},
-    "migrate": {"0": "the schema is that of this release", "1": "PostgreSQL is away or refuses; nothing was changed"},
+    "migrate": {
+        "0": "the schema is that of this release",
+        "1": "PostgreSQL is unavailable or refuses; nothing was changed",
+    },
     "config": {"0": "shown", "1": "it cannot be shown"},
     "doctor": {"0": "all is ok, but for warnings", "1": "a check failed"},
     "topics create": {
         "0": "made, or there and as it must be",
-        "1": "there and not as it must be, or Kafka is away or refuses",
+        "1": "there and not as it must be, or Kafka is unavailable or refuses",
     },
     "completion": {"0": "printed", "1": "the output takes no more"},
 }
@@ -119,7 +122,7 @@ def for_programs(what: str) -> Callable[[F], F]:
 def progress(total: int, *, alone: bool = False) -> Iterator[Callable[[int], None]]:
     """What to tell how many more are done, while standard output is written to a file, or nothing is (`alone`).
 
-    Into a pipe nothing is shown: whoever reads it may show something of its own.
+    Into a pipe nothing is shown: anyone who reads it may show something of its own.
     """
     if not sys.stderr.isatty() or not (alone or is_file(sys.stdout)):
         yield lambda _: None

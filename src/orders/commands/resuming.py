@@ -1,4 +1,4 @@
-"""`orders resume`: where a stopped partition goes on, who said so, and what that skips."""
+"""`orders resume`: where a stopped partition continues, who said so, and what that skips."""
 
 import os
 import socket
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 
 
 class Stopped(NamedTuple):
-    """A partition that is not read on; one of a topic that was made anew has no offset."""
+    """A partition that is not read on; one of a topic that was recreated has no offset."""
 
     offset: int | None
     stop: Stop
@@ -71,7 +71,10 @@ class Done(NamedTuple):
 
 
 def resume(settings: Settings, asked: Asked) -> Done:
-    """Lets stopped partitions go on, all that are asked for or none. Raises `UsageError`, `StartError`, `Away`, …."""
+    """Lets stopped partitions go on, all that are asked for or none.
+
+    Raises `UsageError`, `StartError`, `Unavailable`, ….
+    """
     from orders.kafka.admin import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
     from orders.postgres.connection import connect, translated  # noqa: PLC0415 - PostgreSQL, for this command alone
 
@@ -105,12 +108,12 @@ def refuse_nonsense(asked: Asked) -> None:
 
 def stopped_of(connection: "Connection", name: str, topic: "Topic") -> dict[int, Stopped]:
     """The partitions that are stopped or new, locked for the transaction. Of a recreated topic all are stopped."""
-    from orders.kafka.topic import anew  # noqa: PLC0415 - Kafka's client, for this command alone
+    from orders.kafka.topic import recreated  # noqa: PLC0415 - Kafka's client, for this command alone
     from orders.postgres.connection import queries  # noqa: PLC0415 - PostgreSQL, for this command alone
 
     rows = connection.execute(queries["lock_places"], {"topic": name}).fetchall()
     if rows and not any(topic_id == topic.topic_id for topic_id, *_ in rows):
-        return dict.fromkeys(sorted(topic.partitions), Stopped(None, Stop("anew", anew(name))))
+        return dict.fromkeys(sorted(topic.partitions), Stopped(None, Stop("anew", recreated(name))))
     return {
         partition: Stopped(offset, Stop(kind, reason) if kind else Stop("new", NEW))
         for topic_id, partition, offset, kind, reason, below in rows
@@ -125,7 +128,7 @@ def chosen(stopped: Mapping[int, Stopped], asked: Asked, name: str) -> dict[int,
     if others := [number for number in wanted if number not in stopped]:
         raise StartError(f"not stopped: {', '.join(f'{name}/{number}' for number in others)}; nothing was changed")
     if len(wanted) < len(stopped) and any(each.offset is None for each in stopped.values()):
-        raise UsageError(f"topic {name} was made anew, and its partitions begin together: give --all")
+        raise UsageError(f"topic {name} was recreated, and its partitions begin together: give --all")
     return {number: stopped[number] for number in wanted}
 
 
@@ -137,7 +140,7 @@ def held_of(topic: "Topic", number: int, name: str) -> "Partition":
 
 
 def decided(number: int, stopped: Stopped, held: "Partition", asked: Asked) -> Resumed:
-    """Where a partition goes on. Raises `UsageError` where it cannot, or would skip records and nobody said so."""
+    """Where a partition continues. Raises `UsageError` where it cannot, or would skip records and nobody said so."""
     target = target_of(number, stopped, held, asked)
     if not held.low <= target <= held.end:
         raise UsageError(
@@ -167,7 +170,7 @@ def skips(stopped: Stopped, held: "Partition", target: int) -> str:
     After a log went back those that took the old offsets begin somewhere: only from the beginning on all are read.
     """
     if stopped.stop.kind == "went_back" and target > held.low:
-        return f"what was written anew below offset {target}"
+        return f"what was written again below offset {target}"
     unread = max(stopped.offset or 0, held.low)
     return f"{target - unread} records ({unread} to {target - 1})" if target > unread else ""
 
@@ -202,4 +205,4 @@ def text(resumed: Sequence[Resumed], name: str) -> str:
     counted = f"; {uncounted} records of each do not count towards the limit" if uncounted else ""
     released = any(each.stop == "new" for each in resumed)
     older = "; what waits in older partitions may now take the place of newer orders" if released else ""
-    return f"{name} goes on: partition {places}{counted}{older}"
+    return f"{name} continues: partition {places}{counted}{older}"

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from orders import malformed
 from orders.commands.storing import INTERRUPTED, STATEMENT_SECONDS, Offsets, Stored, Waiting
-from orders.errors import Away, OrdersError, StartError, TooLarge
+from orders.errors import OrdersError, StartError, TooLarge, Unavailable
 from orders.json_stream import Found, split
 from orders.settings import Settings
 from orders.system import state
@@ -237,7 +237,7 @@ class Tally:
             if isinstance(result, TooLarge):
                 self._refuse(record, result)
             elif isinstance(result, OrdersError):
-                self._failed += isinstance(result, Away)  # what the set-up forbids is certainly not there
+                self._failed += isinstance(result, Unavailable)  # what the set-up forbids is certainly not there
             else:
                 self.sent += 1
                 self.keyless += record.key is None
@@ -262,7 +262,7 @@ def send(settings: Settings, file: IO[bytes], way: Way, wait_seconds: float | No
 
     A file of which something is no valid order is not sent at all; a pipe is sent up to there. What is too large is
     left out. What ends the sending before its time, Ctrl-C too, stands in the result. Raises `StartError`,
-    `UsageError`, `Away` or `SetupWrong` where nothing was sent.
+    `UsageError`, `Unavailable` or `Misconfigured` where nothing was sent.
     """
     from orders.kafka.admin import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
     from orders.kafka.producer import OrderProducer  # noqa: PLC0415 - Kafka's client, for this command alone

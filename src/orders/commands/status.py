@@ -1,6 +1,6 @@
 """What `orders status` tells: asked of the running system over HTTP and of PostgreSQL, at the same time.
 
-Where one of them cannot be asked, the rest is told, and `unknown` says why a part is missing.
+Where one of them cannot be asked, the rest is reported, and `unknown` says why a part is missing.
 """
 
 import time

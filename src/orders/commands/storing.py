@@ -117,7 +117,7 @@ class Waiting:
         self._before = self._places = self._read()
 
     def wait(self, sent: Mapping[int, Offsets], passed: Callable[[int], None]) -> Stored:
-        """Until all are passed, none can be, or nothing moves; `passed` is told how many more are. Ctrl-C ends it."""
+        """Until all are passed, none can be, or nothing moves; `passed` gets how many more are. Ctrl-C ends it."""
         count = sum(each.count for each in sent.values())
         try:
             reasons = self._until_passed(sent, passed)
@@ -192,9 +192,9 @@ class Waiting:
             if topic_id == self._topic_id
         }
         if rows and not places:
-            from orders.kafka.topic import anew  # noqa: PLC0415 - Kafka's client, for this command alone
+            from orders.kafka.topic import recreated  # noqa: PLC0415 - Kafka's client, for this command alone
 
-            places = dict.fromkeys((row[1] for row in rows), Place(0, anew(self._topic)))
+            places = dict.fromkeys((row[1] for row in rows), Place(0, recreated(self._topic)))
         self._seen_stops |= any(place.stop for place in places.values())
         return places
 

@@ -60,7 +60,7 @@ class Watch:
         return min(resumed.end_offset, max(resumed.counted_from, resumed.to_offset) + self._window)
 
     def until_known(self, resumed: Sequence[Resumed], advance: Callable[[int], None]) -> list[Resumed]:
-        """The partitions with what became of them; `advance` is told how many records were read. Ctrl-C ends it."""
+        """The partitions with what became of them; `advance` gets how many records were read. Ctrl-C ends it."""
         known = [self._judged(each, Now(each.to_offset, None)) for each in resumed]
         try:
             return self._until_known(known, advance)

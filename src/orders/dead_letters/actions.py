@@ -32,7 +32,7 @@ SETTLED = ("created", "replaced", "unchanged", "deleted")
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Connection]:
-    """A connection to the database of the dead letters. Raises `UsageError`, `Away` or `SetupWrong`."""
+    """A connection to the database of the dead letters. Raises `UsageError`, `Unavailable` or `Misconfigured`."""
     state.require(settings, "postgres_dsn")
     with connect(settings.postgres_dsn, "dead-letters") as connection:
         yield connection
@@ -62,7 +62,7 @@ class DeadLetter(Struct, frozen=True):
 
 
 def listed(settings: Settings, wanted: Wanted, limit: int) -> list[DeadLetter]:
-    """The newest ones, newest first. Raises `UsageError`, `Away` or `SetupWrong`."""
+    """The newest ones, newest first. Raises `UsageError`, `Unavailable` or `Misconfigured`."""
     with opened(settings) as connection:
         return [dead_letter(each) for each in stored.newest(connection, wanted, limit)]
 
@@ -152,7 +152,7 @@ class Shown(Head, frozen=True):
 
 
 def show(settings: Settings, number: int) -> Shown:
-    """One with its content and what was done about it. Raises `UsageError`, `Away` or `SetupWrong`."""
+    """One with its content and what was done about it. Raises `UsageError`, `Unavailable` or `Misconfigured`."""
     with opened(settings) as connection:
         return shown(stored.letter(connection, number), stored.actions(connection, number))
 
@@ -227,12 +227,12 @@ def action_text(action: Mapping[str, Any]) -> str:
 def replay(
     settings: Settings, connection: Connection, ids: list[int], *, forced: bool, deadline: float
 ) -> Iterator[Replayed]:
-    """Sends them again, oldest first, and tells what became of each. Raises `Away` or `SetupWrong`."""
+    """Sends them again, oldest first, and tells what became of each. Raises `Unavailable` or `Misconfigured`."""
     from orders.kafka.admin import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
     from orders.kafka.producer import OrderProducer  # noqa: PLC0415 - as above
 
     logging.getLogger("librdkafka").addHandler(logging.NullHandler())  # what it says comes as an error
-    Brokers(settings.kafka).count()  # a wrong address is told at once, not when the first record's time is over
+    Brokers(settings.kafka).count()  # a wrong address is reported at once, not when the first record's time is over
     producer = OrderProducer(settings.kafka, settings.kafka_topic, DELIVERY_SECONDS)
     try:
         yield from Replays(connection, producer, forced=forced, deadline=deadline).run(ids)
@@ -272,7 +272,10 @@ class Edited(Struct, frozen=True):
 
 
 def edit(connection: Connection, number: int, value: bytes, nesting: int = MAX_NESTING) -> Edited:
-    """Keeps bytes that are to be replayed in place of those that came. Raises `UsageError`, `Away`, `SetupWrong`."""
+    """Keeps bytes that are to be replayed in place of those that came.
+
+    Raises `UsageError`, `Unavailable`, `Misconfigured`.
+    """
     if len(value) > MAX_DOCUMENT_BYTES:
         raise UsageError(f"an order has {MAX_DOCUMENT_BYTES} bytes at most: nothing was kept")
     letter = stored.letter(connection, number)
@@ -303,7 +306,7 @@ class Discarded(Struct, frozen=True):
 
 
 def discard(connection: Connection, ids: Sequence[int], advance: Callable[[int], None]) -> None:
-    """Marks them as dealt with; their bytes stay. `advance` is told how many more are. Raises our errors."""
+    """Marks them as dealt with; their bytes stay. `advance` gets how many more are. Raises our errors."""
     for some in chunks(ids):
         stored.keep(connection, [Done(each, "discard", "discarded") for each in some])
         advance(len(some))
@@ -336,7 +339,10 @@ class Written(Struct, frozen=True):
 
 
 def export(connection: Connection, ids: Sequence[int]) -> Iterator[Letter]:
-    """One after the other with its bytes; that it is handed out is kept before. Raises `Away` or `SetupWrong`."""
+    """One after the other with its bytes; that it is handed out is kept before.
+
+    Raises `Unavailable` or `Misconfigured`.
+    """
     for some in chunks(ids):
         stored.keep(connection, [Done(each, "export") for each in some])
         yield from (stored.letter(connection, each) for each in some)

@@ -106,7 +106,7 @@ class Copier:
             time.sleep(min(0.1, seconds))
 
     def step(self, connection: Connection) -> int:
-        """Some of each partition; how many were copied. Raises `Away` or `SetupWrong`."""
+        """Some of each partition; how many were copied. Raises `Unavailable` or `Misconfigured`."""
         names = {"target": self._producer.topic, "topic": self._topic}
         with translated():
             connection.execute(queries["begin_copies"], names)

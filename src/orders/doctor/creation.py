@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from orders.doctor.check import Check, warning
 from orders.doctor.kafka import DAY, SAFE_REPLICAS, fitness, span
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.kafka.admin import Brokers, Topic
 from orders.kafka.producer import MAX_MESSAGE_BYTES
 from orders.kafka.topic import create_topic
@@ -39,7 +39,7 @@ class Created(Struct, frozen=True):
 
 
 def create(settings: Settings, asked: Asked) -> Created:
-    """Makes the topic unless it is there, and checks it. Raises `UsageError`, `Away`, `SetupWrong`."""
+    """Makes the topic unless it is there, and checks it. Raises `UsageError`, `Unavailable`, `Misconfigured`."""
     require(settings, "kafka_bootstrap")
     name, brokers = settings.kafka_topic, Brokers(settings.kafka)
     count = brokers.count()
@@ -62,12 +62,12 @@ def create(settings: Settings, asked: Asked) -> Created:
 def _seen(brokers: Brokers, name: str) -> Topic:
     """The topic, once all brokers know of it and lead its partitions."""
     for _ in range(SEEN_TRIES):
-        with suppress(Away):
+        with suppress(Unavailable):
             topic = brokers.topic(name)
             if topic and not topic.leaderless:
                 return topic
         time.sleep(SEEN_SECONDS / SEEN_TRIES)
-    raise Away(f"the brokers do not lead all partitions of topic {name} yet: see `orders doctor` in a moment")
+    raise Unavailable(f"the brokers do not lead all partitions of topic {name} yet: see `orders doctor` in a moment")
 
 
 def config_of(replication_factor: int, retention_days: int | None) -> dict[str, str]:

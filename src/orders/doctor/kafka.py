@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from orders.doctor.check import Case, Check, failed, ok, skipped, warning
-from orders.errors import Away, OrdersError, UsageError
+from orders.errors import OrdersError, Unavailable, UsageError
 from orders.kafka.admin import Brokers, Topic
 from orders.kafka.errors import acl
 from orders.kafka.producer import MAX_MESSAGE_BYTES
@@ -12,7 +12,7 @@ from orders.system.state import require
 
 NEEDED = ("Describe", "Read", "Write")
 SAFE_REPLICAS = 3
-"""So many that one may be away and every acknowledged order is still on two."""
+"""So many that one may be unavailable and every acknowledged order is still on two."""
 DAY = 24 * 3600 * 1000
 """Milliseconds."""
 
@@ -58,7 +58,7 @@ class Kafka:
         group = self._settings.kafka_group
         try:
             yield group_rights(brokers.group_rights(group), group)
-        except Away as error:  # a new cluster makes the groups' own topic when it is first asked
+        except Unavailable as error:  # a new cluster makes the groups' own topic when it is first asked
             yield skipped("group", f"nothing can be told of {group}: {error}", "ask again in a moment")
         except OrdersError as error:
             yield failed("group", str(error))

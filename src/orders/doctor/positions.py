@@ -17,8 +17,8 @@ def positions(stored: Stored | None, topic: Topic | None, name: str) -> Check:
         partition: next_offset for (topic_id, partition), next_offset in stored.items() if topic_id == topic.topic_id
     }
     if stored and not ours:
-        found = f"topic {name} was made anew: PostgreSQL holds positions of an older topic of that name"
-        return failed("positions", found, f"choose where to begin: {PAGE}#the-topic-was-made-anew")
+        found = f"topic {name} was recreated: PostgreSQL holds positions of an older topic of that name"
+        return failed("positions", found, f"choose where to begin: {PAGE}#the-topic-was-recreated")
     for number, position in sorted(ours.items()):
         if number in topic.partitions and (wrong := outside(f"{name}/{number}", position, topic.partitions[number])):
             return wrong

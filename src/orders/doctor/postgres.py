@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 from msgspec import Struct
 
 from orders.doctor.check import Case, Check, failed, ok, skipped, warning
-from orders.errors import OrdersError, SetupWrong, UsageError
+from orders.errors import Misconfigured, OrdersError, UsageError
 from orders.postgres import grants, migrations
 from orders.postgres.connection import GRANTS, OLDEST, Connection, connect, queries, translated
 from orders.settings import Settings, without_password
@@ -98,7 +98,7 @@ class Postgres:
                 "its password is known to the system that runs, not to this command",
                 "give ORDERS_POSTGRES_DSN as that system has it",
             )
-        if isinstance(error, SetupWrong):
+        if isinstance(error, Misconfigured):
             return failed("PostgreSQL", str(error))
         shown = without_password(self._settings.postgres_dsn)
         return failed("PostgreSQL", f"{shown} cannot be reached: {reason}", "start it, or correct ORDERS_POSTGRES_DSN")

@@ -78,7 +78,7 @@ class PostgresService(Service):
         if not self._data.exists():
             report.step("making a PostgreSQL cluster")
             self._make_cluster(binaries / "initdb")
-        # Whoever held it was ended above; its process id may be another's by now, and PostgreSQL would believe it.
+        # Anyone who held it was ended above; its process id may be another's by now, and PostgreSQL would believe it.
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         report.step("starting PostgreSQL")
         self._process.start(lambda: self._launch(binaries / "postgres"), self._answers, READY_SECONDS)

@@ -59,7 +59,7 @@ class Process:
         self._ending = Lock()
         self.output = directory / "output.log"
         self.log = directory / "service.log"
-        """Where the service may write what belongs to no output; both begin anew at a start, `.old` is the last."""
+        """Where the service may write what belongs to no output; both begin again at a start, `.old` is the last."""
 
     @property
     def pid(self) -> int | None:

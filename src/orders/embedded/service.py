@@ -35,7 +35,7 @@ class Service(ABC):
     def start(self, report: Progress | None = None) -> None:
         """Starts it, after ending what an earlier start left; the first start takes longer.
 
-        Whoever calls this has the directory to themselves. Raises `StartError`; nothing runs then.
+        Anyone who calls this has the directory to themselves. Raises `StartError`; nothing runs then.
         """
         report = report or Silent()
         try:

@@ -39,7 +39,7 @@ BLANK = b" \t"
 SPARE = 100
 """Most connections above the bound that are told so; any more are closed unheard."""
 ALWAYS = frozenset({b"/livez", b"/readyz", b"/startupz", b"/metrics"})
-"""What is answered on a connection too many as well: whoever looks after the service must see it."""
+"""What is answered on a connection too many as well: anyone who looks after the service must see it."""
 CROWDED_SECONDS = 1.0
 """How long a connection too many may take to begin its one request, and then to send its head."""
 
@@ -203,7 +203,7 @@ class FastLane(HttpToolsProtocol):
         self.parser.feed_data(data[at:])
 
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio reads what uvicorn leaves None
-        """Whoever sends no more may still read: what it asked for completely is answered before the end."""
+        """Anyone who sends no more may still read: what it asked for completely is answered before the end."""
         self.flow.client_finished = True
         if self._in_request or not self._busy():
             self.flow.close()
@@ -422,7 +422,7 @@ class FastLane(HttpToolsProtocol):
 
     def _answer(self, body: bytes) -> None:
         state = self.server_state
-        if state.default_headers is not self._fields:  # made anew every second, with the date
+        if state.default_headers is not self._fields:  # recreated every second, with the date
             self._set_fields(state.default_headers)
         state.total_requests += 1
         end = END if self._keep or self._leaving else CLOSE_END

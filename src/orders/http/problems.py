@@ -110,7 +110,8 @@ KINDS: Mapping[str, Kind] = {
     "unavailable": Kind(
         503,
         "Temporarily unavailable, try again",
-        "Kafka or PostgreSQL is away, or the set-up is wrong: `/readyz` says which. Sending the same again is safe.",
+        "Kafka or PostgreSQL is unavailable, or something is misconfigured: `/readyz` says which. Sending the same "
+        "again is safe.",
     ),
     "busy": Kind(
         503,

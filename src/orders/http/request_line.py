@@ -56,7 +56,7 @@ class Pieces:
         self._tail = b""
 
     def take(self, data: bytes) -> None:
-        """A piece after which the head goes on."""
+        """A piece after which the head continues."""
         if not self._bytes:
             _, end, line = data.rpartition(b"\n")
             self._is_whole = bool(end)

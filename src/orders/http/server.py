@@ -1,7 +1,7 @@
 """The HTTP server: how it is set up, and how it stops without cutting a request.
 
-When it is asked to stop it is *leaving*: each answer ends its connection, so that whoever keeps one comes back to
-another machine or not at all. It goes on for the drain's seconds, then takes no more connections and answers what is
+When it is asked to stop it is *leaving*: each answer ends its connection, so that anyone who keeps one comes back to
+another machine or not at all. It continues for the drain's seconds, then takes no more connections and answers what is
 under way.
 """
 

@@ -27,7 +27,7 @@ class Batcher:
         self._oldest = 0.0
 
     def place(self, partition: int, position: int) -> None:
-        """A partition goes on from `position`; what was collected of it is forgotten."""
+        """A partition continues from `position`; what was collected of it is forgotten."""
         self.forget([partition])
         self._begins[partition] = self._ends[partition] = position
 

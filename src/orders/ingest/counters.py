@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from orders.errors import OrdersError, PositionsMoved, Rejected, SetupWrong
+from orders.errors import Misconfigured, OrdersError, PositionsMoved, Rejected
 from orders.ingest.fold import Decided
 from orders.ingest.store import Plan
 from orders.metrics.kinds import Values
@@ -59,7 +59,7 @@ def result_of(error: OrdersError) -> Committed:
         return "moved"
     if isinstance(error, Rejected):
         return "rejected"
-    return "setup_wrong" if isinstance(error, SetupWrong) else "away"
+    return "setup_wrong" if isinstance(error, Misconfigured) else "away"
 
 
 def is_keyless(entry: Entry) -> bool:

@@ -114,7 +114,7 @@ class Created(NamedTuple):
 
 
 class Replaced(NamedTuple):
-    """A known order to be written anew under its id."""
+    """A known order to be written again under its id."""
 
     row: Row
     text: bytes

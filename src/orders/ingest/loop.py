@@ -7,7 +7,7 @@ from typing import Protocol
 import structlog
 
 from orders import decoder
-from orders.errors import Away, OrdersError, PositionsMoved, SetupWrong
+from orders.errors import Misconfigured, OrdersError, PositionsMoved, Unavailable
 from orders.ingest.batcher import Batcher
 from orders.ingest.writer import SharedMemory, Writer, unobserved
 from orders.metrics.kinds import Values
@@ -133,7 +133,7 @@ class Ingest:
             self.stream.replace()
             if not (batch and batch.spans.keys() & self.stream.stops.keys()):  # else the stop that is logged says why
                 log.warning("positions_moved", reason=str(moved))
-        except (Away, SetupWrong) as error:
+        except (Unavailable, Misconfigured) as error:
             return self._hold(error)
         else:
             self._batcher.written()
@@ -190,7 +190,7 @@ class Ingest:
 
     def _post(self) -> None:
         trouble = self._trouble
-        state = "running" if trouble is None else "stopped" if isinstance(trouble, SetupWrong) else "paused"
+        state = "running" if trouble is None else "stopped" if isinstance(trouble, Misconfigured) else "paused"
         notice = {
             "partitions": self.stream.partitions,
             "state": state,

@@ -1,6 +1,6 @@
 """One transaction of the write path: its steps on PostgreSQL, each one statement or one COPY.
 
-Errors leave as ours: `Away`, `SetupWrong`, `Rejected`, or `PositionsMoved`.
+Errors leave as ours: `Unavailable`, `Misconfigured`, `Rejected`, or `PositionsMoved`.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 import structlog
 
-from orders.errors import Away, OrdersError, PositionsMoved, SetupWrong
+from orders.errors import Misconfigured, OrdersError, PositionsMoved, Unavailable
 from orders.ingest.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced
 from orders.order import Row
 from orders.postgres.connection import Connection, connect, queries, translated
@@ -76,7 +76,7 @@ def connect_writer(dsn: str, *, statement_seconds: float, transaction_seconds: f
     """A connection for a `Store`; ends other writers of this login whose transactions outlast `transaction_seconds`.
 
     Their process was stopped, or a network went silent, where PostgreSQL has no time-out, as in the middle of a COPY:
-    they would hold their partitions for ever. Raises `Away` or `SetupWrong`.
+    they would hold their partitions for ever. Raises `Unavailable` or `Misconfigured`.
     """
     connection = connect(dsn, "ingest", statement_seconds=statement_seconds, transaction_seconds=transaction_seconds)
     try:
@@ -107,7 +107,7 @@ class Store:
             with translated():
                 yield connection
         except BaseException as error:
-            if connection.closed or isinstance(error, Away | SetupWrong):
+            if connection.closed or isinstance(error, Unavailable | Misconfigured):
                 self.close()  # a new one may lead to a server that took over
             raise
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from orders import deadlines, decoder, sample
-from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected, SetupWrong
+from orders.errors import Collided, Misconfigured, OrdersError, PositionsMoved, Rejected, Unavailable
 from orders.ingest.batcher import halves, with_content
 from orders.ingest.counters import Counts
 from orders.ingest.dead_letter_limit import Limit
@@ -74,7 +74,7 @@ class Writer:
     def commit(self, batch: Batch, topic_id: str) -> None:
         """One batch, one transaction, then memory.
 
-        Raises `Away`, `SetupWrong`, `Rejected` or `PositionsMoved`; then nothing is written, or, where the
+        Raises `Unavailable`, `Misconfigured`, `Rejected` or `PositionsMoved`; then nothing is written, or, where the
         reply to COMMIT was lost, all is, and the positions say so. Where a partition reached its limit of dead
         letters, all up to there is written and the partition stopped: `PositionsMoved` too.
         """
@@ -102,7 +102,7 @@ class Writer:
                 self._memory.mark(marked, mark)
                 self._at("before commit")
                 if self._clock() - marked_at > deadlines.MARK:
-                    raise Away("this process was stopped for longer than its marks may stand")
+                    raise Unavailable("this process was stopped for longer than its marks may stand")
                 sent_at = self._clock()
         except OrdersError as error:
             if isinstance(error, PositionsMoved):
@@ -164,27 +164,27 @@ class Writer:
         return None
 
     def _blame(self, batch: Batch, topic_id: str, reason: Rejected) -> None:
-        """A record failed alone, twice: it is bad if a probe passes, else the set-up is wrong."""
+        """A record failed alone, twice: it is bad if a probe passes, else something is misconfigured."""
         if isinstance(reason, Collided):
-            raise Away(str(reason)) from reason
+            raise Unavailable(str(reason)) from reason
         if not batch.entries:
-            raise SetupWrong(f"PostgreSQL does not take a position: {reason}") from reason
+            raise Misconfigured(f"PostgreSQL does not take a position: {reason}") from reason
         entry = batch.entries[0]
         if isinstance(entry.content, Invalid):
-            raise SetupWrong(f"PostgreSQL does not take a dead letter: {reason}") from reason
+            raise Misconfigured(f"PostgreSQL does not take a dead letter: {reason}") from reason
         self._probe(topic_id)
         refused = Entry(entry.record, Invalid(str(reason), fault="postgres"), reply=entry.reply, replay=entry.replay)
         self.write(with_content(batch, refused), topic_id)
 
     def _probe(self, topic_id: str) -> None:
-        """Writes an order that is beyond doubt, and takes it back; raises `SetupWrong` if it cannot be."""
+        """Writes an order that is beyond doubt, and takes it back; raises `Misconfigured` if it cannot be."""
         entry = probe_entry()
         try:
             with self._store.transaction(topic_id) as transaction, undone():
                 transaction.write(transaction.number(fold([entry], {}, topic_id)))
                 transaction.check()
         except Rejected as error:
-            raise SetupWrong(f"PostgreSQL takes no order at all: {error}") from error
+            raise Misconfigured(f"PostgreSQL takes no order at all: {error}") from error
 
 
 def probe_entry() -> Entry:

@@ -1,6 +1,7 @@
 """What a Kafka cluster tells a person about itself and one topic: replicas, configuration, offsets, our rights.
 
-Calls block for `REQUEST_SECONDS` and little more, unless another time is given; errors are `Away` or `SetupWrong`.
+Calls block for `REQUEST_SECONDS` and little more, unless another time is given. They raise `Unavailable` or
+`Misconfigured`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, not 
 )
 from msgspec import Struct
 
-from orders.errors import Away, SetupWrong
+from orders.errors import Misconfigured, Unavailable
 from orders.kafka import clients
 from orders.kafka.errors import GROUP, UNKNOWN_TOPIC, Met, no_right, verdict
 from orders.kafka.topic import identity
@@ -77,13 +78,13 @@ class Brokers:
         self._admin = clients.admin(config)
 
     def count(self) -> int:
-        """How many brokers there are; `Away` or `SetupWrong` says where none answers, why, and what to do."""
+        """How many brokers there are; `Unavailable` or `Misconfigured` says where none answers, why, and what to do."""
         try:
             asked = self._admin.describe_cluster(request_timeout=self._seconds)
             return len(asked.result(self._seconds + 1).nodes)
         except (KafkaException, TimeoutError):
             self._admin.poll(0)
-            raise self._met.wrong() or Away(
+            raise self._met.wrong() or Unavailable(
                 f"Kafka cannot be reached at {self._address} ({self._met.reason}): start it, or correct its address"
             ) from None
 
@@ -119,11 +120,14 @@ class Brokers:
         asked = self._admin.describe_configs([resource], request_timeout=self._seconds)
         try:
             return {name: entry.value or "" for name, entry in self._answer(asked[resource], topic).items()}
-        except SetupWrong:
+        except Misconfigured:
             return None
 
     def group_rights(self, group: str) -> frozenset[str]:
-        """What we may do with a consumer group, whether there is one yet or not. Raises `Away`, `SetupWrong`."""
+        """What we may do with a consumer group, whether there is one yet or not.
+
+        Raises `Unavailable`, `Misconfigured`.
+        """
         asked = self._admin.describe_consumer_groups(
             [group], include_authorized_operations=True, request_timeout=self._seconds
         )
@@ -152,12 +156,12 @@ class Brokers:
 def _ours(error: Exception, topic: str, group: str = GROUP) -> Exception:
     if isinstance(error, KafkaException):
         return verdict(error.args[0], topic, group=group)
-    return Away("Kafka does not answer")
+    return Unavailable("Kafka does not answer")
 
 
 def require_group(kafka: Mapping[str, str], group: str) -> None:
-    """Raises `SetupWrong` unless we may be a member of a consumer group, or that cannot be told yet."""
-    with suppress(Away):  # a new cluster makes the groups' own topic when it is first asked
+    """Raises `Misconfigured` unless we may be a member of a consumer group, or that cannot be told yet."""
+    with suppress(Unavailable):  # a new cluster makes the groups' own topic when it is first asked
         rights = Brokers(kafka).group_rights(group)
         if rights and "Read" not in rights:
             raise no_right("Read", "group", group)

@@ -18,11 +18,11 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from orders.errors import Away, OrdersError, SetupWrong
+from orders.errors import Misconfigured, OrdersError, Unavailable
 from orders.kafka import clients
 from orders.kafka.errors import verdict
 from orders.kafka.growth import Growth
-from orders.kafka.topic import TopicView, anew
+from orders.kafka.topic import TopicView, recreated
 from orders.record import Position, Reached, Record, Round, Stop
 
 log = structlog.get_logger()
@@ -33,7 +33,7 @@ CONSUME_MOST = 500
 """Most messages taken at once: more gains nothing, and each holds 1.5 KB until it is a record."""
 LARGEST_RECORD = 2**20
 """Kafka's default limit of a record, about. Kafka's client counts what it has fetched ahead by values alone; a count of
-records bounds keys and headers too. It fetches anew once fewer are left, which costs no throughput (80,000 orders)."""
+records bounds keys and headers too. It fetches again once fewer are left, which costs no throughput (80,000 orders)."""
 BEYOND_ERRORS = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001 - as above
 UNREADABLE_ERRORS = (
     KafkaError._BAD_MSG,  # noqa: SLF001 - as above
@@ -158,7 +158,7 @@ class OrderConsumer:
         return sorted(self._assigned)
 
     def poll(self, wait: float) -> list[Record]:
-        """Records that are there, after at most `wait` seconds for the first; raises `SetupWrong`."""
+        """Records that are there, after at most `wait` seconds for the first; raises `Misconfigured`."""
         try:
             messages = self._take(wait)
         except KafkaException as error:
@@ -196,7 +196,7 @@ class OrderConsumer:
             return []
         self._placed.clear()
         more = self._consumer.consume(CONSUME_MOST, 0)
-        # A partition that went and came back meanwhile begins anew; what was read of it before would leave a gap.
+        # A partition that went and came back meanwhile begins again; what was read of it before would leave a gap.
         return more if first.partition() in self._placed else [first, *more]
 
     def _failed(self, message: Message) -> bool:
@@ -212,7 +212,7 @@ class OrderConsumer:
                 self._meet(partition, message, error)
             return True
         log.warning("kafka_error", reason=error.name(), partition=message.partition())
-        if isinstance(wrong := verdict(error, self._topic, right="Read", group=self._group), SetupWrong):
+        if isinstance(wrong := verdict(error, self._topic, right="Read", group=self._group), Misconfigured):
             self._trouble = wrong
             if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
                 self._barred = wrong
@@ -229,7 +229,7 @@ class OrderConsumer:
         elif end := find_end(error.str()):
             what = f"the log of {place} went back: what it held from offset {end[1]} on is lost, and others came there"
             self._met[partition] = stop = Stop("went_back", f"{what}; {DECIDE}")
-        self._unplace([partition], SetupWrong(stop.reason if stop else reason))
+        self._unplace([partition], Misconfigured(stop.reason if stop else reason))
 
     def _outside(self, partition: int, position: int, low: int, high: int) -> Stop:
         held = f"Kafka holds {low} to {high} of {self._topic}/{partition}"
@@ -259,7 +259,7 @@ class OrderConsumer:
         asks again and goes there, wherever it was told to seek meanwhile.
         """
         places = dict.fromkeys(partitions, 0)
-        with suppress(Away):
+        with suppress(Unavailable):
             for partition in places:
                 places[partition] = self._watermarks(partition)[0]
         return places
@@ -297,7 +297,7 @@ class OrderConsumer:
         try:
             self._go_to([self._place(*place) for place in places.items()])
         except KafkaException as error:
-            self._unplace(places, Away(f"Kafka cannot seek yet ({error.args[0].name()})"))
+            self._unplace(places, Unavailable(f"Kafka cannot seek yet ({error.args[0].name()})"))
             return False
         if not self._held:
             self._consumer.resume(self._named(places))
@@ -314,7 +314,7 @@ class OrderConsumer:
         try:
             self._seek(places)
         except KafkaException:
-            # The client refuses for good where it gave a partition up, as after its topic was made anew.
+            # The client refuses for good where it gave a partition up, as after its topic was recreated.
             self._consumer.incremental_unassign(places)
             self._consumer.incremental_assign(places)
             self._pause(place.partition for place in places)
@@ -421,24 +421,24 @@ class OrderConsumer:
         self.topic_id = topic.topic_id
         stored = self._positions.positions()
         if stored and not any(topic_id == self.topic_id for topic_id, _ in stored):
-            stop = Stop("anew", f"{anew(self._topic)}; {DECIDE}")
+            stop = Stop("anew", f"{recreated(self._topic)}; {DECIDE}")
             for partition in self.partitions:
                 self._stop(partition, stop)
             self._met.clear()  # nothing is read of the new topic: what the client says late is of the old one
-            raise SetupWrong(stop.reason)
+            raise Misconfigured(stop.reason)
         if lacking := [n for n in topic.ends if (self.topic_id, n) not in stored]:
             self._positions.begin(self.topic_id, self._view.starts(lacking))
             if stored:
                 log.info("partitions_added", partitions=lacking)
             stored = self._positions.positions()
         if unlisted := [n for n in partitions if (self.topic_id, n) not in stored]:
-            raise Away(f"the brokers do not list partitions {unlisted} of {self._topic} yet")
+            raise Unavailable(f"the brokers do not list partitions {unlisted} of {self._topic} yet")
         places = {n: stored[self.topic_id, n] for n in partitions}
         for partition, position in places.items():
             self._look_at(partition, position)
         if reasons := [self.stops[n].reason for n in places if n in self.stops]:
             others = f" (and {len(reasons) - 1} partitions more are stopped)" if reasons[1:] else ""
-            self._trouble = SetupWrong(reasons[0] + others)
+            self._trouble = Misconfigured(reasons[0] + others)
         found = {n: position for n, position in places.items() if n not in self.stops}
         self._epochs |= {n: Reached(position.offset, position.epoch) for n, position in found.items()}
         self._growth.place(found)
@@ -471,9 +471,9 @@ class OrderConsumer:
         try:
             marks = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), REQUEST_SECONDS)
         except KafkaException as error:
-            raise Away(f"Kafka cannot tell its offsets ({error.args[0].name()})") from error
+            raise Unavailable(f"Kafka cannot tell its offsets ({error.args[0].name()})") from error
         if marks is None:
-            raise Away("Kafka did not tell its offsets in time")
+            raise Unavailable("Kafka did not tell its offsets in time")
         return marks
 
     # -- flow --
@@ -512,9 +512,9 @@ class OrderConsumer:
         self._consumer.close()
 
 
-def ended(error: KafkaError) -> SetupWrong:
+def ended(error: KafkaError) -> Misconfigured:
     """What a client cannot get over, such as another one with its member id."""
-    return SetupWrong(f"Kafka's client cannot go on: {error.str()}")
+    return Misconfigured(f"Kafka's client cannot go on: {error.str()}")
 
 
 def record_of(message: Message) -> Record:

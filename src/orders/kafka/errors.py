@@ -1,10 +1,10 @@
-"""What Kafka's client says, in our words: something is away, or the set-up is wrong and this mends it."""
+"""What Kafka's client says, in our words: something is unavailable, or something is misconfigured and this fixes it."""
 
 import re
 
 from confluent_kafka import KafkaError, KafkaException
 
-from orders.errors import Away, OrdersError, SetupWrong, TooLarge
+from orders.errors import Misconfigured, OrdersError, TooLarge, Unavailable
 from orders.settings import property_variable as variable
 
 UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - public names
@@ -37,19 +37,21 @@ def acl(rights: str | list[str], kind: str, name: str) -> str:
     )
 
 
-def no_right(right: str, kind: str, name: str) -> SetupWrong:
+def no_right(right: str, kind: str, name: str) -> Misconfigured:
     """A `topic` or `group` is closed to us; `right` is named as `kafka-acls.sh` has it."""
-    return SetupWrong(f"no right to {kind} {name!r} ({right}); {acl(right, kind, name)}")
+    return Misconfigured(f"no right to {kind} {name!r} ({right}); {acl(right, kind, name)}")
 
 
-def verdict(error: KafkaError, topic: str, *, right: str = "Describe", group: str = GROUP) -> Away | SetupWrong:
-    """Ours for librdkafka's: what is wrong with the set-up comes with the command that mends it.
+def verdict(
+    error: KafkaError, topic: str, *, right: str = "Describe", group: str = GROUP
+) -> Unavailable | Misconfigured:
+    """Ours for librdkafka's: what is wrong with the set-up comes with the command that fixes it.
 
     `right` is the one that was needed.
     """
     code = error.code()
     if code in UNKNOWN_TOPIC:
-        return SetupWrong(f"topic {topic!r} does not exist: make it with `orders topics create`")
+        return Misconfigured(f"topic {topic!r} does not exist: make it with `orders topics create`")
     if code in NO_RIGHT:
         return no_right(right, "topic", topic)
     if code == KafkaError.GROUP_AUTHORIZATION_FAILED:
@@ -58,11 +60,13 @@ def verdict(error: KafkaError, topic: str, *, right: str = "Describe", group: st
         return refused_login(error)
     if code == KafkaError.MSG_SIZE_TOO_LARGE:
         return TooLarge(f"topic {topic!r} takes smaller messages only; raise its max.message.bytes to 1048588")
-    return Away(f"Kafka is away ({error.name()})")
+    return Unavailable(f"Kafka is unavailable ({error.name()})")
 
 
-def refused_login(error: KafkaError) -> SetupWrong:
-    return SetupWrong(f"Kafka refused the login ({reason(error)}): correct {variable('sasl.username')} and its secret")
+def refused_login(error: KafkaError) -> Misconfigured:
+    return Misconfigured(
+        f"Kafka refused the login ({reason(error)}): correct {variable('sasl.username')} and its secret"
+    )
 
 
 def reason(error: KafkaError) -> str:
@@ -94,7 +98,7 @@ class Met:
             return "what answers speaks another protocol"
         return reason(self._last)
 
-    def wrong(self) -> SetupWrong | None:
+    def wrong(self) -> Misconfigured | None:
         """What is wrong with the login or the certificates, if that is in the way."""
         if self._last is None:
             return None
@@ -103,14 +107,14 @@ class Met:
         said = self._last.str()
         if UNTRUSTED.search(said):
             name = variable("ssl.ca.location")
-            return SetupWrong(f"the certificate of Kafka's brokers is not trusted: name its CA in {name}")
+            return Misconfigured(f"the certificate of Kafka's brokers is not trusted: name its CA in {name}")
         if found := REFUSED.search(said):
             names = f"{variable('ssl.certificate.location')} and {variable('ssl.key.location')}"
-            return SetupWrong(f"Kafka refused our certificate ({found[1]}): give one that it trusts in {names}")
+            return Misconfigured(f"Kafka refused our certificate ({found[1]}): give one that it trusts in {names}")
         return None
 
     def trouble(self, error: KafkaException | TimeoutError, topic: str) -> OrdersError:
         """Ours for what a request about a topic ended with."""
         if isinstance(error, KafkaException) and error.args[0].code() not in UNREACHED:
             return verdict(error.args[0], topic)
-        return self.wrong() or Away(f"Kafka is away ({self.reason})")
+        return self.wrong() or Unavailable(f"Kafka is unavailable ({self.reason})")

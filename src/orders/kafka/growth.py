@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from orders.errors import SetupWrong
+from orders.errors import Misconfigured
 from orders.kafka.topic import TopicView
 from orders.record import Position, Reached, Record, Round
 
@@ -67,7 +67,7 @@ class Growth:
     def step(self, topic_id: str, ours: Mapping[int, Position], stored: Mapping[int, Position], ends: Ends) -> set[int]:
         """Takes rounds as far as they come without waiting; returns partitions to be read again from where they stand.
 
-        `ends` are from before `stored`, which has all partitions. Raises `Away` or `SetupWrong`.
+        `ends` are from before `stored`, which has all partitions. Raises `Unavailable` or `Misconfigured`.
         """
         past, self.limits = self.limits, limits_of(ours)
         self._rounds = {n: planned for n, planned in self._rounds.items() if n in self.limits}
@@ -96,14 +96,14 @@ class Growth:
             del self.limits[partition]
             log.info("partition_caught_up", partition=partition)
 
-    def blocked(self, stored: Mapping[int, Position]) -> SetupWrong | None:
+    def blocked(self, stored: Mapping[int, Position]) -> Misconfigured | None:
         """Which stopped partition a new one of ours waits for, if one does."""
         for partition, planned in self._rounds.items():
             for number, end in planned.awaited.items():
                 if number in stored and (stop := stored[number].stop) and stored[number].offset < end:
                     topic = self._view.topic
                     waits = f"{topic}/{partition}, which is new, waits for {topic}/{number}, which is stopped"
-                    return SetupWrong(f"{waits}: {stop.reason}")
+                    return Misconfigured(f"{waits}: {stop.reason}")
         return None
 
 

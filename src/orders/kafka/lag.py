@@ -33,7 +33,7 @@ def times_of(
 
 @contextmanager
 def reading(kafka: Mapping[str, str], topic: str, group: str, places: Mapping[int, int]) -> Iterator[Consumer]:
-    """A consumer at these places. It is made anew each time: 7 ms, and no connection stays open."""
+    """A consumer at these places. It is recreated each time: 7 ms, and no connection stays open."""
     config: dict[str, Any] = {
         "client.id": "orders",
         "group.id": group,

@@ -10,7 +10,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from orders import threads
-from orders.errors import Away, OrdersError, TooLarge
+from orders.errors import OrdersError, TooLarge, Unavailable
 from orders.kafka import clients
 from orders.kafka.errors import verdict
 
@@ -79,8 +79,8 @@ def is_size(error: KafkaError) -> bool:
 def hand_over(producer: Handing, records: Iterable[Keyed], seconds: float = -1) -> dict[int, OrdersError]:
     """Produces records and waits for their reports, for `seconds` at most; why some failed, by their number from 0.
 
-    One that is `TooLarge` may be small: brokers refuse a batch whole. Alone it is judged for itself. Raises `Away`
-    where reports are missing.
+    One that is `TooLarge` may be small: brokers refuse a batch whole. Alone it is judged for itself. Raises
+    `Unavailable` where reports are missing.
     """
     failures: dict[int, OrdersError] = {}
 
@@ -91,7 +91,7 @@ def hand_over(producer: Handing, records: Iterable[Keyed], seconds: float = -1) 
     for number, record in enumerate(records):
         producer.produce(*record, partial(reported, number))
     if producer.flush(seconds):
-        raise Away("Kafka does not acknowledge what it was sent")
+        raise Unavailable("Kafka does not acknowledge what it was sent")
     return failures
 
 
@@ -136,7 +136,7 @@ class OrderProducer:
             "client.id": "orders",
             "enable.idempotence": True,
             "acks": "all",
-            "partitioner": "murmur2_random",  # as Java's producers: one key, one partition, whoever sends
+            "partitioner": "murmur2_random",  # as Java's producers: one key, one partition, no matter who sends
             "linger.ms": 2,
             "message.timeout.ms": int(message_timeout * 1000),
             "message.max.bytes": MAX_MESSAGE_BYTES,
@@ -164,7 +164,7 @@ class OrderProducer:
     def produce(self, key: bytes | None, value: bytes | None, headers: Headers, on_delivery: Report) -> None:
         """Hands a record over; `on_delivery` is called once, from another thread, with its place or why not.
 
-        A `value` of None deletes. Raises `Away`, `SetupWrong` or `TooLarge` if the record cannot even be queued.
+        A `value` of None deletes. Raises `Unavailable`, `Misconfigured` or `TooLarge` if the record cannot be queued.
         """
 
         def report(error: KafkaError | None, message: Message) -> None:
@@ -179,7 +179,7 @@ class OrderProducer:
             producer.produce(self.topic, value, key, headers=list(headers), on_delivery=report)
         except BufferError:
             self._count(-1)
-            raise Away("Kafka takes records more slowly than they come") from None
+            raise Unavailable("Kafka takes records more slowly than they come") from None
         except KafkaException as error:
             self._count(-1)
             if is_size(error.args[0]):  # no broker was asked
@@ -274,7 +274,7 @@ class OrderProducer:
         partition, offset = message.partition(), message.offset()
         if error is None and partition is not None and offset is not None:
             return Delivered(partition, offset)
-        return self._failed(error) if error else Away("Kafka gave a record no place")
+        return self._failed(error) if error else Unavailable("Kafka gave a record no place")
 
     def _failed(self, error: KafkaError) -> OrdersError:
         if error.fatal():

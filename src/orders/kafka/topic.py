@@ -9,7 +9,7 @@ from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, Topi
 from confluent_kafka.admin import AclOperation, NewTopic, OffsetSpec  # type: ignore[attr-defined] # public, not exported
 
 from orders import threads
-from orders.errors import Away, OrdersError, SetupWrong
+from orders.errors import Misconfigured, OrdersError, Unavailable
 from orders.kafka import clients
 from orders.kafka.errors import Met, no_right, verdict
 from orders.timing import Clock, monotonic
@@ -17,7 +17,7 @@ from orders.timing import Clock, monotonic
 REQUEST_SECONDS = 2.0
 CREATE_SECONDS = 15.0
 RENEWED_SECONDS = 5.0
-"""How long a client may go without an answer until it is made anew: one that a broker told of no broker at all, as it
+"""How long a client may go without an answer until it is recreated: one that a broker told of no broker at all, as it
 does while it is fenced, may never ask again (librdkafka 2.16)."""
 REFRESH_SECONDS = 5.0
 """How old the topic's identity may be before it is asked for again."""
@@ -69,7 +69,7 @@ class TopicView:
         self._answered_at = self._clock()
 
     def look(self, *needed: Right) -> View:
-        """Identity and ends. Raises `Away` or `SetupWrong`, within about two requests' time.
+        """Identity and ends. Raises `Unavailable` or `Misconfigured`, within about two requests' time.
 
         The rights that are needed are asked for too: the client tells a consumer of its lack only once, and a
         producer when it is too late.
@@ -82,7 +82,7 @@ class TopicView:
             return View(topic_id, self._offsets(partitions, OffsetSpec.latest()))  # type: ignore[no-untyped-call] # untyped
 
     def starts(self, partitions: Iterable[int]) -> dict[int, int]:
-        """The first offset that there is of each; raises `Away` or `SetupWrong`."""
+        """The first offset that there is of each; raises `Unavailable` or `Misconfigured`."""
         with self._asked():
             return self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call] # the library's
 
@@ -103,7 +103,7 @@ class TopicView:
         except (KafkaException, TimeoutError) as error:
             self._admin.poll(0)
             trouble = self._met.trouble(error, self.topic)
-            if isinstance(trouble, Away) and self._clock() - self._answered_at >= RENEWED_SECONDS:
+            if isinstance(trouble, Unavailable) and self._clock() - self._answered_at >= RENEWED_SECONDS:
                 self._begin()
             raise trouble from None
         self._met.forget()
@@ -128,18 +128,18 @@ class TopicView:
 
 
 def identity(topic_id: Uuid, topic: str) -> str:
-    """The topic's id as text; raises `SetupWrong` where it has none."""
+    """The topic's id as text; raises `Misconfigured` where it has none."""
     if str(topic_id) == NO_ID:
-        raise SetupWrong(
-            f"topic {topic!r} has no id, without which one that was made anew cannot be told from it: upgrade the "
+        raise Misconfigured(
+            f"topic {topic!r} has no id, without which one that was recreated cannot be told from it: upgrade the "
             "brokers to Kafka 2.8 or later, and their inter.broker.protocol.version if it is set"
         )
     return str(topic_id)
 
 
-def anew(topic: str) -> str:
+def recreated(topic: str) -> str:
     """What is said where the topic that is there is not the one of the stored positions."""
-    return f"topic {topic} was made anew: PostgreSQL holds positions of an older topic of that name"
+    return f"topic {topic} was recreated: PostgreSQL holds positions of an older topic of that name"
 
 
 def create_topic(
@@ -151,7 +151,7 @@ def create_topic(
 ) -> bool:
     """Makes a topic, with `config` instead of the brokers' defaults; False where it exists already.
 
-    Raises `Away` or `SetupWrong`.
+    Raises `Unavailable` or `Misconfigured`.
     """
     admin = clients.admin({"client.id": "orders", "log_level": 0, **kafka})
     wanted = NewTopic(topic, partitions, replication_factor, config=dict(config or {}))
@@ -163,15 +163,15 @@ def create_topic(
             return False
         raise _not_made(error.args[0], topic) from None
     except TimeoutError:
-        raise Away("Kafka does not answer") from None
+        raise Unavailable("Kafka does not answer") from None
     return True
 
 
-def _not_made(error: KafkaError, topic: str) -> Away | SetupWrong:
+def _not_made(error: KafkaError, topic: str) -> Unavailable | Misconfigured:
     if error.code() not in REFUSED:
         return verdict(error, topic, right="Create")
     why = error.str().rstrip(".")
-    return SetupWrong(f"Kafka refuses to make topic {topic!r}: {why}; see `orders topics create --help`")
+    return Misconfigured(f"Kafka refuses to make topic {topic!r}: {why}; see `orders topics create --help`")
 
 
 class TopicWatch:
@@ -180,13 +180,13 @@ class TopicWatch:
     def __init__(self, look: Callable[[], View], clock: Clock) -> None:
         self._look = look
         self._clock = clock
-        self._last: View | OrdersError = Away("Kafka was not asked yet")
+        self._last: View | OrdersError = Unavailable("Kafka was not asked yet")
         self._at = float("-inf")
         self._topic_id: str | None = None
         self._looking: asyncio.Task[None] | None = None
 
     async def view(self, max_age: float) -> View:
-        """The topic as it was at most `max_age` seconds ago. Raises `Away` or `SetupWrong`."""
+        """The topic as it was at most `max_age` seconds ago. Raises `Unavailable` or `Misconfigured`."""
         if self._clock() - self._at >= max_age:
             await asyncio.shield(self._refresh())
         if isinstance(self._last, OrdersError):
@@ -194,7 +194,7 @@ class TopicWatch:
         return self._last
 
     async def identity(self) -> str:
-        """The topic's id as last seen; brokers that are away now do not take it back. Raises if never seen."""
+        """The topic's id as last seen; brokers that are unavailable now do not take it back. Raises if never seen."""
         if self._topic_id is None:
             return (await self.view(0)).topic_id
         if self._clock() - self._at >= REFRESH_SECONDS:

@@ -3,7 +3,7 @@
 An order that is being replaced or deleted carries the *marks* of the transactions at work on it; afterwards a *floor*,
 the lowest version that may be put. Two times make this safe without anybody waiting for anybody:
 
-* whoever read or committed `FRESH` seconds ago or longer does not put, and a transaction that set its marks
+* anyone who read or committed `FRESH` seconds ago or longer does not put, and a transaction that set its marks
   `LIFE` - `FRESH` seconds ago or longer does not commit;
 * marks and floors hold for `LIFE` seconds, which is over twice as long: a read that began before a commit is too old to
   be put by the time the mark set before that commit expires, also when the ingest died and nobody took the mark away.
@@ -37,7 +37,7 @@ class View(NamedTuple):
 class Floor(NamedTuple):
     """What memory keeps of one changed order: its lowest version, when that was set, and marks: writer → when set.
 
-    Each mark has its own time: else work that goes on would keep a dead transaction's mark alive.
+    Each mark has its own time: else work that continues would keep a dead transaction's mark alive.
     """
 
     version: int = 0

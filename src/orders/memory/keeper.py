@@ -60,7 +60,7 @@ read_notice = msgspec.json.Decoder(Notice).decode
 
 
 class Keeper:
-    """One session with PostgreSQL at a time: listen first, then restore, then follow; anew when it is lost."""
+    """One session with PostgreSQL at a time: listen first, then restore, then follow; again when it is lost."""
 
     def __init__(
         self,
@@ -176,7 +176,7 @@ class Keeper:
         self._restore(listening)
 
     def _restore(self, listening: Connection) -> None:
-        """Empties memory and fills it from one snapshot, oldest order first, while all else goes on."""
+        """Empties memory and fills it from one snapshot, oldest order first, while all else continues."""
         started = self._clock()
         self._identity = self._read = self._read_identity(listening)  # before memory is emptied: never ahead of it
         token = self._memory.begin_restore()
@@ -248,7 +248,7 @@ def unheard(_order_uid: str) -> None:
 
 
 def rows_from(connection: Connection, first: int, skip: Callable[[str], None] = unheard) -> Iterator[Put]:
-    """Orders from an id on, as they are served; `skip` is told the uid of one that has no document.
+    """Orders from an id on, as they are served; `skip` gets the uid of one that has no document.
 
     Only SQL by hand writes such a row.
     """

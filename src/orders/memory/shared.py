@@ -2,7 +2,7 @@
 
 Readers never wait: `get` is one read transaction. Every change is one write transaction, and all that decides about
 it is looked at inside, the time too: a process may have been stopped on its way there. The rule is in `coherence`, the
-layout in `trees`. PostgreSQL is the truth; so a put that fails is dropped, and what cannot be kept true is emptied.
+layout in `layout`. PostgreSQL is the truth; so a put that fails is dropped, and what cannot be kept true is emptied.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import NamedTuple, Self, TypeVar
 
 import lmdb
 
-from orders.errors import Away, StartError
+from orders.errors import StartError, Unavailable
 from orders.memory import coherence
 from orders.memory.layout import Change, Put, State, Trees, Work, document_of, size
 from orders.timing import Clock, monotonic
@@ -100,13 +100,13 @@ class Memory:
         return None if entry is None else document_of(entry, order_uid)
 
     def look(self, uids: Sequence[str]) -> dict[str, Put]:
-        """What memory has of these orders, with its version, at one moment. Raises `Away`."""
+        """What memory has of these orders, with its version, at one moment. Raises `Unavailable`."""
         with _away(), self._env.begin() as txn:
             found = [self._trees.entry(txn, order_uid) for order_uid in uids]
         return {put.order_uid: put for put in found if put is not None}
 
     def entries(self, most: int) -> Iterator[list[Put]]:
-        """All that memory has, oldest first, `most` at a time. Raises `Away`.
+        """All that memory has, oldest first, `most` at a time. Raises `Unavailable`.
 
         What is put meanwhile is left out. Each part is a read transaction of its own: a long one would keep all pages
         that are dropped meanwhile.
@@ -133,7 +133,7 @@ class Memory:
     # -- a transaction's way --
 
     def mark(self, uids: Sequence[str], writer: int) -> None:
-        """Before COMMIT: drops the entries of known orders and sets the writer's marks. Raises `Away`."""
+        """Before COMMIT: drops the entries of known orders and sets the writer's marks. Raises `Unavailable`."""
         self._write_firmly(lambda work: work.mark(uids, writer))
 
     def settle(self, changes: Sequence[Change], writer: int, as_of: float) -> None:
@@ -163,24 +163,24 @@ class Memory:
     # -- the keeper's --
 
     def raise_floors(self, versions: Sequence[tuple[str, int]]) -> None:
-        """What other machines changed, as uid and version; older entries are dropped. Raises `Away`."""
+        """What other machines changed, as uid and version; older entries are dropped. Raises `Unavailable`."""
         self._write_firmly(lambda work: work.raise_floors(versions))
 
     def empty(self) -> None:
-        """Drops all documents; reads that began before are no longer put. Raises `Away`."""
+        """Drops all documents; reads that began before are no longer put. Raises `Unavailable`."""
         with _away():
             self._write(Work.empty)
 
     def seal(self, since: float) -> bool:
         """Empties memory and refuses puts until a restore begins, unless one began after `since`; whether it did.
 
-        For `run`, while nobody hears what other machines change. Raises `Away`.
+        For `run`, while nobody hears what other machines change. Raises `Unavailable`.
         """
         with _away():
             return self._write(lambda work: work.seal(since))
 
     def begin_restore(self) -> float:
-        """Empties and opens memory; from now on marks and floors do not expire. Take the snapshot after. Raises `Away`.
+        """Empties and opens memory; marks and floors do not expire from now on. Take the snapshot after.
 
         Returns the token of this restore.
         """
@@ -200,12 +200,12 @@ class Memory:
             return True
 
     def end_restore(self, token: float) -> None:
-        """The snapshot is put. Without effect if memory was emptied meanwhile. Raises `Away`."""
+        """The snapshot is put. Without effect if memory was emptied meanwhile. Raises `Unavailable`."""
         with _away():
             self._write(lambda work: work.end_restore(token))
 
     def restore_wanted(self) -> bool:
-        """Whether no restore has come to its end since memory was made or last emptied. Raises `Away`."""
+        """Whether no restore has come to its end since memory was made or last emptied. Raises `Unavailable`."""
         with _away():
             state = self._state()
         return state.restored_at != state.emptied_at
@@ -213,7 +213,7 @@ class Memory:
     def sweep(self) -> None:
         """Drops the expired ones of the next floors, round and round; empties memory if floors outgrow their bound.
 
-        Raises `Away`.
+        Raises `Unavailable`.
         """
         with _away():
             spent = iter(self._spent())
@@ -249,12 +249,12 @@ class Memory:
             self._write(lambda work: work.post(name, state))
 
     def board(self) -> dict[str, bytes]:
-        """All notices by name. Raises `Away`."""
+        """All notices by name. Raises `Unavailable`."""
         with _away(), self._env.begin() as txn:
             return dict(self._trees.notices(txn))
 
     def stats(self) -> Stats:
-        """Raises `Away`."""
+        """Raises `Unavailable`."""
         with _away(), self._env.begin() as txn:
             documents = txn.stat(self._documents)["entries"]
             floors = txn.stat(self._trees.floors)["entries"]
@@ -303,4 +303,4 @@ def _away() -> Iterator[None]:
     try:
         yield
     except FAILED as error:
-        raise Away(f"the shared memory fails: {error}") from error
+        raise Unavailable(f"the shared memory fails: {error}") from error

@@ -1,6 +1,6 @@
 """Where the values of all processes of a machine are kept: beside the shared memory, a small file for each process.
 
-A process takes the first file that nobody holds and goes on counting in it; so a sum over all files never goes back,
+A process takes the first file that nobody holds and continues counting in it; so a sum over all files never goes back,
 and what a killed process counted stays. The lock goes with the mapping, and that with the process, however it ends.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.metrics.kinds import Layout, Values
 
 log = structlog.get_logger()
@@ -24,7 +24,7 @@ MARK = ".metrics-"
 
 
 def claim(memory: Path, layout: Layout) -> Values:
-    """Values in a file beside the shared memory; private ones where there can be no file: the service goes on."""
+    """Values in a file beside the shared memory; private ones where there can be no file: the service continues."""
     try:
         remove_others(memory, layout)
         return Values(layout, mapped(memory, layout))
@@ -69,13 +69,13 @@ def remove_others(memory: Path, layout: Layout) -> None:
 
 
 def totals(memory: Path, layout: Layout, own: Values) -> list[float]:
-    """The sums over all processes, those that are gone too; of private values only one's own. Raises `Away`."""
+    """The sums over all processes, those that are gone too; of private values only one's own. Raises `Unavailable`."""
     sums = list(own.cells) if own.private else [0.0] * layout.size
     try:
         for path in files(memory, f"{MARK}{layout.fingerprint}-"):
             sums = list(map(add, sums, read(path, 8 * layout.size)))
     except OSError as error:
-        raise Away(f"the metrics beside the shared memory cannot be read: {error.strerror}") from error
+        raise Unavailable(f"the metrics beside the shared memory cannot be read: {error.strerror}") from error
     return sums
 
 

@@ -161,11 +161,11 @@ MEMORY_USED = Gauge("orders_memory_used_bytes", "Bytes of memory that orders tak
 MEMORY_LIMIT = Gauge("orders_memory_limit_bytes", "Bytes of memory that orders may take")
 MEMORY_ORDERS = Gauge("orders_memory_orders", "Orders whose documents are in memory")
 MEMORY_FLOORS = Gauge("orders_memory_floors", "Orders with marks or floors in memory")
-RESTORE_DONE = Gauge("orders_restore_done_orders", "Orders read by the restore that goes on, or by the last one")
+RESTORE_DONE = Gauge("orders_restore_done_orders", "Orders read by the restore that continues, or by the last one")
 RESTORE_EXPECTED = Gauge("orders_restore_expected_orders", "Orders that the same restore is to read in all")
 INGESTS = Gauge(
     "orders_ingests",
-    "Ingests of this machine that are running, paused (PostgreSQL or Kafka is away) or stopped (the set-up is wrong)",
+    "Ingests of this machine: running, paused (PostgreSQL or Kafka unavailable) or stopped (something misconfigured)",
     "state",
 )
 PARTITION_STOPPED = Gauge(

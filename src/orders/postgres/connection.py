@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.errors import Error
 
 from orders import deadlines
-from orders.errors import Away, Collided, Forbidden, OrdersError, Rejected, SetupWrong
+from orders.errors import Collided, Forbidden, Misconfigured, OrdersError, Rejected, Unavailable
 from orders.postgres.connect_errors import refusal
 
 T = TypeVar("T")
@@ -56,8 +56,8 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     """What is done every `INTERVAL_SECONDS` while it waits for an answer."""
 
     def wait(self, gen: Generator[Any, Any, T], interval: float = INTERVAL_SECONDS, timeout: float | None = None) -> T:
-        """As psycopg's; the connection is closed when it was in vain, or a rollback would wait as long again."""
-        if timeout is not None:  # whoever gives one, as who waits for notices, does not mind
+        """As psycopg's; where it failed the connection is closed, or a rollback would wait as long again."""
+        if timeout is not None:  # anyone who gives one, as who waits for notices, does not mind
             return super().wait(gen, interval, timeout)
         if self.meanwhile is not None:
             gen = _interspersed(gen, self.meanwhile)
@@ -106,7 +106,7 @@ def conninfo(dsn: str, application: str) -> str:
     try:
         given = psycopg.conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError as error:
-        raise SetupWrong("the PostgreSQL connection string cannot be read; see ORDERS_POSTGRES_DSN") from error
+        raise Misconfigured("the PostgreSQL connection string cannot be read; see ORDERS_POSTGRES_DSN") from error
     wanted = {name: value for name, value in ours.items() if name not in given}
     return make_conninfo(dsn, **wanted, client_encoding="UTF8")
 
@@ -117,7 +117,9 @@ def connect(dsn: str, application: str, *, statement_seconds: float = 30, transa
     Whole transactions do after `transaction_seconds` (0: never), where PostgreSQL is 17 or later.
 
     A process that was stopped, or a network that went silent, thus frees its locks within seconds; and an answer that
-    does not come `deadlines.SILENT` after the server's own limit is not waited for. Raises `Away` or `SetupWrong`.
+    does not come `deadlines.SILENT` after the server's own limit is not waited for.
+
+    Raises `Unavailable` or `Misconfigured`.
     """
     with translated():
         connection = Connection.connect(conninfo(dsn, application), autocommit=True)
@@ -153,26 +155,26 @@ def snapshot(connection: Connection) -> Iterator[None]:
 
 
 def refuse_old(connection: Connection) -> None:
-    """Raises `SetupWrong` where the server is older than what the tests run on."""
+    """Raises `Misconfigured` where the server is older than what the tests run on."""
     ((number, version),) = connection.execute(
         "select current_setting('server_version_num')::int, current_setting('server_version')"
     )
     if number // 10_000 < OLDEST:
-        raise SetupWrong(f"PostgreSQL {version} is too old: orders needs {OLDEST} or later")
+        raise Misconfigured(f"PostgreSQL {version} is too old: orders needs {OLDEST} or later")
 
 
 def verdict(error: Error) -> OrdersError:
-    """Ours for psycopg's: `Away`, `SetupWrong`, or `Rejected` where what was sent may be the cause.
+    """Ours for psycopg's: `Unavailable`, `Misconfigured`, or `Rejected` where what was sent may be the cause.
 
     Texts hold PostgreSQL's code and the kind of error, never the server's detail: it quotes values.
     """
     if error.sqlstate is not None:
         return verdict_of_server(error, error.sqlstate)
     if said := refusal(str(error)):
-        return SetupWrong(f"no connection to PostgreSQL: {said}")
+        return Misconfigured(f"no connection to PostgreSQL: {said}")
     if isinstance(error, psycopg.DataError | psycopg.ProgrammingError | psycopg.NotSupportedError):
         return Rejected(f"{REFUSED_BY_DRIVER} ({type(error).__name__})")
-    return Away("PostgreSQL cannot be reached")
+    return Unavailable("PostgreSQL cannot be reached")
 
 
 def verdict_of_server(error: Error, state: str) -> OrdersError:
@@ -181,13 +183,13 @@ def verdict_of_server(error: Error, state: str) -> OrdersError:
     if state == UNIQUE_VIOLATION and (error.diag.constraint_name or "").startswith(ORDERS_KEY):
         return Collided(f"another transaction made the same order ({what})")
     if state.startswith(AWAY) or error.diag.source_file == NOTICES:
-        return Away(f"PostgreSQL is away or busy ({what})")
+        return Unavailable(f"PostgreSQL is unavailable or busy ({what})")
     if state == FORBIDDEN:
         return Forbidden(f"PostgreSQL denies a right ({what}): {error.diag.message_primary}; {GRANTS}")
     if state.startswith(SETUP):
-        return SetupWrong(f"PostgreSQL's set-up does not fit ({what}): {error.diag.message_primary}")
+        return Misconfigured(f"PostgreSQL's set-up does not fit ({what}): {error.diag.message_primary}")
     if state.startswith(DAMAGED):
-        return SetupWrong(f"PostgreSQL fails inside, see its log ({what})")
+        return Misconfigured(f"PostgreSQL fails inside, see its log ({what})")
     return Rejected(f"{REFUSED} ({what})")
 
 

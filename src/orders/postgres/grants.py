@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from orders.errors import Forbidden, SetupWrong
+from orders.errors import Forbidden, Misconfigured
 from orders.postgres.connection import GRANTS, Connection, connect, translated
 from orders.settings import Settings, variable
 
@@ -55,7 +55,10 @@ def lacking(connection: Connection, needs: Needs) -> list[str]:
 
 
 def require(settings: Settings) -> None:
-    """Raises `SetupWrong` where a role lacks a right, or serve would read another database. Raises `Away` too."""
+    """Raises `Misconfigured` where a role lacks a right, or serve would read another database.
+
+    Raises `Unavailable` too.
+    """
     written = _admitted(settings.postgres_dsn, WRITES)
     if settings.postgres_dsn_serve:
         require_serving(settings.postgres_dsn_serve, written)
@@ -66,10 +69,10 @@ def require_serving(dsn: str, written: Place) -> None:
     name = variable("postgres_dsn_serve")
     try:
         read = _admitted(dsn, SERVES)
-    except SetupWrong as error:
-        raise SetupWrong(f"{name}: {error}") from error
+    except Misconfigured as error:
+        raise Misconfigured(f"{name}: {error}") from error
     if read != written:
-        raise SetupWrong(f"{name} leads to another database or server than {variable('postgres_dsn')}: correct it")
+        raise Misconfigured(f"{name} leads to another database or server than {variable('postgres_dsn')}: correct it")
 
 
 def _admitted(dsn: str, needs: Needs) -> Place:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
-from orders.errors import Forbidden, SetupWrong
+from orders.errors import Forbidden, Misconfigured
 from orders.postgres.connection import Connection, connect, refuse_old, translated
 
 LOCK = 0x6F7264657273
@@ -43,8 +43,8 @@ def shipped() -> list[Migration]:
 def migrate(dsn: str) -> list[str]:
     """Applies what is missing and returns its names; only reads where nothing is.
 
-    Raises `SetupWrong` when PostgreSQL is too old, an applied file was edited, the schema is newer than this release,
-    or the role may not apply what is missing.
+    Raises `Misconfigured` when PostgreSQL is too old, an applied file was edited, the schema is newer than this
+    release, or the role may not apply what is missing.
     """
     with connect(dsn, "migrate", statement_seconds=600) as connection, translated():
         refuse_old(connection)
@@ -61,7 +61,7 @@ def _apply(connection: Connection, wanted: list[Migration]) -> list[str]:
             return [apply(connection, migration) for migration in missing(connection)]
     except Forbidden as error:
         names = ", ".join(migration.name for migration in wanted)
-        raise SetupWrong(f"the database lacks {names}, which this role may not apply: {MIGRATE}") from error
+        raise Misconfigured(f"the database lacks {names}, which this role may not apply: {MIGRATE}") from error
 
 
 def told(applied: Sequence[str]) -> str:
@@ -75,9 +75,9 @@ def missing(connection: Connection) -> list[Migration]:
     known = {m.name: m.sha256 for m in shipped()}
     for name, sha256 in sorted(applied.items()):
         if name not in known:
-            raise SetupWrong(f"the database has migration {name}, which this release does not know: upgrade it")
+            raise Misconfigured(f"the database has migration {name}, which this release does not know: upgrade it")
         if known[name] != sha256:
-            raise SetupWrong(f"migration {name} differs from the one that was applied: restore the file")
+            raise Misconfigured(f"migration {name} differs from the one that was applied: restore the file")
     return [m for m in shipped() if m.name not in applied]
 
 

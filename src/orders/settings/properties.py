@@ -123,7 +123,7 @@ REFUSALS = (
     ),
     Refusal(
         ("partitioner",),
-        "one uid must go to one partition, whoever sends it: all use the rule of Java's clients",
+        "one uid must go to one partition, no matter who sends it: all use the rule of Java's clients",
     ),
     Refusal(
         ("api.version.request", "api.version.fallback.ms", "broker.version.fallback"),

@@ -121,7 +121,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "standard"
     ready_lag: Annotated[Count, about("lag in messages up to which /readyz says ready")] = 10_000
     drain_seconds: Annotated[
-        Drain, about("seconds that HTTP goes on, with /readyz 503, after a signal to stop; 0: it stops at once")
+        Drain, about("seconds that HTTP continues, with /readyz 503, after a signal to stop; 0: it stops at once")
     ] = 0.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], about("least level that is logged")] = "info"
     log_format: Annotated[Literal["console", "json"], about("how log lines look")] = "console"

@@ -69,7 +69,7 @@ def allow_files(wanted: int) -> int:
 def memory_directory(data: Path, budget: int) -> Iterator[tuple[Path, str]]:
     """A new directory for the shared memory of `budget` bytes, and a remark if it is not in RAM.
 
-    It is in the data directory where RAM has no room. Takes away those that nobody holds any more, whoever of us left
+    It is in the data directory where RAM has no room. Takes away those that nobody holds any more, whichever of us left
     them. Raises `StartError` when there is no room in either.
     """
     for base in (machine.SHM, data):

@@ -69,7 +69,7 @@ class Restarts:
 class Child:
     """A process of ours, in a session of its own: the terminal's Ctrl-C reaches the supervisor alone.
 
-    `restarted` is told its kind whenever it is started again.
+    `restarted` gets its kind whenever it is started again.
     """
 
     def __init__(
@@ -184,10 +184,10 @@ class Service(Protocol):
 
 
 class Embedded:
-    """An embedded service whose starts go on in a thread, so that the supervisor goes on listening.
+    """An embedded service whose starts go on in a thread, so that the supervisor continues listening.
 
     It stands between the service and who is told of its progress: there a start is given up when it is to stop.
-    `restarted` is told the kind whenever it is started again.
+    `restarted` gets the kind whenever it is started again.
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class Embedded:
 
     @property
     def doing(self) -> str:
-        """The last step of a start that goes on; empty when none does."""
+        """The last step of a start that continues; empty when none does."""
         return self._doing if self._starting and self._starting.is_alive() else ""
 
     @property

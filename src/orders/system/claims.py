@@ -19,7 +19,7 @@ from orders.system.machine import port_owner
 from orders.system.probe import http_url
 
 OWNED = (LOCK, "state.json", "postgres", "kafka")
-"""What in a data directory belongs to whoever made it; the directory itself may be a volume of root's."""
+"""What in a data directory belongs to anyone who made it; the directory itself may be a volume of root's."""
 ELSEWHERE = "choose another with --data-dir"
 
 

@@ -11,7 +11,7 @@ import psutil
 
 from orders.ownership import LOCK
 
-SHM = Path("/dev/shm")  # noqa: S108 - the kernel's own; our directory in it is made anew and closed to others
+SHM = Path("/dev/shm")  # noqa: S108 - the kernel's own; our directory in it is recreated and closed to others
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound

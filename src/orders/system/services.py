@@ -82,14 +82,14 @@ class Services:
 
 
 def refuse_role(settings: Settings) -> None:
-    """The embedded PostgreSQL has one role: whoever names another forgot to say where."""
+    """The embedded PostgreSQL has one role: anyone who names another forgot to say where."""
     if settings.postgres_dsn_serve:
         dsn, serve = setting("postgres_dsn"), setting("postgres_dsn_serve")
         raise UsageError(f"{serve} is for a PostgreSQL of your own: name it in {dsn} too, or leave it out")
 
 
 def refuse_security(properties: Mapping[str, str]) -> None:
-    """The embedded Kafka speaks plain text: whoever asks for more forgot to say where."""
+    """The embedded Kafka speaks plain text: anyone who asks for more forgot to say where."""
     if given := [variable(name) for name in properties if name.startswith(SECURE)]:
         raise UsageError(f"{given[0]} is for a Kafka of your own: name it in ORDERS_KAFKA_BOOTSTRAP, or leave it out")
 

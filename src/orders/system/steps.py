@@ -1,4 +1,4 @@
-"""What is said on the terminal while something goes on: lines with their time, bars with rate and remaining time.
+"""What is said on the terminal while something continues: lines with their time, bars with rate and remaining time.
 
 Where logs are JSON the same lines are events among them, and nothing is drawn.
 """

@@ -14,7 +14,7 @@ import structlog
 from msgspec.structs import replace
 
 from orders import __version__, logs
-from orders.errors import Away, StartError
+from orders.errors import StartError, Unavailable
 from orders.kafka import clients
 from orders.kafka.admin import require_group
 from orders.kafka.topic import TopicView, create_topic
@@ -40,9 +40,9 @@ log = structlog.get_logger()
 
 TEND_SECONDS = 0.2
 AWAY_SECONDS = 30.0
-"""How long a given PostgreSQL or Kafka may be away at the start."""
+"""How long a given PostgreSQL or Kafka may be unavailable at the start."""
 READY_SECONDS = 30.0
-"""How long the start waits for /readyz; after that it says what is missing and goes on."""
+"""How long the start waits for /readyz; after that it says what is missing and continues."""
 LEFT_SECONDS = 5.0
 SHARES = {"serve": 0.35, "ingest": 0.5, "keep": 0.55, "kafka": 0.75, "postgres": 0.85}
 """By which part of the time for stopping each kind is ended, if need be by force."""
@@ -288,12 +288,12 @@ class System:
             state.forget(self._settings.data)
 
     def _retried(self, action: Callable[[], T]) -> T:
-        """Tries again while PostgreSQL or Kafka is away, for a while. Raises `StartError`, `SetupWrong`."""
+        """Tries again while PostgreSQL or Kafka is unavailable, for a while. Raises `StartError`, `Misconfigured`."""
         until, waits, said = monotonic() + AWAY_SECONDS, backoff(), False
         while True:
             try:
                 return action()
-            except Away as error:
+            except Unavailable as error:
                 if not said:
                     self._steps.step(f"waiting for up to {AWAY_SECONDS:g} s: {error}")
                     said = True
@@ -310,7 +310,7 @@ class System:
         serves, seconds = [each for each in self._children if each.kind == "serve"], self._settings.drain_seconds
         if not seconds:
             return
-        self._steps.step(f"draining: HTTP goes on for {seconds:g} s; a second signal ends that")
+        self._steps.step(f"draining: HTTP continues for {seconds:g} s; a second signal ends that")
         for child in serves:
             child.ask_to_stop()
 

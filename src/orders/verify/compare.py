@@ -96,7 +96,7 @@ class Comparison:
     # -- the comparison --
 
     def judge(self, topic: Topic, advance: Callable[[int], None]) -> None:
-        """Compares every order that was stored or sent; `advance` is told how many more rows were compared."""
+        """Compares every order that was stored or sent; `advance` gets how many more rows were compared."""
         for key, sides in groupby(self._sides(), itemgetter(0)):
             found = {side: value for _, side, value in sides}
             self._judge(key, found.get(ROW), found.get(HISTORIES), topic)

@@ -14,7 +14,10 @@ Fetch = Callable[[Mapping[int, Span]], Iterable[Record]]
 
 
 def tell(findings: Findings, fetch: Fetch, read: Read) -> None:
-    """Names the fields of each order whose row is still the one that was compared. Raises `Away` or `SetupWrong`."""
+    """Names the fields of each order whose row is still the one that was compared.
+
+    Raises `Unavailable` or `Misconfigured`.
+    """
     stored = read([clue.order_uid for clue in findings.clues]) if findings.clues else {}
     for clues in rounds(findings.clues):
         spans = {partition: Span(clue.offset, clue.offset + 1) for partition, clue in clues.items()}

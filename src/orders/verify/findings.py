@@ -19,7 +19,7 @@ DIFFERENCES: Mapping[str, str] = {
     "position beyond the end": "the position is beyond what Kafka holds: the log went back",
     "position before the start": "the position is before what Kafka holds: retention has passed it",
     "position elsewhere": "there is a position, but no such partition",
-    "position lost": "all positions are of an older topic of this name: it was made anew",
+    "position lost": "all positions are of an older topic of this name: it was recreated",
     "dead letter missing": "the record is invalid, and no dead letter",
     "dead letter differs": "the dead letter is not what the record holds",
     "dead letter unsent": "there is a dead letter, and no such record",

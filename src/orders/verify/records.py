@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from orders.errors import Away, SetupWrong
+from orders.errors import Misconfigured, Unavailable
 from orders.kafka import clients
 from orders.kafka.consumer import BEYOND_ERRORS, CONSUME_MOST, UNREADABLE_ERRORS, record_of
 from orders.kafka.errors import Met, verdict
@@ -51,14 +51,14 @@ class Reader:
         self._consumer.assign([TopicPartition(topic, each, spans[each].begin) for each in self._left])
 
     def __iter__(self) -> Iterator[list[Record]]:
-        """Raises `Away` or `SetupWrong`."""
+        """Raises `Unavailable` or `Misconfigured`."""
         heard_at = self._clock()
         while self._left:
             messages = self._take()
             if messages:
                 heard_at = self._clock()
             elif self._clock() - heard_at > SILENT_SECONDS:
-                raise self._met.wrong() or Away(f"Kafka is away ({self._met.reason})")
+                raise self._met.wrong() or Unavailable(f"Kafka is unavailable ({self._met.reason})")
             yield [record_of(message) for message in messages if self._is_wanted(message)]
 
     def _take(self) -> list[Message]:
@@ -78,7 +78,7 @@ class Reader:
         if end is None:
             return False
         if error is not None and offset < end:
-            raise Away(f"{self._topic}/{partition} became shorter while it was read: run this again")
+            raise Unavailable(f"{self._topic}/{partition} became shorter while it was read: run this again")
         if offset >= end - 1:
             self._leave(partition)
         return error is None and offset < end
@@ -86,11 +86,11 @@ class Reader:
     def _fail(self, error: KafkaError, partition: int, offset: int) -> None:
         place = f"{self._topic}/{partition}"
         if error.code() in BEYOND_ERRORS:
-            raise Away(f"retention removed records of {place} while they were read: run this again")
+            raise Unavailable(f"retention removed records of {place} while they were read: run this again")
         if error.code() in UNREADABLE_ERRORS:
-            raise SetupWrong(f"what Kafka holds in {place} at offset {offset} cannot be read ({error.name()})")
+            raise Misconfigured(f"what Kafka holds in {place} at offset {offset} cannot be read ({error.name()})")
         wrong = verdict(error, self._topic, right="Read")
-        if isinstance(wrong, SetupWrong):
+        if isinstance(wrong, Misconfigured):
             raise wrong
 
     def _leave(self, partition: int) -> None:
@@ -110,7 +110,7 @@ def read(
 ) -> dict[int, int]:
     """Gives each record to `take`, and tells `advance` how many more; how many there were in each partition.
 
-    Raises `Away` or `SetupWrong`.
+    Raises `Unavailable` or `Misconfigured`.
     """
     counts = dict.fromkeys(spans, 0)
     reader = Reader(config, topic, spans)

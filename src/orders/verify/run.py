@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orders.errors import Away, SetupWrong
+from orders.errors import Misconfigured, Unavailable
 from orders.kafka.admin import Brokers
 from orders.kafka.admin import Topic as Held
 from orders.memory.shared import Memory
@@ -43,7 +43,7 @@ def verify(settings: Settings, *, memory: bool, limit: int) -> Report:
 def _topic(settings: Settings, connection: Connection, kept: Scratch, findings: Findings) -> tuple[int, Snapshot]:
     """Compares topic and PostgreSQL; how many records were read, and what there was in PostgreSQL."""
     brokers, name = Brokers(settings.kafka), settings.kafka_topic
-    brokers.count()  # a wrong address is told at once
+    brokers.count()  # a wrong address is reported at once
     topic_id = _held(brokers, name).topic_id
     with CountingBar(None, text="PostgreSQL") as bar:
         snapshot = Reading(connection, name, topic_id, kept, findings).read(bar.advance)
@@ -52,12 +52,12 @@ def _topic(settings: Settings, connection: Connection, kept: Scratch, findings: 
     comparison = Comparison(kept, findings, snapshot.skips, settings.order_nesting)
     counts = _read(settings, begun, comparison)
     if not topic_id == held.topic_id == _held(brokers, name).topic_id:
-        raise Away(f"topic {name} was made anew while it was read: run this again")
+        raise Unavailable(f"topic {name} was recreated while it was read: run this again")
     lengths = {p: span.end - span.begin for p, span in spans(begun).items()}
     grounds = {p: ground._replace(whole=counts[p] == max(lengths[p], 0)) for p, ground in begun.items()}
     with CountingBar(snapshot.orders, text="comparison") as bar:
         comparison.judge(Topic(grounds, snapshot.foreign), bar.advance)
-    with suppress(Away):  # the differences stand without the names of the fields
+    with suppress(Unavailable):  # the differences stand without the names of the fields
         fields.tell(findings, partial(_fetch, settings), served.reader(connection))
     return sum(counts.values()), snapshot
 
@@ -65,19 +65,19 @@ def _topic(settings: Settings, connection: Connection, kept: Scratch, findings: 
 def _held(brokers: Brokers, topic: str) -> Held:
     held = brokers.topic(topic)
     if held is None:
-        raise SetupWrong(f"topic {topic!r} does not exist: name the one that is consumed with --kafka-topic")
+        raise Misconfigured(f"topic {topic!r} does not exist: name the one that is consumed with --kafka-topic")
     return held
 
 
 def placed(positions: dict[tuple[str, int], int], held: Held, findings: Findings) -> dict[int, Ground]:
-    """What is known of each partition that has a position, and what is wrong with positions. Raises `Away`."""
+    """What is known of each partition that has a position, and what is wrong with positions. Raises `Unavailable`."""
     ours = {partition: position for (topic_id, partition), position in positions.items() if topic_id == held.topic_id}
     if positions and not ours:
         findings.differ("position lost")
     grounds = dict[int, Ground]()
     for partition, position in ours.items():
         if partition in held.leaderless:
-            raise Away(f"partition {partition} has no leader and cannot be read: see `orders doctor`")
+            raise Unavailable(f"partition {partition} has no leader and cannot be read: see `orders doctor`")
         if partition not in held.partitions:
             findings.differ("position elsewhere", place=(partition, position))
             continue

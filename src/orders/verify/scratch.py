@@ -1,6 +1,6 @@
 """A temporary LMDB file for what does not fit into memory: one small entry for each order, dead letter and refusal.
 
-Like `trees` and `memory` it knows LMDB. It lies in the directory for temporary files, `TMPDIR`, and goes with the
+Like `memory` it knows LMDB. It lies in the directory for temporary files, `TMPDIR`, and goes with the
 process: it is deleted as soon as it is open.
 """
 

@@ -35,7 +35,7 @@ def compare(
     advance: Callable[[int], None],
     wait: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Compares all entries of memory with PostgreSQL now; how many there were. Raises `Away` or `SetupWrong`.
+    """Compares all entries of memory with PostgreSQL now; how many there were. Raises `Unavailable` or `Misconfigured`.
 
     An entry is false only if memory has it before and after PostgreSQL was read: an ingest drops it before it commits.
     """

@@ -55,7 +55,10 @@ class Reading:
         self._foreign = False
 
     def read(self, advance: Callable[[int], None]) -> Snapshot:
-        """Reads all of one moment; `advance` is told how many more orders were read. Raises `Away` or `SetupWrong`."""
+        """Reads all of one moment; `advance` gets how many more orders were read.
+
+        Raises `Unavailable` or `Misconfigured`.
+        """
         self._connection.answer_seconds = ANSWER_SECONDS
         with snapshot(self._connection):
             positions = self._positions()
@@ -80,7 +83,7 @@ class Reading:
         return {(topic_id, partition): position for topic_id, partition, position in rows}
 
     def _read_orders(self, advance: Callable[[int], None]) -> int:
-        """How many there are. A uid that no record can have is told at once."""
+        """How many there are. A uid that no record can have is reported at once."""
         count = 0
         for order_uid, ours, partition, offset, version, document in self._stream("orders_to_verify", STREAMED):
             count += 1

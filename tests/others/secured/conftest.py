@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from orders.embedded.postgres import PostgresService
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.kafka.admin import Brokers
 from support.acls import Acls
 from support.certificates import Authority
@@ -43,7 +43,7 @@ def secured(authority: Authority) -> Iterator[SecuredKafka]:
 def knows_groups(service: SecuredKafka) -> bool:
     try:
         Brokers(service.admin).group_rights("any")
-    except Away:
+    except Unavailable:
         return False
     return True
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orders.errors import OrdersError, SetupWrong
+from orders.errors import Misconfigured, OrdersError
 from orders.kafka.producer import Delivered, OrderProducer
 from orders.kafka.topic import create_topic
 from support.acls import Acls
@@ -36,5 +36,5 @@ def test_a_producer_without_the_right_says_so_and_works_once_it_is_granted(secur
         producer.close()
 
 
-def wrong(said: Delivered | OrdersError) -> SetupWrong | None:
-    return said if isinstance(said, SetupWrong) else None
+def wrong(said: Delivered | OrdersError) -> Misconfigured | None:
+    return said if isinstance(said, Misconfigured) else None

@@ -1,11 +1,11 @@
-"""A Kafka that gives topics no ids, as all did before 2.8: what it holds cannot be told from a topic made anew."""
+"""A Kafka that gives topics no ids, as all did before 2.8: what it holds cannot be told from a topic recreated."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from orders.errors import SetupWrong
+from orders.errors import Misconfigured
 from orders.kafka.admin import Brokers
 from orders.kafka.topic import TopicView, create_topic
 from support.zookeeper import OldKafka
@@ -25,5 +25,5 @@ def test_a_topic_without_an_id_is_refused_with_the_release_to_upgrade_to(kafka_w
     kafka = {"bootstrap.servers": kafka_without_ids}
     create_topic(kafka, "orders", 1)
     for look in (TopicView(kafka, "orders").look, lambda: Brokers(kafka).topic("orders")):
-        with pytest.raises(SetupWrong, match=r"topic 'orders' has no id, .*: upgrade the brokers to Kafka 2\.8"):
+        with pytest.raises(Misconfigured, match=r"topic 'orders' has no id, .*: upgrade the brokers to Kafka 2\.8"):
             look()

@@ -75,7 +75,7 @@ class Door(Memory):
 
 
 class IngestProcess:
-    """An ingest; `start` makes it anew, as its supervisor would."""
+    """An ingest; `start` makes it again, as its supervisor would."""
 
     def __init__(self, around: Around, machine: Machine, name: str, records: int) -> None:
         self.around, self.machine, self.name, self._records = around, machine, name, records

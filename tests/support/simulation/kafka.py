@@ -2,9 +2,9 @@
 
 Modelled: the log of each partition with its end, the topic's id, static members whose partitions come and go in their
 own `poll` (cooperative: given up by one before another gets it), members that the group has given up and that learn of
-it when they poll, brokers that are away, positions out of range with `auto.offset.reset=error`, a pause whose fetched
-records are skipped now and then unless a seek follows, a seek that the client refuses, records that come twice, marks
-of transactions, which the client steps over in silence, and its own position, unknown after a seek.
+it when they poll, brokers that are unavailable, positions out of range with `auto.offset.reset=error`, a pause whose
+fetched records are skipped now and then unless a seek follows, a seek that the client refuses, records that come twice,
+marks of transactions, which the client steps over in silence, and its own position, unknown after a seek.
 
 Not modelled: the bytes of a fetch and their limits, KIP-848 apart from the classic protocol (both look alike from
 here), and a broker's own replication.
@@ -16,7 +16,7 @@ from typing import NamedTuple, cast
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.kafka.topic import TopicView, View
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from support.simulation.chance import Chance
@@ -114,7 +114,7 @@ class Broker:
     def look(self, *_needed: str) -> View:
         self.at("a consumer", "look")
         if self.is_away:
-            raise Away("Kafka is away")
+            raise Unavailable("Kafka is unavailable")
         return View(self.topic_id, self.ends)
 
     @property
@@ -126,7 +126,7 @@ class Broker:
 
     def starts(self, partitions: Iterable[int]) -> dict[int, int]:
         if self.is_away:
-            raise Away("Kafka is away")
+            raise Unavailable("Kafka is unavailable")
         return dict.fromkeys(partitions, 0)
 
     # -- the group --
@@ -142,13 +142,13 @@ class Broker:
 
 
 class Fetching:
-    """A partition that is assigned to a client: where it goes on, and how many records it fetched beyond that."""
+    """A partition that is assigned to a client: where it continues, and how many records it fetched beyond that."""
 
     def __init__(self, position: int) -> None:
         self.start = self.position = position
         self.is_paused = False
         self.is_under_way = False
-        """Whether a fetch may be on its way: the client was polled since it goes on from here."""
+        """Whether a fetch may be on its way: the client was polled since it continues from here."""
         self.skips = 0
         self.failed = False
         self.reached: int | None = None

@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from orders import decoder
-from orders.errors import Away, OrdersError, PositionsMoved
+from orders.errors import OrdersError, PositionsMoved, Unavailable
 from orders.ingest import fold
 from orders.ingest.batcher import Batcher
 from orders.ingest.fold import Folded
@@ -100,7 +100,7 @@ def first_blamed(patch: pytest.MonkeyPatch) -> None:
     def blame(writer: Writer, batch: Batch, topic_id: str) -> None:
         good = [entry for entry in batch.entries if not isinstance(entry.content, Invalid)]
         if not good:
-            raise Away("nobody is left to blame")
+            raise Unavailable("nobody is left to blame")
         first = batch.entries.index(good[0])
         bad = Entry(good[0].record, Invalid("batch failed"), reply=good[0].reply)
         rest = batch.entries[first + 1 :]
@@ -116,7 +116,7 @@ def outage_refused(patch: pytest.MonkeyPatch) -> None:
     def write_or_refuse(writer: Writer, batch: Batch, topic_id: str) -> None:
         try:
             write(writer, batch, topic_id)
-        except Away:
+        except Unavailable:
             refuse(writer, batch, topic_id)
 
     patch.setattr(Writer, "write", write_or_refuse)
@@ -176,7 +176,7 @@ def unmarked_when_unknown(patch: pytest.MonkeyPatch) -> None:
 
 
 def placed_by_the_group(patch: pytest.MonkeyPatch) -> None:
-    """A partition goes on from the offset that the group has."""
+    """A partition continues from the offset that the group has."""
     look_at = OrderConsumer._find_positions
 
     def by_the_group(consumer: OrderConsumer, partitions: list[int]) -> dict[int, int]:
@@ -187,7 +187,7 @@ def placed_by_the_group(patch: pytest.MonkeyPatch) -> None:
 
 
 def resumed_without_seek(patch: pytest.MonkeyPatch) -> None:
-    """After an outage the client goes on by itself."""
+    """After an outage the client continues by itself."""
 
     def go_on(consumer: OrderConsumer, places: Mapping[int, int]) -> None:
         consumer._held = False
@@ -293,7 +293,7 @@ def ends_believed(patch: pytest.MonkeyPatch) -> None:
     """The end of a partition is taken for what was read of it."""
 
     def ends(consumer: OrderConsumer) -> dict[int, Reached]:
-        with suppress(Away):
+        with suppress(Unavailable):
             return {partition: Reached(end) for partition, end in consumer._view.look().ends.items()}
         return {}
 
@@ -335,7 +335,7 @@ PLANTED: Mapping[str, Planted] = {
     "positions are committed before the orders": Planted(positions_first, STORED, 0),
     "an order of a batch is left out": Planted(without_rows, STORED, 0),
     "a failed batch is passed over by the next commit": Planted(covered_by_the_next, STORED + HEALED, 0),
-    "after an outage the client goes on without a seek": Planted(resumed_without_seek, STORED, 1),
+    "after an outage the client continues without a seek": Planted(resumed_without_seek, STORED, 1),
     "orders and positions are committed in two transactions": Planted(in_two_transactions, "3", 0),
     "dead letters are committed before their batch": Planted(letters_apart, "3", 0),
     "a replaced order keeps its version": Planted(versions_moved(0), "2", 0),
@@ -351,7 +351,7 @@ PLANTED: Mapping[str, Planted] = {
         always(OrderConsumer, "_is_in_place", answer=True), HEALED, 15
     ),
     "after moved positions nobody seeks": Planted(leave_out(OrderConsumer, "replace"), HEALED + "7", 4),
-    "a partition goes on from the group's offset": Planted(placed_by_the_group, HEALED, 0),
+    "a partition continues from the group's offset": Planted(placed_by_the_group, HEALED, 0),
     "what failed is never tried again": Planted(never_tried_again, HEALED, 0),
     "positions are locked unchecked": Planted(locked_unchecked, STORED, 1),
     "the fold ignores where a row came from": Planted(always(fold.Origin, "covers", answer=False), STORED, 25),

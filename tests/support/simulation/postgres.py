@@ -7,7 +7,7 @@ reply arrives or not, rollback when a session ends, the end of a session that id
 with COMMIT to those who listen, sequences that never go back, a standby that lacks the last commits, one check
 (`payment_amount <> 666`) that a valid order may break.
 
-Not modelled: somebody who waits for a lock and gets it. Whoever meets one is refused after the lock time-out, or the
+Not modelled: somebody who waits for a lock and gets it. Anyone who meets one is refused after the lock time-out, or the
 holder's session has ended meanwhile (`contend`); to begin later is the third way, and happens by itself. Nor serving
 during a failover by both servers, nor damage on disk, nor any statement that is not in `STATEMENTS`.
 

@@ -236,7 +236,7 @@ class World:
             self.now += self.chance.pick(STALLS)
         for _ in range(1 + self.chance.below(10 if stalls else 3)):
             self.event()
-        self.tell(f"{owner} goes on")
+        self.tell(f"{owner} continues")
 
     def memory_at(self, owner: str, point: str) -> None:
         """Before memory's write transaction, which may fail."""
@@ -258,7 +258,7 @@ class World:
         self.at(owner, "connect")
 
     def _contend(self, holder: Session) -> None:
-        """A lock is met: it is waited for in vain, or its holder stands still for too long."""
+        """A lock is met: it is not got, or its holder stands still for too long."""
         self.now += self.chance.seconds(0.1, 10.5)
         self.tell(f"a lock of {holder.owner} is met")
         if self.chance.one_in(2):

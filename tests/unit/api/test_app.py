@@ -19,7 +19,7 @@ from orders.api.startup import THROUGH, Start, StartParts
 from orders.api.views import original
 from orders.api.waiting import Told
 from orders.decoder import decode
-from orders.errors import Away, Busy, OrdersError, SetupWrong
+from orders.errors import Busy, Misconfigured, OrdersError, Unavailable
 from orders.http.problems import KINDS, MEDIA_TYPE, problem
 from orders.metrics.exposition import Page, page
 from orders.metrics.table import POSTS, Route, private
@@ -115,7 +115,7 @@ def test_postgresql_away_is_never_404() -> None:
     """A miss that cannot be looked up: 503 with Retry-After and nothing of the cause."""
 
     async def away(_: str) -> None:
-        raise Away("PostgreSQL cannot be reached at secret-host")
+        raise Unavailable("PostgreSQL cannot be reached at secret-host")
 
     with client(order=away) as http:
         got = http.get("/orders/nobody")
@@ -196,7 +196,7 @@ async def _deleted(_: str) -> None:
 
 
 async def _away(_: str) -> None:
-    raise Away("PostgreSQL cannot be reached")
+    raise Unavailable("PostgreSQL cannot be reached")
 
 
 async def _by_hand(_: str) -> Found:
@@ -349,7 +349,7 @@ def test_post_that_postgresql_refuses() -> None:
     }
 
 
-@pytest.mark.parametrize("error", [Away("Kafka at secret-host"), SetupWrong("topic secret-host")])
+@pytest.mark.parametrize("error", [Unavailable("Kafka at secret-host"), Misconfigured("topic secret-host")])
 def test_post_while_kafka_is_away(error: OrdersError) -> None:
     """503 with Retry-After."""
 
@@ -367,7 +367,7 @@ async def _accepted(_: Content, _wait: float) -> None:
 
 
 async def _unavailable(_: Content, _wait: float) -> None:
-    raise Away("Kafka")
+    raise Unavailable("Kafka")
 
 
 @pytest.mark.parametrize(
@@ -489,7 +489,9 @@ def test_a_problem_has_a_page(plain: TestClient[Any], name: str) -> None:
     assert is_problem(plain.get("/problems/other"), "not-found")
 
 
-@pytest.mark.parametrize(("error", "suspected"), [(Away("PostgreSQL"), 1), (SetupWrong("right"), 1), (Busy("many"), 0)])
+@pytest.mark.parametrize(
+    ("error", "suspected"), [(Unavailable("PostgreSQL"), 1), (Misconfigured("right"), 1), (Busy("many"), 0)]
+)
 def test_a_request_that_met_an_outage_has_it_looked_at(error: Exception, suspected: int) -> None:
     """So that its end is logged; too many requests are none."""
     suspicions: list[str] = []

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from orders.api.health import GONE_SECONDS, Health, Part, Purpose, Report, assignment, lag, never, purpose_of, restore
-from orders.errors import Away, OrdersError, SetupWrong
+from orders.errors import Misconfigured, OrdersError, Unavailable
 from orders.kafka.topic import TopicWatch, View
 
 NOW = 100.0
@@ -87,7 +87,7 @@ def test_a_look_has_the_ingests_that_posted_lately() -> None:
     board = BOARD | {"ingest:1": ingest(1, state="stopped"), "ingest:2": ingest(at=NOW - GONE_SECONDS - 1)}
     found = asyncio.run(health(board=board).look())
     assert [each.state for each in found.ingests] == ["running", "stopped"]
-    assert not asyncio.run(health(board=Away("memory fails")).look()).ingests
+    assert not asyncio.run(health(board=Unavailable("memory fails")).look()).ingests
 
 
 def test_ready() -> None:
@@ -100,8 +100,8 @@ def test_ready() -> None:
 @pytest.mark.parametrize(
     ("given", "part", "reason"),
     [
-        ({"positions": Away("PostgreSQL cannot be reached")}, "postgres", "PostgreSQL cannot be reached"),
-        ({"view": SetupWrong("topic 'orders' does not exist")}, "kafka", "topic 'orders' does not exist"),
+        ({"positions": Unavailable("PostgreSQL cannot be reached")}, "postgres", "PostgreSQL cannot be reached"),
+        ({"view": Misconfigured("topic 'orders' does not exist")}, "kafka", "topic 'orders' does not exist"),
         ({"view": View("t", {0: 500, 1: 500})}, "lag", "more than 100 messages behind"),
         ({"board": {"keeper": keeper()}}, "assignment", "no ingest has reported for 10 s"),
         (
@@ -111,9 +111,9 @@ def test_ready() -> None:
         ),
         ({"board": BOARD | {"keeper": keeper("restoring")}}, "restore", "memory is being restored"),
         ({"board": BOARD | {"keeper": keeper("waiting")}}, "restore", "the keeper waits: r"),
-        ({"board": Away("memory")}, "restore", "no keeper has reported for 10 s"),
+        ({"board": Unavailable("memory")}, "restore", "no keeper has reported for 10 s"),
         ({"wanted": True}, "memory", "memory was emptied and is not restored yet"),
-        ({"wanted": Away("the shared memory fails")}, "memory", "the shared memory fails"),
+        ({"wanted": Unavailable("the shared memory fails")}, "memory", "the shared memory fails"),
     ],
 )
 def test_one_part_is_not_well(given: dict[str, Any], part: str, reason: str) -> None:
@@ -130,17 +130,17 @@ def test_one_part_is_not_well(given: dict[str, Any], part: str, reason: str) -> 
     [
         ({}, True),
         ({"wanted": True}, False),
-        ({"wanted": Away("the shared memory fails")}, False),
+        ({"wanted": Unavailable("the shared memory fails")}, False),
         ({"board": {}}, True),
-        ({"view": Away("Kafka")}, True),
-        ({"view": Away("Kafka"), "board": BOARD | {"keeper": keeper("waiting")}}, True),
+        ({"view": Unavailable("Kafka")}, True),
+        ({"view": Unavailable("Kafka"), "board": BOARD | {"keeper": keeper("waiting")}}, True),
     ],
 )
 def test_reading_without_postgresql_is_ready_as_long_as_memory_has_its_orders(
     given: dict[str, Any], reading: bool
 ) -> None:
     """Whatever else is unavailable, and whether or not a keeper runs."""
-    given = {"positions": Away("PostgreSQL cannot be reached"), **given}
+    given = {"positions": Unavailable("PostgreSQL cannot be reached"), **given}
     report = check("reading", **given)
     assert (report.ready, report.reading, report.writing) == (reading, reading, False)
 
@@ -248,7 +248,7 @@ class Outages:
     def _ask(self, name: str) -> None:
         self.left[name] -= 1
         if self.left[name] >= 0:
-            raise Away(name)
+            raise Unavailable(name)
 
     async def positions(self) -> Mapping[tuple[str, int], int]:
         self.looks += 1
@@ -331,10 +331,10 @@ def test_topic_is_looked_at_once_for_all() -> None:
         assert (*views, await watch.identity()) == (VIEW, VIEW, "t")
         assert brokers.looks == 1
         now = 2.0
-        brokers.answer = Away("Kafka")
-        with pytest.raises(Away):
+        brokers.answer = Unavailable("Kafka")
+        with pytest.raises(Unavailable):
             await watch.view(1)
-        with pytest.raises(Away):
+        with pytest.raises(Unavailable):
             await watch.view(1)
         assert brokers.looks == 2
 
@@ -342,22 +342,22 @@ def test_topic_is_looked_at_once_for_all() -> None:
 
 
 def test_identity_outlives_an_outage() -> None:
-    """Brokers that are away do not take back what they said of the topic; a new identity is seen in time."""
+    """Brokers that are unavailable do not take back what they said of the topic; a new identity is seen in time."""
     now, brokers = 0.0, Brokers()
 
     async def scenario() -> None:
         nonlocal now
         watch = TopicWatch(brokers.look, lambda: now)
-        brokers.answer = Away("Kafka")
-        with pytest.raises(Away):
+        brokers.answer = Unavailable("Kafka")
+        with pytest.raises(Unavailable):
             await watch.identity()
         brokers.answer = VIEW
         assert await watch.identity() == "t"
-        brokers.answer = Away("Kafka")
+        brokers.answer = Unavailable("Kafka")
         for _ in range(3):
             now += 10
             assert await watch.identity() == "t"
-            with pytest.raises(Away):
+            with pytest.raises(Unavailable):
                 await watch.view(0)
         brokers.answer = VIEW._replace(topic_id="u")
         now += 10

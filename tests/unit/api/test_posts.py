@@ -8,7 +8,7 @@ import pytest
 
 from orders.api.posts import Posts
 from orders.api.waiting import Outcomes, Place, Told
-from orders.errors import Away, OrdersError
+from orders.errors import OrdersError, Unavailable
 from orders.kafka.producer import Delivered, Headers, Report
 from orders.metrics.kinds import Values
 from orders.metrics.table import private
@@ -110,32 +110,32 @@ def test_no_outcome_within_the_deadline() -> None:
 def test_postgresql_away_does_not_refuse_an_order() -> None:
     """Without positions the record is produced all the same."""
     log = at(7)
-    assert submit(log, positions=Away("PostgreSQL"))[0] == CREATED
+    assert submit(log, positions=Unavailable("PostgreSQL"))[0] == CREATED
     assert log.records
 
 
 def test_a_log_that_went_back() -> None:
     """An offset that was consumed before the record existed cannot be the record's: its outcome is not ours."""
-    with pytest.raises(Away, match="shorter"):
+    with pytest.raises(Unavailable, match="shorter"):
         submit(at(7), positions={(TOPIC_ID, 1): 8})
     assert submit(at(7), positions={(TOPIC_ID, 1): 7, (TOPIC_ID, 0): 99, ("other", 1): 99})[0] == CREATED
 
 
 def test_outcome_of_another_order() -> None:
     """An outcome that names another order is not taken for ours."""
-    with pytest.raises(Away, match="another"):
+    with pytest.raises(Unavailable, match="another"):
         submit(at(7), told=CREATED._replace(order_uid="b"))
 
 
 def test_delivery_fails() -> None:
     """What the brokers did not take is not accepted."""
-    with pytest.raises(Away, match="broker"):
-        submit(Log(lambda _: Away("broker")))
+    with pytest.raises(Unavailable, match="broker"):
+        submit(Log(lambda _: Unavailable("broker")))
 
 
 def test_no_delivery_report() -> None:
-    """Brokers that say nothing are away."""
-    with pytest.raises(Away, match="answer"):
+    """Brokers that say nothing are unavailable."""
+    with pytest.raises(Unavailable, match="answer"):
         submit(Log(lambda _: None), deadline=0.05)
 
 

@@ -1,4 +1,4 @@
-"""What a scrape asks for, and what it says while something is away."""
+"""What a scrape asks for, and what it says while something is unavailable."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ import pytest
 
 from orders.api.health import Ingest, Lag, Look, Part, Parts, Restore
 from orders.api.scrape import Scrape
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.kafka.topic import View
 from orders.memory.shared import Stats
 from orders.metrics.table import LAYOUT, IngestState
@@ -49,7 +49,7 @@ class Rig:
 
     def stats(self) -> Stats:
         if self._stats is None:
-            raise Away("the shared memory fails")
+            raise Unavailable("the shared memory fails")
         return self._stats
 
     def times(self, places: Mapping[int, int], _seconds: float) -> dict[int, float]:
@@ -134,7 +134,7 @@ def test_partitions_that_are_stopped_are_told_by_why() -> None:
     ],
 )
 def test_what_is_away_is_left_out(found: Look, told: set[str]) -> None:
-    """No figure of it is shown, not even 0; that it is away is."""
+    """No figure of it is shown, not even 0; that it is unavailable is."""
     rig = Rig(found)
     gauges = rig.gauges()
     assert {name.partition("{")[0] for name in gauges if "{partition=" in name} == told

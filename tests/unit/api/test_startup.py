@@ -8,7 +8,7 @@ import pytest
 
 from orders.api.health import GONE_SECONDS
 from orders.api.startup import THROUGH, Start, Startup
-from orders.errors import Away, OrdersError
+from orders.errors import OrdersError, Unavailable
 
 NOW = 100.0
 
@@ -30,7 +30,7 @@ class World:
 
     def board(self) -> Mapping[str, bytes]:
         if self.keeper == "away":
-            raise Away("memory cannot be read")
+            raise Unavailable("memory cannot be read")
         entry = {"state": self.keeper, "restored": 0, "total": 9, "reason": "away", "at": self.at}
         return {"keeper": json.dumps(entry).encode()} if self.keeper else {}
 
@@ -43,14 +43,14 @@ class World:
 
 @pytest.mark.parametrize("state", ["restoring", "ready"])
 def test_it_is_through_when_postgresql_answered_and_the_restore_has_begun(state: str) -> None:
-    """A restart would only begin the restore anew: its end is not waited for."""
+    """A restart would only begin the restore again: its end is not waited for."""
     assert World(state).report() == THROUGH
 
 
 @pytest.mark.parametrize(
     ("world", "part", "reason"),
     [
-        (World(trouble=Away("PostgreSQL cannot be reached")), "postgres", "PostgreSQL cannot be reached"),
+        (World(trouble=Unavailable("PostgreSQL cannot be reached")), "postgres", "PostgreSQL cannot be reached"),
         (World("waiting"), "restore", "the keeper waits: away"),
         (World(""), "restore", "no keeper has reported for 10 s"),
         (World("away"), "restore", "no keeper has reported for 10 s"),
@@ -72,7 +72,7 @@ def test_once_it_is_through_it_stays_so() -> None:
     async def scenario() -> Start:
         startup = world.startup()
         assert (await startup.report()).started
-        world.keeper, world.trouble = "", Away("PostgreSQL cannot be reached")
+        world.keeper, world.trouble = "", Unavailable("PostgreSQL cannot be reached")
         return await startup.report()
 
     assert asyncio.run(scenario()) == THROUGH
@@ -93,7 +93,7 @@ def test_a_start_that_nobody_asked_for_is_noticed(monkeypatch: pytest.MonkeyPatc
         assert not watching.done()
         world.keeper = "restoring"
         await watching
-        world.trouble = Away("PostgreSQL cannot be reached")
+        world.trouble = Unavailable("PostgreSQL cannot be reached")
         return await startup.report()
 
     assert asyncio.run(scenario()) == THROUGH

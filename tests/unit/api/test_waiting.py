@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.api.waiting import LONGEST_PAUSE, MOST_KEYS, SHORTEST_PAUSE, Gate, Joiner, Outcomes, Place, Told, in_time
-from orders.errors import Away, Busy
+from orders.errors import Busy, Unavailable
 from orders.timing import monotonic
 
 CREATED = Told("created", "a", "", "")
@@ -90,9 +90,9 @@ def test_all_who_wait_hear_of_an_error() -> None:
         gone.cancel()
         next_one = asyncio.create_task(joiner.get("a"))
         await turns()
-        await questions.fail(Away("PostgreSQL"))
+        await questions.fail(Unavailable("PostgreSQL"))
         await questions.answer({"a": 7})
-        with pytest.raises(Away):
+        with pytest.raises(Unavailable):
             await there
         assert await next_one == 7
 
@@ -150,7 +150,7 @@ def test_no_outcome_in_time() -> None:
     """Who waits for longer than allowed is told nothing, and an outage of PostgreSQL is only a wait."""
 
     async def fetch(_: Sequence[Place]) -> dict[Place, Told]:
-        raise Away("PostgreSQL")
+        raise Unavailable("PostgreSQL")
 
     async def scenario() -> Told | None:
         return await Outcomes(fetch, monotonic).wait(PLACES[0], 0.05)
@@ -189,11 +189,11 @@ def test_pause_grows_with_the_wait(one: float, other: float) -> None:
 
 
 def test_a_question_that_is_not_answered_in_time() -> None:
-    """`Away` comes in time though the question itself cannot be stopped."""
+    """`Unavailable` comes in time though the question itself cannot be stopped."""
 
     async def scenario() -> None:
         never: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        with pytest.raises(Away):
+        with pytest.raises(Unavailable):
             await in_time(never, 0.01)
         assert not never.cancelled()
         assert await in_time(asyncio.sleep(0, 5), 1) == 5
@@ -202,7 +202,7 @@ def test_a_question_that_is_not_answered_in_time() -> None:
 
 
 def test_a_bug_in_a_late_answer_is_seen_and_an_outage_is_not_one() -> None:
-    """Whoever asked has gone."""
+    """Anyone who asked has gone."""
     seen: list[Exception] = []
 
     async def late(error: Exception) -> None:
@@ -211,8 +211,8 @@ def test_a_bug_in_a_late_answer_is_seen_and_an_outage_is_not_one() -> None:
 
     async def scenario() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, found: seen.append(found["exception"]))
-        for error in (Away("PostgreSQL"), ZeroDivisionError()):
-            with pytest.raises(Away):
+        for error in (Unavailable("PostgreSQL"), ZeroDivisionError()):
+            with pytest.raises(Unavailable):
                 await in_time(late(error), 0.001)
         await asyncio.sleep(0.05)
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from orders.commands import options
 from orders.commands.cli import cli
-from orders.errors import Away, UsageError
+from orders.errors import Unavailable, UsageError
 from orders.settings import OPTIONS, option, variable
 from support.system import ROOT
 
@@ -121,7 +121,9 @@ def test_wrong_usage_is_exit_status_2() -> None:
     assert CliRunner().invoke(cli, ["fetch"]).exit_code == 2
 
 
-@pytest.mark.parametrize(("error", "status"), [(Away("PostgreSQL is away"), 1), (UsageError("no such thing"), 2)])
+@pytest.mark.parametrize(
+    ("error", "status"), [(Unavailable("PostgreSQL is unavailable"), 1), (UsageError("no such thing"), 2)]
+)
 def test_our_errors_are_one_sentence(error: Exception, status: int, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended, options.sentences():
         raise error

@@ -1,4 +1,4 @@
-"""Where a stopped partition goes on, and that no record is skipped unless somebody said so."""
+"""Where a stopped partition continues, and that no record is skipped unless somebody said so."""
 
 import pytest
 from hypothesis import given
@@ -50,7 +50,7 @@ def test_from_the_beginning_after_retention_passed_nothing_is_skipped_that_is_th
 @pytest.mark.parametrize("start", ["stored", "101", "end"])
 def test_after_a_log_went_back_only_its_beginning_needs_no_word(start: str) -> None:
     """Nobody can tell where the records begin that took the old offsets."""
-    with pytest.raises(UsageError, match="skips what was written anew below offset"):
+    with pytest.raises(UsageError, match="skips what was written again below offset"):
         decided(0, stopped(kind="went_back"), HELD, Asked((0,), start=start))
     assert decided(0, stopped(kind="went_back"), HELD, Asked((0,), start="beginning")).to_offset == 100
 
@@ -114,7 +114,7 @@ def test_a_partition_without_a_leader_cannot_be_looked_into() -> None:
 def test_what_was_done_is_one_sentence() -> None:
     one = Resumed(2, "dead_letters", 500, 500, 500, 900)
     assert text([], "orders") == "no partition of orders is stopped"
-    assert text([one], "orders") == "orders goes on: partition 2 at 500"
+    assert text([one], "orders") == "orders continues: partition 2 at 500"
     assert text([one, Resumed(3, "retention", 5, 100, 110, 900)], "orders") == (
-        "orders goes on: partition 2 at 500, 3 at 100; 10 records of each do not count towards the limit"
+        "orders continues: partition 2 at 500, 3 at 100; 10 records of each do not count towards the limit"
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orders.commands import sending
 from orders.commands.sending import Checked, Outgoing, Sent, Wrong, check, lines
 from orders.commands.storing import Stored
-from orders.errors import Away, OrdersError, SetupWrong, StartError, TooLarge
+from orders.errors import Misconfigured, OrdersError, StartError, TooLarge, Unavailable
 from orders.kafka.producer import Delivered
 from orders.sample import samples
 from orders.settings import Settings
@@ -149,7 +149,7 @@ class Brokers:
             if isinstance(answer, type):
                 raise answer
             told(number, answer or Delivered(0, len(self.sent)))
-            if isinstance(answer, Away):
+            if isinstance(answer, Unavailable):
                 raise answer
             if answer is None:
                 self.sent.append(record)
@@ -223,7 +223,7 @@ def test_an_array_that_is_cut_off_is_not_whole(end: bytes, kind: type[io.BytesIO
 def test_what_is_too_large_is_named_by_its_line_and_what_follows_is_sent(
     brokers: Brokers, kind: type[io.BytesIO], way: sending.Way
 ) -> None:
-    """Whoever refuses it, and however the orders come."""
+    """No matter who refuses it, and however the orders come."""
     brokers.answers = {1: TooLarge("larger than is taken")}
     sent = sending.send(SETTINGS, kind(b"\n\n".join(GOOD)), way)
     size = len(GOOD[1]) + len(json.loads(GOOD[1])["order_uid"])
@@ -240,7 +240,7 @@ def test_what_is_too_large_is_named_by_its_line_and_what_follows_is_sent(
 
 @pytest.mark.parametrize(
     ("answer", "unknown", "error"),
-    [(Away("Kafka is away"), 1, "Kafka is away"), (KeyboardInterrupt, 1, "interrupted")],
+    [(Unavailable("Kafka is unavailable"), 1, "Kafka is unavailable"), (KeyboardInterrupt, 1, "interrupted")],
 )
 def test_an_end_before_its_time_is_summed_up(
     brokers: Brokers, answer: OrdersError | type[BaseException], unknown: int, error: str
@@ -257,15 +257,15 @@ def test_an_end_before_its_time_is_summed_up(
 
 def test_where_nothing_was_sent_the_failure_is_the_error(brokers: Brokers) -> None:
     brokers.send = refusing  # type: ignore[method-assign]
-    with pytest.raises(SetupWrong, match="no such topic"):
+    with pytest.raises(Misconfigured, match="no such topic"):
         sending.send(SETTINGS, io.BytesIO(GOOD[0]), "as is")
 
 
 def refusing(records: Iterator[tuple[bytes | None, bytes]], told: Callable[[int, Any], None]) -> int:
     """A topic that takes nothing."""
     next(records)
-    told(0, SetupWrong("no such topic"))
-    raise SetupWrong("no such topic")
+    told(0, Misconfigured("no such topic"))
+    raise Misconfigured("no such topic")
 
 
 def test_a_packed_pipe_that_breaks_off_is_summed_up(brokers: Brokers) -> None:

@@ -9,7 +9,7 @@ import pytest
 from orders.commands import status
 from orders.commands.figures import figures_of
 from orders.commands.status import Partition, Standing, Stored, Where, partitions_of, remaining, where
-from orders.errors import Away, OrdersError, SetupWrong, StartError
+from orders.errors import Misconfigured, OrdersError, StartError, Unavailable
 from orders.metrics.table import BUILD, LAG_MESSAGES, LAG_SECONDS, LOG_END, PARTITION_STOPPED, POSITION
 from orders.settings import Settings
 from orders.system import state
@@ -105,11 +105,11 @@ def test_without_http_postgresql_is_told_and_why(answers: dict[str, Any]) -> Non
 def test_without_kafka_partitions_are_told_as_postgresql_has_them_and_why(answers: dict[str, Any]) -> None:
     """Ends and lag are Kafka's."""
     answers["/metrics"] = "\n".join(line for line in PAGE.splitlines() if "partition=" not in line).encode()
-    away = dict(READY.parts, kafka=Part(reason="Kafka is away (Connection refused)"))
+    away = dict(READY.parts, kafka=Part(reason="Kafka is unavailable (Connection refused)"))
     answers["/readyz"] = msgspec.json.encode(Ready(parts=away))
     found = ask()
     assert found.partitions == [Partition(0, 3, stop="dead_letters", reason="too many"), Partition(1, 5)]
-    assert found.unknown["partitions"] == "Kafka is away (Connection refused)"
+    assert found.unknown["partitions"] == "Kafka is unavailable (Connection refused)"
     assert (found.orders.stored, found.orders.in_memory) == (31_000, 3)
 
 
@@ -135,9 +135,9 @@ def test_what_answers_and_is_another_service_is_named(answers: dict[str, Any], p
 
 
 def test_lag_is_unknown_for_the_reason_that_the_service_gives(answers: dict[str, Any]) -> None:
-    parts = dict(READY.parts, lag=Part(reason="unknown while PostgreSQL or Kafka is away"))
+    parts = dict(READY.parts, lag=Part(reason="unknown while PostgreSQL or Kafka is unavailable"))
     answers["/readyz"] = msgspec.json.encode(Ready(parts=parts))
-    assert ask().unknown["lag"] == "unknown while PostgreSQL or Kafka is away"
+    assert ask().unknown["lag"] == "unknown while PostgreSQL or Kafka is unavailable"
 
 
 def test_a_stop_that_postgresql_does_not_know_has_the_reason_of_readiness() -> None:
@@ -194,8 +194,11 @@ def test_an_address_that_is_given_is_asked_where_nothing_runs(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (SetupWrong("no connection to PostgreSQL: fe_sendauth: no password supplied: …"), "give ORDERS_POSTGRES_DSN"),
-        (Away("PostgreSQL cannot be reached"), "PostgreSQL cannot be reached"),
+        (
+            Misconfigured("no connection to PostgreSQL: fe_sendauth: no password supplied: …"),
+            "give ORDERS_POSTGRES_DSN",
+        ),
+        (Unavailable("PostgreSQL cannot be reached"), "PostgreSQL cannot be reached"),
     ],
 )
 def test_why_postgresql_cannot_be_asked(error: OrdersError, said: str) -> None:

@@ -110,8 +110,8 @@ def test_what_is_unknown_says_why() -> None:
 
 
 def test_a_reason_that_says_unknown_itself_is_not_said_twice() -> None:
-    away = replace(FINE, lag=None, unknown={"lag": "unknown while PostgreSQL or Kafka is away"})
-    assert "lag           unknown while PostgreSQL or Kafka is away" in text(away).splitlines()
+    away = replace(FINE, lag=None, unknown={"lag": "unknown while PostgreSQL or Kafka is unavailable"})
+    assert "lag           unknown while PostgreSQL or Kafka is unavailable" in text(away).splitlines()
 
 
 def test_where_nothing_runs_only_what_was_looked_at_is_shown() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.commands.storing import SKIPS_UNKNOWN, Offsets, Stored, Waiting
-from orders.errors import Away, Forbidden, OrdersError
+from orders.errors import Forbidden, OrdersError, Unavailable
 from orders.postgres.connection import Connection, queries
 
 TOPIC, TOPIC_ID = "orders", "id"
@@ -131,7 +131,7 @@ def test_what_moves_is_waited_for_longer() -> None:
 
 
 def test_an_outage_is_waited_out_and_named_where_it_lasts() -> None:
-    away = Away("PostgreSQL cannot be reached")
+    away = Unavailable("PostgreSQL cannot be reached")
     assert Postgres([(0, 0, None)], away, away, [(0, 2, None)]).wait({0: offsets_of(0, 1)}) == Stored(stored=2)
     lasting = Postgres([(0, 0, None)], away)
     assert lasting.wait({0: offsets_of(0, 1)}).reasons[0] == "PostgreSQL cannot be reached"

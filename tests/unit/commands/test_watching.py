@@ -7,7 +7,7 @@ import pytest
 
 from orders.commands.resuming import Resumed
 from orders.commands.watching import IDLE_SECONDS, INTERRUPTED, NOBODY, NOBODY_SECONDS, SLOW, Now, Watch, text
-from orders.errors import Away, OrdersError
+from orders.errors import OrdersError, Unavailable
 
 Look = Mapping[int, Now] | OrdersError
 WINDOW = 10
@@ -103,7 +103,7 @@ def test_one_that_nobody_reads_is_given_up(members: int | None) -> None:
 
 
 def test_an_outage_is_waited_out_and_named_where_it_lasts() -> None:
-    away = Away("PostgreSQL cannot be reached")
+    away = Unavailable("PostgreSQL cannot be reached")
     assert Script(away, away, at(9)).watch(resumed())[0].state == "reading"
     assert Script(away).watch(resumed())[0].reason == "PostgreSQL cannot be reached"
 

@@ -28,7 +28,7 @@ def test_a_position_outside_fails_with_the_page_to_read(position: int, words: st
 
 
 def test_a_topic_that_was_made_anew_fails_unless_its_own_positions_are_there_too() -> None:
-    assert positions({("before", 0): 3}, TOPIC, "orders").advice.endswith("#the-topic-was-made-anew")
+    assert positions({("before", 0): 3}, TOPIC, "orders").advice.endswith("#the-topic-was-recreated")
     assert positions({("before", 0): 3, ("now", 0): 6}, TOPIC, "orders").state == "ok"
     assert positions({}, TOPIC, "orders").found.startswith("0 of 2 partitions were begun")
 

@@ -15,7 +15,7 @@ from orders.doctor.postgres import (
     rights_of,
     why,
 )
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.postgres.connection import OLDEST
 from orders.settings import Settings
 
@@ -85,6 +85,6 @@ STARTING = "the database system is starting up"
     ],
 )
 def test_why_it_cannot_be_reached_is_said_without_a_part_of_the_connection_string(said: str, shown: str) -> None:
-    error = Away("PostgreSQL cannot be reached")
+    error = Unavailable("PostgreSQL cannot be reached")
     error.__cause__ = ValueError(said)
     assert why(error) == shown

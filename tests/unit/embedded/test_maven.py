@@ -137,7 +137,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def proxy(monkeypatch: pytest.MonkeyPatch, clean: None) -> Iterator[Server]:  # noqa: ARG001 - it comes first
-    """The only way out to https: whoever asked for Maven Central would be found in what it was asked for."""
+    """The only way out to https: anyone who asked for Maven Central would be found in what it was asked for."""
     with serving(Server(Proxy)) as server:
         server.refusal = 403
         monkeypatch.setenv("HTTPS_PROXY", url(server))

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.http import fastlane
 from orders.http.fastlane import ROW, fast_lane
 from orders.http.limits import USUAL
@@ -157,10 +157,10 @@ def test_a_line_has_no_names_of_the_request_before() -> None:
 
 
 def lines(*chunks: bytes) -> list[dict[str, str]]:
-    """The names in each line that is logged while PostgreSQL is away."""
+    """The names in each line that is logged while PostgreSQL is unavailable."""
 
     async def away(_: str) -> None:
-        raise Away("PostgreSQL cannot be reached")
+        raise Unavailable("PostgreSQL cannot be reached")
 
     with capture_logs([merge_contextvars]) as logged:
         written, _, _ = asyncio.run(converse(FAST, plain_app(order=away), chunks))
@@ -412,7 +412,7 @@ def test_a_body_has_its_own_time_where_its_head_came_in_pieces() -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"G"])
 def test_a_connection_too_many_has_little_time(sent: bytes) -> None:
-    """To begin, and once it has begun: whoever drips there would keep others from being heard."""
+    """To begin, and once it has begun: anyone who drips there would keep others from being heard."""
     loop = Clocked()
     lane = fast_lane(MEMORY.get, limits=USUAL._replace(connections=1))
 
@@ -570,7 +570,7 @@ PARAMETERS: dict[Any, list[str]] = {
 
 @pytest.mark.parametrize("method", PARAMETERS, ids=lambda m: m.__qualname__)
 def test_uvicorns_methods(method: Any) -> None:
-    """The fast lane overrides or calls these; when uvicorn changes them, read `httptools_impl` anew."""
+    """The fast lane overrides or calls these; when uvicorn changes them, read `httptools_impl` again."""
     assert list(inspect.signature(method).parameters) == PARAMETERS[method]
 
 

@@ -22,7 +22,7 @@ LANES = pytest.mark.parametrize("lane", [FAST, SLOW], ids=["fast", "slow"])
 
 @LANES
 def test_of_what_was_read_at_once_no_more_waits_than_a_piece_holds(lane: type[FastLane]) -> None:
-    """However many requests came together, all are answered in their order; the connection goes on."""
+    """However many requests came together, all are answered in their order; the connection continues."""
     sent = MISS * 2000 + LARGE + chunked(b" " * 2 * PIECE) + HIT * 100
 
     async def scenario() -> bytes:
@@ -103,7 +103,7 @@ def test_what_is_held_back_has_its_time_when_it_is_taken(lane: type[FastLane]) -
 @LANES
 @pytest.mark.parametrize("taken", [False, True])
 def test_a_client_that_takes_nothing_is_cut_in_time(lane: type[FastLane], taken: bool) -> None:
-    """Counted from the moment when more waits than may; who takes it in time goes on."""
+    """Counted from the moment when more waits than may; who takes it in time continues."""
     loop = Clocked()
 
     async def scenario() -> None:

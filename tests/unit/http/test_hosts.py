@@ -79,7 +79,7 @@ def test_an_https_url_is_told_that_there_is_no_tls_whatever_its_host(host: bytes
 @pytest.mark.parametrize("target", [b"", b"http://evil.example", b"https://evil.example"])
 @pytest.mark.parametrize("host", [b"evil.example", b"orders.example"])
 def test_the_pages_about_errors_are_there_for_every_host(host: bytes, target: bytes) -> None:
-    """So the `type` of a 421 can be read where it was met; the connection goes on."""
+    """So the `type` of a 421 can be read where it was met; the connection continues."""
     page = target + PATH.encode()
     first, second, third, last = talk(
         get(page + b"unknown-host", host=host),

@@ -63,7 +63,7 @@ def get(connection: http.client.HTTPConnection, path: str = "/orders/" + UID.dec
 
 @pytest.mark.parametrize("path", ["/orders/" + UID.decode(), "/orders/stored"])
 def test_while_it_drains_each_answer_ends_its_connection_and_new_ones_are_taken(path: str) -> None:
-    """On both lanes: a connection that is kept open is told to go, and whoever comes anew is served."""
+    """On both lanes: a connection that is kept open is told to go, and anyone who comes again is served."""
     with house(60) as running:
         kept = running.connect()
         assert get(kept, path) == (200, None)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orders.errors import Away, Collided, OrdersError, PositionsMoved, Rejected, SetupWrong
+from orders.errors import Collided, Misconfigured, OrdersError, PositionsMoved, Rejected, Unavailable
 from orders.ingest.counters import Counts
 from orders.ingest.fold import Created, Letters, Origin, fold
 from orders.ingest.store import Numbered, Plan
@@ -17,8 +17,8 @@ ABSENT = Condition(None)
 @pytest.mark.parametrize(
     ("error", "result"),
     [
-        (Away("x"), "away"),
-        (SetupWrong("x"), "setup_wrong"),
+        (Unavailable("x"), "away"),
+        (Misconfigured("x"), "setup_wrong"),
         (Rejected("x"), "rejected"),
         (Collided("x"), "rejected"),
         (PositionsMoved("x"), "moved"),

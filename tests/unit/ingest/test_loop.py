@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from orders import sample
-from orders.errors import Away, OrdersError, PositionsMoved, SetupWrong
+from orders.errors import Misconfigured, OrdersError, PositionsMoved, Unavailable
 from orders.ingest.batcher import Batcher
 from orders.ingest.loop import Ingest
 from orders.ingest.run import member_id
@@ -167,7 +167,7 @@ def test_marks_behind_the_last_record_are_passed_with_it_and_alone(rig: Rig) -> 
     assert rig.stream.mirrored == {0: 6}
 
 
-@pytest.mark.parametrize(("error", "state"), [(Away("gone"), "paused"), (SetupWrong("no table"), "stopped")])
+@pytest.mark.parametrize(("error", "state"), [(Unavailable("gone"), "paused"), (Misconfigured("no table"), "stopped")])
 def test_an_outage_holds_the_stream_keeps_the_batch_and_goes_on_by_itself(
     rig: Rig, error: OrdersError, state: str
 ) -> None:
@@ -188,7 +188,7 @@ def test_an_outage_holds_the_stream_keeps_the_batch_and_goes_on_by_itself(
 
 
 def test_while_held_nothing_is_tried_before_its_time(rig: Rig) -> None:
-    rig.writer.errors = [Away("gone")]
+    rig.writer.errors = [Unavailable("gone")]
     rig.feed(0)
     rig.steps(5)
     assert rig.writer.batches == []
@@ -220,7 +220,7 @@ def test_records_that_were_polled_and_the_sizes_of_batches_are_counted(rig: Rig)
 
 
 def test_trouble_of_the_stream_is_looked_after_every_second_and_told_on_the_board(rig: Rig) -> None:
-    rig.stream.trouble = SetupWrong("no topic")
+    rig.stream.trouble = Misconfigured("no topic")
     for rig.now in (1.0, 2.0):
         rig.steps(1)
     assert rig.stream.told == ["check", "check"]
@@ -240,7 +240,7 @@ def outage_lines(logs: Sequence[Mapping[str, object]]) -> list[tuple[object, obj
 
 
 def test_an_outage_is_logged_when_it_begins_and_once_when_it_ends_with_how_long_it_lasted(rig: Rig) -> None:
-    rig.writer.errors = [Away("gone"), Away("gone"), Away("still starting")]
+    rig.writer.errors = [Unavailable("gone"), Unavailable("gone"), Unavailable("still starting")]
     rig.feed(0)
     with capture_logs() as logs:
         for rig.now in (1.0, 1.0, 10.0, 20.0, 31.5, 40.0):
@@ -254,7 +254,7 @@ def test_an_outage_is_logged_when_it_begins_and_once_when_it_ends_with_how_long_
 
 def test_an_outage_that_no_batch_meets_is_logged_all_the_same(rig: Rig) -> None:
     """As where Kafka is unavailable, of which nothing can come."""
-    found = iter([Away("Kafka"), Away("Kafka"), None, None])
+    found = iter([Unavailable("Kafka"), Unavailable("Kafka"), None, None])
 
     def check() -> None:
         rig.stream.trouble = next(found)
@@ -271,7 +271,7 @@ def test_a_stop_is_no_outage_and_no_move(rig: Rig) -> None:
 
     def stop() -> None:
         rig.stream.stops = {0: Stop("dead_letters", "too many")}
-        rig.stream.trouble = SetupWrong("too many (and 1 partitions more are stopped)")
+        rig.stream.trouble = Misconfigured("too many (and 1 partitions more are stopped)")
 
     rig.stream.replace = stop  # type: ignore[method-assign] # finds the stop in PostgreSQL
     rig.writer.errors = [PositionsMoved("too many")]
@@ -281,10 +281,10 @@ def test_a_stop_is_no_outage_and_no_move(rig: Rig) -> None:
         for rig.now in (5.0, 6.0):
             rig.steps(1)
         assert rig.state == "stopped"
-        rig.stream.trouble = Away("PostgreSQL")
+        rig.stream.trouble = Unavailable("PostgreSQL")
         for rig.now in (7.0, 8.0):
             rig.steps(1)
-        rig.stream.trouble = SetupWrong("too many (and 1 partitions more are stopped)")
+        rig.stream.trouble = Misconfigured("too many (and 1 partitions more are stopped)")
         rig.now = 9.0
         rig.steps(1)
     assert outage_lines(logs) == [("consumption_held", "PostgreSQL"), ("consumption_goes_on", 2.0)]

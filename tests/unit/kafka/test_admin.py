@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.kafka.admin import Brokers, Partition, Topic
 from orders.timing import monotonic
 from support.machine import free_port
@@ -15,7 +15,7 @@ SECONDS = 1.5
 def reason(address: str, **properties: str) -> str:
     """What is said of an address, within a bounded time."""
     began = monotonic()
-    with pytest.raises(Away) as told:
+    with pytest.raises(Unavailable) as told:
         Brokers({"bootstrap.servers": address, **properties}, SECONDS).count()
     assert monotonic() - began < SECONDS + 5
     start, end = f"Kafka cannot be reached at {address} (", "): start it, or correct its address"

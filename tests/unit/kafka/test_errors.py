@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from orders.errors import Away, OrdersError, SetupWrong
+from orders.errors import Misconfigured, OrdersError, Unavailable
 from orders.kafka.errors import Met, verdict
 
 TIMED_OUT = KafkaException(KafkaError(KafkaError._TIMED_OUT))
@@ -19,19 +19,24 @@ UNKNOWN = "h:1/1: Receive failed: error:0A000418:SSL routines::tlsv1 alert unkno
         (
             KafkaError._AUTHENTICATION,
             "sasl_ssl://h:1/bootstrap: SASL authentication error: bad (after 3ms in state AUTH_REQ)",
-            SetupWrong,
+            Misconfigured,
             "Kafka refused the login (SASL authentication error: bad): correct ORDERS_KAFKA_SASL_USERNAME and its",
         ),
-        (KafkaError._SSL, UNTRUSTED, SetupWrong, "is not trusted: name its CA in ORDERS_KAFKA_SSL_CA_LOCATION"),
-        (KafkaError._TRANSPORT, REQUIRED, SetupWrong, "Kafka refused our certificate (certificate required): give one"),
-        (KafkaError._TRANSPORT, UNKNOWN, SetupWrong, "Kafka refused our certificate (unknown ca): give one"),
+        (KafkaError._SSL, UNTRUSTED, Misconfigured, "is not trusted: name its CA in ORDERS_KAFKA_SSL_CA_LOCATION"),
+        (
+            KafkaError._TRANSPORT,
+            REQUIRED,
+            Misconfigured,
+            "Kafka refused our certificate (certificate required): give one",
+        ),
+        (KafkaError._TRANSPORT, UNKNOWN, Misconfigured, "Kafka refused our certificate (unknown ca): give one"),
         (
             KafkaError._TRANSPORT,
             "h:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)",
-            Away,
-            "Kafka is away (Connect to 127.0.0.1:1 failed: Connection refused)",
+            Unavailable,
+            "Kafka is unavailable (Connect to 127.0.0.1:1 failed: Connection refused)",
         ),
-        (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down", Away, "Kafka is away (no answer)"),
+        (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down", Unavailable, "Kafka is unavailable (no answer)"),
     ],
 )
 def test_the_cause_behind_a_time_out_is_told(code: int, text: str, kind: type[OrdersError], said: str) -> None:
@@ -48,7 +53,7 @@ def test_a_broker_that_answered_since_has_no_part_in_a_later_time_out() -> None:
     met = Met()
     met(KafkaError(KafkaError._AUTHENTICATION, "refused"))
     met.forget()
-    assert type(met.trouble(TIMED_OUT, "orders")) is Away
+    assert type(met.trouble(TIMED_OUT, "orders")) is Unavailable
 
 
 def test_what_a_broker_answered_goes_before_what_the_threads_met() -> None:

@@ -116,7 +116,7 @@ class World:
         return True
 
     def settle(self) -> None:
-        """Nothing new comes, and everybody goes on."""
+        """Nothing new comes, and everybody continues."""
         self.produce = lambda: None  # type: ignore[method-assign]
         for _ in range(40 * MOST_PARTITIONS):
             self.now += 1.0

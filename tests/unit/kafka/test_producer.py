@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from orders.errors import Away, OrdersError, SetupWrong, TooLarge
+from orders.errors import Misconfigured, OrdersError, TooLarge, Unavailable
 from orders.kafka import clients
 from orders.kafka.errors import verdict
 from orders.kafka.producer import MAX_MESSAGE_BYTES, OUTSTANDING, OUTSTANDING_BYTES, Delivered, OrderProducer, Room
@@ -85,8 +85,8 @@ def test_room_is_never_more_than_its_bound_and_a_record_always_gets_in(sizes: li
 
 def test_send_stops_at_the_first_failure(producer: OrderProducer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be delivered ends it, with the reason."""
-    monkeypatch.setattr(producer, "_result", lambda _error, _message: Away("the brokers"))
-    with pytest.raises(Away, match="the brokers"):
+    monkeypatch.setattr(producer, "_result", lambda _error, _message: Unavailable("the brokers"))
+    with pytest.raises(Unavailable, match="the brokers"):
         producer.send(((b"k", b"v") for _ in range(100)), lambda *_: None)
 
 
@@ -102,7 +102,7 @@ def test_nobody_there() -> None:
 
     producer.produce(b"a", b"{}", (), report)
     assert reported.wait(10)
-    assert isinstance(results[0], Away)
+    assert isinstance(results[0], Unavailable)
     producer.close(0.1)
 
 
@@ -132,7 +132,7 @@ def test_records_of_a_producer_that_ended_are_reported_as_failed_and_flush_waits
     producer._failed(FATAL)
     producer.produce(b"a", b"{}", (), reports.append)
     assert producer.flush(1) == 1, "that of the next one waits"
-    assert [type(report) for report in reports] == [Away] * 3
+    assert [type(report) for report in reports] == [Unavailable] * 3
     producer._failed(FATAL)
     assert producer.flush(10) == 0
     assert len(reports) == 4
@@ -170,7 +170,7 @@ def test_a_fatal_error_is_told_in_the_reports_and_raised_to_nobody(monkeypatch: 
     """Neither flush nor send lets an error of Kafka's client out."""
     monkeypatch.setattr(clients, "producer", lambda _config: Fatal(Producer({"bootstrap.servers": "127.0.0.1:1"})))
     producer = OrderProducer({}, "orders", 60)
-    with pytest.raises(Away):
+    with pytest.raises(Unavailable):
         producer.send([(b"k", b"v")] * 10, lambda *_: None)
     assert producer.flush(10) == 0
     producer.close(0.1)
@@ -184,7 +184,7 @@ def test_a_full_queue() -> None:
         for _ in range(100):
             producer.produce(b"a", b"x" * 1_000_000, (), lambda _: None)
 
-    with pytest.raises(Away, match="slowly"):
+    with pytest.raises(Unavailable, match="slowly"):
         fill()
     producer.close(0.1)
 
@@ -192,7 +192,7 @@ def test_a_full_queue() -> None:
 def test_a_producer_that_is_beyond_repair_is_replaced(producer: OrderProducer) -> None:
     """After a fatal error the next record goes through a producer of its own."""
     before = producer._current()
-    assert isinstance(producer._failed(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, fatal=True)), Away)
+    assert isinstance(producer._failed(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, fatal=True)), Unavailable)
     assert producer._current() is not before
     reports: list[Delivered | OrdersError] = []
     producer.produce(b"a", b"{}", (), reports.append)
@@ -203,16 +203,16 @@ def test_a_producer_that_is_beyond_repair_is_replaced(producer: OrderProducer) -
 @pytest.mark.parametrize(
     ("code", "kind", "word"),
     [
-        (KafkaError.UNKNOWN_TOPIC_OR_PART, SetupWrong, "`orders topics create`"),
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, SetupWrong, "kafka-acls.sh"),
-        (KafkaError.SASL_AUTHENTICATION_FAILED, SetupWrong, "login"),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, Misconfigured, "`orders topics create`"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, Misconfigured, "kafka-acls.sh"),
+        (KafkaError.SASL_AUTHENTICATION_FAILED, Misconfigured, "login"),
         (KafkaError.MSG_SIZE_TOO_LARGE, TooLarge, "max.message.bytes"),
-        (KafkaError._MSG_TIMED_OUT, Away, "away"),
-        (KafkaError.NOT_ENOUGH_REPLICAS, Away, "away"),
+        (KafkaError._MSG_TIMED_OUT, Unavailable, "unavailable"),
+        (KafkaError.NOT_ENOUGH_REPLICAS, Unavailable, "unavailable"),
     ],
 )
 def test_errors_in_our_words(code: int, kind: type[OrdersError], word: str) -> None:
-    """The set-up is wrong, with the command that mends it, or Kafka is away."""
+    """Something is misconfigured, with the command that fixes it, or Kafka is unavailable."""
     error = verdict(KafkaError(code), "orders")
     assert type(error) is kind
     assert word in str(error)

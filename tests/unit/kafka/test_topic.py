@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined] # public, not exported
 
-from orders.errors import SetupWrong
+from orders.errors import Misconfigured
 from orders.kafka.topic import TopicView
 
 
@@ -25,7 +25,9 @@ class Granted(TopicView):
 
 def test_without_the_right_to_read_the_sentence_has_the_command() -> None:
     view = Granted(AclOperation.DESCRIBE, AclOperation.WRITE)
-    with pytest.raises(SetupWrong, match=r"no right to topic 'orders' \(Read\); kafka-acls\.sh .* Read --topic orders"):
+    with pytest.raises(
+        Misconfigured, match=r"no right to topic 'orders' \(Read\); kafka-acls\.sh .* Read --topic orders"
+    ):
         view.look("Read")
     assert view.look().topic_id == "id"
 

@@ -341,7 +341,7 @@ CLAUSES = {
         always("is_since_emptying", True), "ingest ingest ingest read put empty"
     ),
     "marks outlive an emptying": Clause(marks_do_not_outlive_emptying, "ingest ingest read put empty"),
-    "nothing expires while a restore goes on": Clause(expiry_during_restore, "ingest ingest keep wait"),
+    "nothing expires while a restore continues": Clause(expiry_during_restore, "ingest ingest keep wait"),
     "nothing is put while nobody listens": Clause(always("is_open", True), "lose elsewhere read read put put"),
     "an emptying ends a restore": Clause(always("is_same_restore", True), "ingest ingest keep empty"),
 }

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orders import deadlines
-from orders.errors import Away, StartError
+from orders.errors import StartError, Unavailable
 from orders.memory import coherence
 from orders.memory import shared as module
 from orders.memory.shared import Change, Memory, Put
@@ -298,7 +298,7 @@ def test_too_many_floors_empty_memory_and_ask_for_a_restore(shared: Memory, monk
 
 
 def test_a_restore_puts_what_it_read_long_ago(shared: Memory, clock: Clock) -> None:
-    """And no mark or floor expires while it goes on."""
+    """And no mark or floor expires while it continues."""
     token = shared.begin_restore()
     shared.mark(["b"], 7)
     shared.raise_floors([("c", 5)])
@@ -393,10 +393,10 @@ def test_a_full_map_drops_puts_and_heals_with_room(shared: Memory, clock: Clock)
 
 
 def test_where_marks_cannot_be_kept_ingest_hears_of_it(shared: Memory) -> None:
-    """Marks that do not fit, even into an emptied memory, are `Away`: no COMMIT may follow."""
+    """Marks that do not fit, even into an emptied memory, are `Unavailable`: no COMMIT may follow."""
     reader = pinned(shared)
     many = [f"{n:0100}" for n in range(50_000)]
-    with pytest.raises(Away, match="shared memory"):
+    with pytest.raises(Unavailable, match="shared memory"):
         shared.mark(many, 7)
     reader.abort()
     shared.mark(many[:1000], 7)
@@ -429,7 +429,7 @@ def test_a_failing_file_is_away_for_whoever_relies_on_it(shared: Memory, monkeyp
     """And nothing at all for puts and notices."""
     monkeypatch.setattr(shared, "_write", Failing(shared, 100))
     for change in (shared.empty, lambda: shared.seal(0), shared.begin_restore, lambda: shared.raise_floors([("a", 1)])):
-        with pytest.raises(Away, match="shared memory"):
+        with pytest.raises(Unavailable, match="shared memory"):
             change()
     assert not put(shared, "a", 1)
     shared.unmark(["a"], 7)

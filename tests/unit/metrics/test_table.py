@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from orders.errors import Away
+from orders.errors import Unavailable
 from orders.logs import SAMPLING, ignored
 from orders.metrics.files import claim, files, totals
 from orders.metrics.kinds import Counter, Gauge, Histogram, Kept, Layout, Values
@@ -139,7 +139,7 @@ def sums(memory: Path) -> tuple[float, float, float]:
 
 
 def test_killed_and_started_again_processes_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
-    """Two count at once and are killed, three times over; whoever reads meanwhile never sees a sum go back."""
+    """Two count at once and are killed, three times over; anyone who reads meanwhile never sees a sum go back."""
     memory, rounds, count = tmp_path / "memory", 3, 30_000
     seen = (0.0, 0.0, 0.0)
     for _ in range(rounds):
@@ -225,7 +225,7 @@ def test_without_a_place_for_files_a_process_counts_for_itself(tmp_path: Path) -
 
 def test_files_that_cannot_be_read_are_away(tmp_path: Path) -> None:
     """Not sums that went back."""
-    with pytest.raises(Away):
+    with pytest.raises(Unavailable):
         totals(tmp_path / "nowhere" / "memory", LAYOUT, private())
 
 

@@ -6,27 +6,27 @@ from typing import cast
 import pytest
 from psycopg import Error, errors
 
-from orders.errors import Away, Forbidden, OrdersError, Rejected, SetupWrong
+from orders.errors import Forbidden, Misconfigured, OrdersError, Rejected, Unavailable
 from orders.postgres.connection import OLDEST, Connection, conninfo, refuse_old, verdict
 
 
 @pytest.mark.parametrize(
     ("error", "ours"),
     [
-        (errors.AdminShutdown, Away),
-        (errors.DeadlockDetected, Away),
-        (errors.DiskFull, Away),
-        (errors.IdleInTransactionSessionTimeout, Away),
-        (errors.LockNotAvailable, Away),
-        (errors.ReadOnlySqlTransaction, Away),
-        (errors.UndefinedTable, SetupWrong),
+        (errors.AdminShutdown, Unavailable),
+        (errors.DeadlockDetected, Unavailable),
+        (errors.DiskFull, Unavailable),
+        (errors.IdleInTransactionSessionTimeout, Unavailable),
+        (errors.LockNotAvailable, Unavailable),
+        (errors.ReadOnlySqlTransaction, Unavailable),
+        (errors.UndefinedTable, Misconfigured),
         (errors.InsufficientPrivilege, Forbidden),
-        (errors.DataCorrupted, SetupWrong),
-        (errors.InternalError_, SetupWrong),
+        (errors.DataCorrupted, Misconfigured),
+        (errors.InternalError_, Misconfigured),
         (errors.CheckViolation, Rejected),
         (errors.UniqueViolation, Rejected),
         (errors.ProgramLimitExceeded, Rejected),
-        (errors.OperationalError, Away),
+        (errors.OperationalError, Unavailable),
     ],
 )
 def test_who_is_to_blame(error: type[Error], ours: type[OrdersError]) -> None:
@@ -44,7 +44,7 @@ def test_text_travels_as_utf_8_and_what_the_string_says_goes_before_our_time_out
 
 
 def test_a_string_that_cannot_be_read_is_not_quoted() -> None:
-    with pytest.raises(SetupWrong) as caught:
+    with pytest.raises(Misconfigured) as caught:
         conninfo("postgresql://u:se%cret@h/x", "test")
     assert "cret" not in str(caught.value)
 
@@ -56,7 +56,7 @@ def server(number: int, version: str) -> Connection:
 
 def test_a_server_that_is_too_old_is_one_sentence_and_the_oldest_is_taken() -> None:
     refuse_old(server(OLDEST * 10_000, "15.0"))
-    with pytest.raises(SetupWrong) as caught:
+    with pytest.raises(Misconfigured) as caught:
         refuse_old(server(OLDEST * 10_000 - 1, "14.22 (Debian)"))
     assert str(caught.value) == "PostgreSQL 14.22 (Debian) is too old: orders needs 15 or later"
 
@@ -71,4 +71,4 @@ def test_a_server_that_is_too_old_is_one_sentence_and_the_oldest_is_taken() -> N
     ],
 )
 def test_a_connection_that_is_refused_for_its_settings_is_no_outage(told: str) -> None:
-    assert isinstance(verdict(errors.OperationalError(told)), SetupWrong)
+    assert isinstance(verdict(errors.OperationalError(told)), Misconfigured)

@@ -1,4 +1,4 @@
-"""What one running system holds of its machine alone: nobody else gets it, and whoever is refused is told why."""
+"""What one running system holds of its machine alone: nobody else gets it, and anyone who is refused is told why."""
 
 import os
 import socket

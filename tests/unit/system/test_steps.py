@@ -1,4 +1,4 @@
-"""What is said while something goes on: lines anywhere; on a terminal, below them, what is under way."""
+"""What is said while something continues: lines anywhere; on a terminal, below them, what is under way."""
 
 import io
 import re

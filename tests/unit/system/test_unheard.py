@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orders.errors import Away, OrdersError
+from orders.errors import OrdersError, Unavailable
 from orders.system.unheard import RETRY_SECONDS, Unheard
 from support.waiting import wait_for
 
@@ -51,7 +51,7 @@ def test_memory_is_sealed_once_for_each_keeper_that_is_lost(scene: Scene) -> Non
 
 def test_in_an_outage_it_is_tried_again_also_after_a_keeper_was_started(scene: Scene) -> None:
     """It may not reach PostgreSQL either; whether it began a restore is looked at inside memory."""
-    scene.unavailable = Away("PostgreSQL cannot be reached")
+    scene.unavailable = Unavailable("PostgreSQL cannot be reached")
     for heard in (False, True, True):
         scene.turn(heard=heard)
     assert scene.tried == [100.0]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, TopicPartition
 
-from orders.errors import Away, OrdersError, SetupWrong
+from orders.errors import Misconfigured, OrdersError, Unavailable
 from orders.kafka import clients
 from orders.record import Span
 from orders.verify import records
@@ -104,10 +104,10 @@ def test_records_that_are_missing_before_the_position_do_not_keep_it_waiting(mon
 @pytest.mark.parametrize(
     ("wrong", "kind", "said"),
     [
-        (records.END, Away, "became shorter"),
-        (KafkaError.OFFSET_OUT_OF_RANGE, Away, "retention removed records of orders/0"),
-        (KafkaError.INVALID_MSG, SetupWrong, "orders/0 at offset 1 cannot be read"),
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, SetupWrong, "no right to topic 'orders' .Read."),
+        (records.END, Unavailable, "became shorter"),
+        (KafkaError.OFFSET_OUT_OF_RANGE, Unavailable, "retention removed records of orders/0"),
+        (KafkaError.INVALID_MSG, Misconfigured, "orders/0 at offset 1 cannot be read"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, Misconfigured, "no right to topic 'orders' .Read."),
     ],
 )
 def test_what_stops_it_is_said(monkeypatch: pytest.MonkeyPatch, wrong: int, kind: type[OrdersError], said: str) -> None:
@@ -117,5 +117,5 @@ def test_what_stops_it_is_said(monkeypatch: pytest.MonkeyPatch, wrong: int, kind
 
 @pytest.mark.usefixtures("ticking")
 def test_a_kafka_that_says_nothing_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Away, match="Kafka is away"):
+    with pytest.raises(Unavailable, match="Kafka is unavailable"):
         read(monkeypatch, {0: Span(0, 5)}, Said(0, 0))

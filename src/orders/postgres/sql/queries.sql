@@ -24,7 +24,7 @@ order by partition for update
 select order_uid from orders where order_uid = any(string_to_array(%(uids)s, ',')) order by order_uid
 
 -- name: known_orders
--- The rows that a batch meets, locked in the order of their uids. Where another transaction wrote a row anew while
+-- The rows that a batch meets, locked in the order of their uids. Where another transaction wrote a row again while
 -- this one waited for its lock, the uid stands alone: the row was seen, is gone, and is to be asked for again.
 -- A moment that no `datetime` holds (infinity, BC, year 10000), written by hand, comes as null: it is like no other.
 with locked as (
@@ -70,7 +70,7 @@ select nextval('order_ids') from generate_series(1, %(count)s)
 select nextval('order_versions') from generate_series(1, %(count)s)
 
 -- name: delete_orders
--- Takes away the rows that a batch deletes or writes anew.
+-- Takes away the rows that a batch deletes or writes again.
 delete from orders where order_uid = any(%(uids)s)
 
 -- name: copy_orders
@@ -324,7 +324,7 @@ select topic_id, partition, next_offset, stop, stop_reason, read_below from posi
 order by topic_id, partition for update
 
 -- name: resume_partition
--- Lets a partition go on from an offset; its dead letters are counted anew. One of a topic made anew has no row yet.
+-- Lets a partition go on from an offset; its dead letters are counted again. One of a topic recreated has no row yet.
 insert into positions (topic, topic_id, partition, next_offset, counted_from)
 values (%(topic)s, %(topic_id)s, %(partition)s, %(to_offset)s, %(counted_from)s)
 on conflict (topic_id, partition) do update
