@@ -36,13 +36,13 @@ BACKLOG = 4_000
 class Member:
     """An ingest in a thread; `stream` is its consumer."""
 
-    def __init__(self, scene: "Scene", name: str, growth_seconds: float) -> None:
+    def __init__(self, scene: "Scene", name: str, growth_seconds: float, protocol: str) -> None:
         dsn, bootstrap, topic, memory = scene.dsn, scene.bootstrap, scene.topic, scene.memory
         self._store = Store(lambda: connect(dsn, "test"), topic)
         self._loop = Ingest(name, Batcher(500, 2**22, 0.1), Writer(self._store, memory), memory)
         kafka = {"bootstrap.servers": bootstrap, "topic.metadata.refresh.interval.ms": "300"}
         config = consumer_config(
-            kafka=kafka, group=topic, member=name, protocol="classic", session_seconds=6, queue_bytes=2**20
+            kafka=kafka, group=topic, member=name, protocol=protocol, session_seconds=6, queue_bytes=2**20
         )
         self.stream = OrderConsumer(config, TopicView(kafka, topic), self._store, self._loop, growth_seconds)
         self._loop.stream = self.stream
@@ -66,8 +66,9 @@ class Scene:
         self.dsn, self.bootstrap, self.topic, self.memory = dsn, bootstrap, topic, memory
         self.members: list[Member] = []
 
-    def start(self, count: int, growth_seconds: float, name: str = "member") -> None:
-        self.members += [Member(self, f"{self.topic}-{name}-{number}", growth_seconds) for number in range(count)]
+    def start(self, count: int, growth_seconds: float, name: str = "member", protocol: str = "classic") -> None:
+        names = [f"{self.topic}-{name}-{number}" for number in range(count)]
+        self.members += [Member(self, each, growth_seconds, protocol) for each in names]
 
     def stop(self) -> None:
         for member in self.members:
@@ -201,9 +202,11 @@ def test_partitions_that_came_while_the_ingests_restarted_are_read(scene: Scene)
     assert scene.amounts == dict.fromkeys(UIDS, 1)
 
 
-def test_a_producer_that_learns_late_is_waited_for_and_a_stopped_partition_holds_what_is_new(scene: Scene) -> None:
+def test_a_producer_that_learns_late_is_waited_for_and_a_stopped_partition_holds_what_is_new(
+    scene: Scene, protocol: str
+) -> None:
     """It writes to an older partition after the new ones were found and read; then that partition stops."""
-    scene.start(2, growth_seconds=600)
+    scene.start(2, growth_seconds=600, protocol=protocol)
     before = scene.send(UIDS, 1)
     wait_for(lambda: scene.positions and scene.is_read(), "all is read", 30)
     scene.grow()

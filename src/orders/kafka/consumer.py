@@ -139,6 +139,7 @@ class OrderConsumer:
         """The same of partitions that were ours, until they are read on: a stop that comes back is not logged again."""
         self._held = False
         self._group = config["group.id"]
+        self._is_classic = config.get("group.protocol") == "classic"
         self._barred: OrdersError | None = None
         """Why the group does not let us in; nothing but an assignment says that it does again."""
         self._trouble: OrdersError | None = None
@@ -379,8 +380,10 @@ class OrderConsumer:
         """Joins the group again where it has given a new partition to nobody.
 
         A static member that came back in time gets what it had (KIP-345): the topic that grew meanwhile no member
-        looks at.
+        looks at. Under KIP-848 the brokers do.
         """
+        if not self._is_classic:
+            return
         new = {n for n, position in stored.items() if position.below is not None} - self._assigned
         owned = self._view.owned(self._group) if new else None
         if owned is not None and new - owned:
