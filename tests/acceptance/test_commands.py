@@ -174,6 +174,29 @@ def test_ctrl_c_sums_up_what_was_sent(system: System) -> None:
     assert said[:2] == ["2 sent to Kafka", "the rest was not sent: interrupted"]
 
 
+def test_ctrl_c_while_a_pipe_is_open_tells_what_is_stored_by_then(system: System) -> None:
+    """With --wait: what GET serves already is not called pending."""
+    sent = list(samples(2, seed=92))
+    uids = [json.loads(each)["order_uid"] for each in sent]
+    command = [sys.executable, "-m", "orders", "send", "-", "--wait", *option_of(system, "--postgres-dsn")]
+    with subprocess.Popen(
+        command,
+        env=environment(system.data),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin
+        assert process.stderr
+        process.stdin.write(b"\n".join(sent) + b"\n")
+        process.stdin.flush()
+        wait_for(lambda: all(system.request("GET", f"/orders/{uid}")[0] == 200 for uid in uids), "both", deadline=20)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().decode().splitlines()
+    assert process.returncode == -signal.SIGINT
+    assert said[:2] == ["2 sent to Kafka", "the rest was not sent: interrupted"]
+    assert "2 stored" in said
+
+
 def test_config_shows_what_the_running_system_has_and_no_secret(system: System) -> None:
     shown = orders(system.data, "config", "--json", "--batch-records", "77")
     found: dict[str, dict[str, Any]] = {row["name"]: row for row in json.loads(shown.stdout)}

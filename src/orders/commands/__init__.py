@@ -6,6 +6,7 @@ dead_letters  the commands of dead letters
 client        what commands ask of a running system
 sending       orders of a file or a pipe, checked and sent; `storing` waits until they are stored
 resuming      lets stopped partitions be read again; `watching` sees what follows
+positions     where partitions stand, for `storing` and `watching`
 status        what there is to know of a running system; `status_text` shows it, `figures` reads its metrics
 config        every setting, and where it comes from
 completion    scripts for shells

@@ -274,6 +274,7 @@ def resume(
     seconds, or no ingest runs. The `state` of --json is `reading`, `idle` (nothing to read), `stopped` or `waiting`.
     """
     from orders.commands import client, resuming, watching
+    from orders.commands.positions import INTERRUPTED
 
     settings = joined(os.environ, given)
     done = resuming.resume(settings, resuming.Asked(partitions, every, start, records, skip))
@@ -282,7 +283,7 @@ def resume(
     watched = watching.watch(settings, done) if done.partitions else []
     if as_json or watched:
         click.echo(client.as_json(watched) if as_json else watching.text(watched, settings.kafka_topic))
-    if any(each.reason == watching.INTERRUPTED for each in watched):
+    if any(each.reason == INTERRUPTED for each in watched):
         raise KeyboardInterrupt
     if any(each.state == "stopped" for each in watched):
         sys.exit(1)

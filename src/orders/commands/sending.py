@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from orders import malformed
-from orders.commands.storing import INTERRUPTED, STATEMENT_SECONDS, Offsets, Stored, Waiting
+from orders.commands.positions import INTERRUPTED
+from orders.commands.storing import STATEMENT_SECONDS, Offsets, Stored, Waiting
 from orders.errors import OrdersError, StartError, TooLarge, Unavailable
 from orders.json_stream import Found, split
 from orders.settings import Settings
@@ -155,7 +156,7 @@ def lines(file: IO[bytes]) -> Iterator[Outgoing]:
 
 
 def check(settings: Settings, file: IO[bytes]) -> Checked:
-    """Looks at every value, and shows how far it is. Raises `UsageError`."""
+    """Looks at every value, and shows how far it is. Raises `StartError`."""
     from orders.system.progress_bar import CountingBar  # noqa: PLC0415 - slow to import, for these commands alone
 
     checked, size, done = Checked(), _size(file), 0
@@ -282,7 +283,7 @@ def send(settings: Settings, file: IO[bytes], way: Way, wait_seconds: float | No
         producer.close()
     checked, stored = reading.checked, None
     if waiting:
-        stored = _wait(waiting, tally) if error != INTERRUPTED else Stored(pending=tally.sent, reasons=[INTERRUPTED])
+        stored = waiting.interrupted(tally.offsets) if error == INTERRUPTED else _wait(waiting, tally)
     return Sent(
         settings.kafka_topic,
         tally.sent,

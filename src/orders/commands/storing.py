@@ -7,18 +7,17 @@ import time
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from orders.commands.positions import INTERRUPTED, LOOK_SECONDS, Place, Positions
 from orders.errors import Forbidden, OrdersError
 from orders.timing import Clock, monotonic
 
 if TYPE_CHECKING:
     from orders.postgres.connection import Connection
 
-INTERRUPTED = "interrupted"
-LOOK_SECONDS = 0.2
 STATEMENT_SECONDS = 15.0
 SKIPS_UNKNOWN = "whether `orders resume --skip` left any of them out cannot be told: the role lacks SELECT on resumes"
 
@@ -62,13 +61,6 @@ class Offsets:
         return 0 if at < 0 else self._before[at] + min(position, self._ends[at]) - self._begins[at]
 
 
-class Place(NamedTuple):
-    """Where a partition stands in PostgreSQL, and why it is stopped if it is."""
-
-    offset: int
-    stop: str | None = None
-
-
 class Stored(Struct, frozen=True):
     """What became of records that are in Kafka; `pending` are not known to be stored, and `reasons` says why."""
 
@@ -100,13 +92,12 @@ class Waiting:
         clock: Clock = monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._connect = connect
+        self._positions = Positions(connect, topic, topic_id)
         self._topic = topic
         self._topic_id = topic_id
         self._seconds = seconds
         self._clock = clock
         self._sleep = sleep
-        self._connection: Connection | None = None
         self._before: Mapping[int, Place] = {}
         self._places: Mapping[int, Place] = {}
         self._trouble = ""
@@ -114,23 +105,30 @@ class Waiting:
 
     def begin(self) -> None:
         """Before anything is sent: raises where PostgreSQL cannot be asked, and notes where partitions stand."""
-        self._before = self._places = self._read()
+        self._before = self._note(self._positions.read())
 
     def wait(self, sent: Mapping[int, Offsets], passed: Callable[[int], None]) -> Stored:
         """Until all are passed, none can be, or nothing moves; `passed` gets how many more are. Ctrl-C ends it."""
-        count = sum(each.count for each in sent.values())
         try:
             reasons = self._until_passed(sent, passed)
         except KeyboardInterrupt:
-            reasons = [INTERRUPTED]
-            self._close()
-            self._look()  # what came meanwhile counts
+            return self.interrupted(sent)
+        return self._ended(sent, reasons)
+
+    def interrupted(self, sent: Mapping[int, Offsets]) -> Stored:
+        """What is stored by now, after Ctrl-C."""
+        self._positions.close()  # a statement may be under way on it
+        self._look()
+        return self._ended(sent, [INTERRUPTED])
+
+    def _ended(self, sent: Mapping[int, Offsets], reasons: list[str]) -> Stored:
+        count = sum(each.count for each in sent.values())
         try:
             return self._sum_up(sent, count, reasons)
         except OrdersError as error:
             return Stored(pending=count, reasons=[*reasons, f"what became of them cannot be told: {error}"])
         finally:
-            self._close()
+            self._positions.close()
 
     def _until_passed(self, sent: Mapping[int, Offsets], passed: Callable[[int], None]) -> list[str]:
         """Why not all are passed; empty where they are."""
@@ -176,37 +174,15 @@ class Waiting:
     def _look(self) -> None:
         """Reads the positions; an outage is waited out."""
         try:
-            self._places, self._trouble = self._read(), ""
+            self._note(self._positions.read())
+            self._trouble = ""
         except OrdersError as error:
             self._trouble = str(error)
-            self._close()
 
-    def _read(self) -> dict[int, Place]:
-        from orders.postgres.connection import queries, translated  # noqa: PLC0415 - PostgreSQL, for --wait alone
-
-        with translated():
-            rows = self._open().execute(queries["places_of_topic"], {"topic": self._topic}).fetchall()
-        places = {
-            partition: Place(offset, None if stop is None else reason)
-            for topic_id, partition, offset, _, stop, reason, *_ in rows
-            if topic_id == self._topic_id
-        }
-        if rows and not places:
-            from orders.kafka.topic import recreated  # noqa: PLC0415 - Kafka's client, for this command alone
-
-            places = dict.fromkeys((row[1] for row in rows), Place(0, recreated(self._topic)))
+    def _note(self, places: Mapping[int, Place]) -> Mapping[int, Place]:
+        self._places = places
         self._seen_stops |= any(place.stop for place in places.values())
         return places
-
-    def _open(self) -> "Connection":
-        if self._connection is None:
-            self._connection = self._connect()
-        return self._connection
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     def _sum_up(self, sent: Mapping[int, Offsets], count: int, reasons: list[str]) -> Stored:
         """What lies below the positions that were seen last is final."""
@@ -229,7 +205,7 @@ class Waiting:
 
         place = {"topic_id": self._topic_id, "partition": partition, "begin": sent.first, "end": min(end, sent.end)}
         with translated():
-            rows = self._open().execute(queries["dead_letter_offsets"], place)
+            rows = self._positions.connection.execute(queries["dead_letter_offsets"], place)
             return sum(sent.below(offset + 1) - sent.below(offset) for (offset,) in rows)
 
     def _skips(self) -> tuple[list[tuple[int, int, int]], bool]:
@@ -238,7 +214,9 @@ class Waiting:
 
         try:
             with translated():
-                rows = self._open().execute(queries["skips_to_verify"], {"topic_id": self._topic_id}).fetchall()
+                rows = self._positions.connection.execute(
+                    queries["skips_to_verify"], {"topic_id": self._topic_id}
+                ).fetchall()
         except Forbidden:
             return [], True
         return [(partition, begin, end) for partition, begin, end in rows], False

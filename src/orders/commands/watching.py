@@ -2,19 +2,15 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
+from orders.commands.positions import INTERRUPTED, LOOK_SECONDS, Place, Positions
 from orders.commands.resuming import Done, Resumed
 from orders.errors import OrdersError
 from orders.settings import Settings
 from orders.timing import Clock, monotonic
 
-if TYPE_CHECKING:
-    from orders.postgres.connection import Connection
-
-LOOK_SECONDS = 0.2
 STATEMENT_SECONDS = 10.0
 IDLE_SECONDS = 15.0
 """How long no position may move before it is given up: an ingest looks at a stopped partition every second."""
@@ -22,14 +18,6 @@ NOBODY_SECONDS = 3.0
 """How long the group may be without a member until no ingest runs: one that was just restarted joins again."""
 NOBODY = "no ingest runs: it is read once one is started"
 SLOW = f"not read within {IDLE_SECONDS:g} s: see `orders status`"
-INTERRUPTED = "interrupted"
-
-
-class Now(NamedTuple):
-    """Where a partition stands, and why it is stopped if it is."""
-
-    offset: int
-    reason: str | None
 
 
 class Watch:
@@ -41,7 +29,7 @@ class Watch:
 
     def __init__(
         self,
-        read: Callable[[], Mapping[int, Now]],
+        read: Callable[[], Mapping[int, Place]],
         members: Callable[[], int | None],
         window: int,
         *,
@@ -61,7 +49,7 @@ class Watch:
 
     def until_known(self, resumed: Sequence[Resumed], advance: Callable[[int], None]) -> list[Resumed]:
         """The partitions with what became of them; `advance` gets how many records were read. Ctrl-C ends it."""
-        known = [self._judged(each, Now(each.to_offset, None)) for each in resumed]
+        known = [self._judged(each, Place(each.to_offset)) for each in resumed]
         try:
             return self._until_known(known, advance)
         except KeyboardInterrupt:
@@ -87,7 +75,7 @@ class Watch:
             return NOBODY
         return (self._trouble or SLOW) if idle > IDLE_SECONDS else ""
 
-    def _look(self) -> Mapping[int, Now]:
+    def _look(self) -> Mapping[int, Place]:
         try:
             places, self._trouble = self._read(), ""
         except OrdersError as error:
@@ -95,12 +83,12 @@ class Watch:
             return {}
         return places
 
-    def _judged(self, resumed: Resumed, now: Now | None) -> Resumed:
+    def _judged(self, resumed: Resumed, now: Place | None) -> Resumed:
         """The same with what a look at it says; what was known before stays."""
         if now is None or resumed.state != "waiting":
             return resumed
-        if now.reason is not None:
-            return replace(resumed, state="stopped", position=now.offset, reason=now.reason)
+        if now.stop is not None:
+            return replace(resumed, state="stopped", position=now.offset, reason=now.stop)
         if resumed.to_offset >= resumed.end_offset:
             return replace(resumed, state="idle", position=now.offset)
         state = "reading" if now.offset >= self.goal(resumed) else "waiting"
@@ -126,39 +114,6 @@ def watch(settings: Settings, done: Done) -> list[Resumed]:
             return looking.until_known(done.partitions, bar.advance)
     finally:
         positions.close()
-
-
-class Positions:
-    """The partitions of one topic in PostgreSQL; a connection that failed is opened again."""
-
-    def __init__(self, connect: "Callable[[], Connection]", topic: str, topic_id: str) -> None:
-        self._connect = connect
-        self._topic = topic
-        self._topic_id = topic_id
-        self._connection: Connection | None = None
-
-    def read(self) -> dict[int, Now]:
-        """Raises our errors."""
-        from orders.postgres.connection import queries, translated  # noqa: PLC0415 - PostgreSQL, for this command alone
-
-        try:
-            if self._connection is None:
-                self._connection = self._connect()
-            with translated():
-                rows = self._connection.execute(queries["places_of_topic"], {"topic": self._topic}).fetchall()
-        except OrdersError:
-            self.close()
-            raise
-        return {
-            partition: Now(offset, None if stop is None else reason)
-            for topic_id, partition, offset, _, stop, reason, *_ in rows
-            if topic_id == self._topic_id
-        }
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 # ---- what is shown ----

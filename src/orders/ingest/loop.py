@@ -178,8 +178,8 @@ class Ingest:
     def _watch(self) -> None:
         """Looks after the topic, and tells the other processes how this one is."""
         now = self._clock()
-        every = WATCH_SECONDS if self.stream.trouble else CHECK_SECONDS
-        every = GROWING_SECONDS if self.stream.is_growing else every
+        waits = WATCH_SECONDS if self.stream.trouble else CHECK_SECONDS
+        every = GROWING_SECONDS if self.stream.is_growing else waits
         if now - self._checked_at >= every:
             self.stream.check()
             self._checked_at = self._clock()

@@ -21,9 +21,9 @@ from confluent_kafka import (
 from orders.errors import Misconfigured, OrdersError, Unavailable
 from orders.kafka import clients
 from orders.kafka.errors import verdict
-from orders.kafka.growth import Growth
+from orders.kafka.growth import Growth, Opening
 from orders.kafka.topic import TopicView, recreated
-from orders.record import Position, Reached, Record, Round, Stop
+from orders.record import Position, Reached, Record, Stop
 
 log = structlog.get_logger()
 
@@ -55,12 +55,11 @@ GROUP_PROTOCOLS = {
 Headers = Iterable[tuple[str, str | bytes | None]]
 
 
-class Positions(Protocol):
+class Positions(Opening, Protocol):
     """Where the partitions of the topic stand, as PostgreSQL has it."""
 
     def positions(self) -> Mapping[tuple[str, int], Position]: ...
     def begin(self, topic_id: str, starts: Mapping[int, int]) -> None: ...
-    def open(self, topic_id: str, partition: int, planned: Round) -> bool: ...
     def stop(self, topic_id: str, partition: int, position: int, stop: Stop) -> None: ...
 
 

@@ -70,16 +70,20 @@ class Postgres:
     def close(self) -> None:
         """Nothing is left."""
 
-    def wait(self, sent: dict[int, Offsets]) -> Stored:
-        """What is said of what was sent; each pause takes a second."""
+    def begun(self) -> Waiting:
+        """Each pause takes a second."""
 
         def sleep(_: float) -> None:
             self.now += 1
 
         waiting = Waiting(lambda: cast("Connection", self), TOPIC, TOPIC_ID, 5, clock=lambda: self.now, sleep=sleep)
         waiting.begin()
+        return waiting
+
+    def wait(self, sent: dict[int, Offsets]) -> Stored:
+        """What is said of what was sent."""
         passed: list[int] = []
-        stored = waiting.wait(sent, passed.append)
+        stored = self.begun().wait(sent, passed.append)
         assert sum(passed) <= sum(each.count for each in sent.values())
         return stored
 
@@ -156,4 +160,11 @@ def test_ctrl_c_ends_it_with_what_is_stored_by_then() -> None:
     pressed = cast("OrdersError", KeyboardInterrupt())
     postgres = Postgres([(0, 0, None)], [(0, 1, None)], pressed, [(0, 2, None)])
     stored = postgres.wait({0: offsets_of(0, 1, 2)})
+    assert stored == Stored(stored=2, pending=1, reasons=["interrupted"])
+
+
+def test_ctrl_c_while_orders_are_still_sent_tells_what_is_stored_by_then() -> None:
+    """As where a pipe stays open: the position is read, though nothing was waited for."""
+    postgres = Postgres([(0, 0, None)], [(0, 2, None)])
+    stored = postgres.begun().interrupted({0: offsets_of(0, 1, 2)})
     assert stored == Stored(stored=2, pending=1, reasons=["interrupted"])

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from orders.commands.positions import INTERRUPTED, Place
 from orders.commands.resuming import Resumed
-from orders.commands.watching import IDLE_SECONDS, INTERRUPTED, NOBODY, NOBODY_SECONDS, SLOW, Now, Watch, text
+from orders.commands.watching import IDLE_SECONDS, NOBODY, NOBODY_SECONDS, SLOW, Watch, text
 from orders.errors import OrdersError, Unavailable
 
-Look = Mapping[int, Now] | OrdersError
+Look = Mapping[int, Place] | OrdersError
 WINDOW = 10
 
 
@@ -31,11 +32,11 @@ class Script:
         self.now += 0.001
         return self.now
 
-    def _look(self) -> Mapping[int, Now]:
+    def _look(self) -> Mapping[int, Place]:
         look: Any = self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
         if isinstance(look, BaseException):
             raise look
-        found: Mapping[int, Now] = look
+        found: Mapping[int, Place] = look
         return found
 
     def _sleep(self, _seconds: float) -> None:
@@ -46,8 +47,8 @@ class Script:
         return looking.until_known(partitions, self.read.append)
 
 
-def at(*offsets: int) -> Mapping[int, Now]:
-    return {partition: Now(offset, None) for partition, offset in enumerate(offsets)}
+def at(*offsets: int) -> Mapping[int, Place]:
+    return {partition: Place(offset, None) for partition, offset in enumerate(offsets)}
 
 
 def test_a_partition_is_read_once_its_end_is_reached() -> None:
@@ -67,8 +68,8 @@ def test_of_many_records_as_many_are_watched_as_the_limit_looks_at(counted_from:
 
 
 def test_one_that_stops_again_is_told_with_why_and_the_other_is_watched_on() -> None:
-    again = Now(6, "too many")
-    script = Script(at(5, 5), {0: again, 1: Now(5, None)}, {0: again, 1: Now(9, None)})
+    again = Place(6, "too many")
+    script = Script(at(5, 5), {0: again, 1: Place(5, None)}, {0: again, 1: Place(9, None)})
     first, second = script.watch(resumed(0), resumed(1))
     assert (first.state, first.position, first.reason) == ("stopped", 6, "too many")
     assert second.state == "reading"
@@ -76,7 +77,7 @@ def test_one_that_stops_again_is_told_with_why_and_the_other_is_watched_on() -> 
 
 
 def test_one_that_stops_without_a_record_more_is_told_too() -> None:
-    (known,) = Script(at(5), {0: Now(5, "retention")}).watch(resumed())
+    (known,) = Script(at(5), {0: Place(5, "retention")}).watch(resumed())
     assert (known.state, known.position) == ("stopped", 5)
 
 
