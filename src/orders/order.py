@@ -51,62 +51,65 @@ Moment = Annotated[
 
 
 class Delivery(Struct, frozen=True, gc=False):
-    name: Text
-    phone: Text
-    zip: Text
-    city: Text
-    address: Text
-    region: Text
-    email: Text
+    name: Annotated[Text, Meta(description="Who receives the parcel")]
+    phone: Annotated[Text, Meta(description="Phone number of the recipient")]
+    zip: Annotated[Text, Meta(description="Postal code")]
+    city: Annotated[Text, Meta(description="City or town")]
+    address: Annotated[Text, Meta(description="Street and house")]
+    region: Annotated[Text, Meta(description="Region, state or district")]
+    email: Annotated[Text, Meta(description="E-mail address of the recipient")]
 
 
 class Payment(Struct, frozen=True, gc=False):
-    transaction: Text
-    request_id: Text
-    currency: Text
-    provider: Text
-    amount: Integer
-    payment_dt: Integer
-    bank: Text
-    delivery_cost: Integer
-    goods_total: Integer
-    custom_fee: Integer
+    transaction: Annotated[Text, Meta(description="Id of the payment")]
+    request_id: Annotated[Text, Meta(description="Id of the request to pay; may be empty")]
+    currency: Annotated[Text, Meta(description="Currency, such as `USD`")]
+    provider: Annotated[Text, Meta(description="Payment service, such as `wbpay`")]
+    amount: Annotated[Integer, Meta(description="What was paid in all, in the unit that the sender uses")]
+    payment_dt: Annotated[Integer, Meta(description="When it was paid, in seconds since 1970 (UTC) in the sample")]
+    bank: Annotated[Text, Meta(description="Bank of the customer, such as `alpha`")]
+    delivery_cost: Annotated[Integer, Meta(description="What the delivery costs")]
+    goods_total: Annotated[Integer, Meta(description="What all items cost")]
+    custom_fee: Annotated[Integer, Meta(description="Customs duty")]
 
 
 class Item(Struct, frozen=True, gc=False):
-    chrt_id: Integer
-    track_number: Text
-    price: Integer
-    rid: Text
-    name: Text
-    sale: Integer
-    size: Text
-    total_price: Integer
-    nm_id: Integer
-    brand: Text
-    status: Integer
+    chrt_id: Annotated[Integer, Meta(description="Id of the size of the article that was bought")]
+    track_number: Annotated[Text, Meta(description="Tracking number of the parcel that has it")]
+    price: Annotated[Integer, Meta(description="Price before the discount")]
+    rid: Annotated[Text, Meta(description="Id of this line of the order")]
+    name: Annotated[Text, Meta(description="What it is")]
+    sale: Annotated[Integer, Meta(description="Discount in percent")]
+    size: Annotated[Text, Meta(description="Size; `0` where there is none")]
+    total_price: Annotated[Integer, Meta(description="Price with the discount")]
+    nm_id: Annotated[Integer, Meta(description="Id of the article")]
+    brand: Annotated[Text, Meta(description="Brand")]
+    status: Annotated[Integer, Meta(description="State of this line, as the sender numbers them")]
 
 
 Items = Annotated[tuple[Item, ...], Meta(min_length=1, max_length=1_000)]
 
 
 class Order(Struct, frozen=True):
-    """Every field of the original's sample, in its order; all are required."""
+    """Every field of the sample of the original Go service, in its order; all are required.
+
+    The service interprets `order_uid` and `date_created` alone; the meanings of the others are those of the sample.
+    """
 
     order_uid: Uid
-    track_number: Text
-    entry: Text
-    delivery: Delivery
-    payment: Payment
-    items: Items
-    locale: Text
-    internal_signature: Text
-    customer_id: Text
-    delivery_service: Text
-    shardkey: Text
-    sm_id: Integer
+    track_number: Annotated[Text, Meta(description="Tracking number of the parcel")]
+    entry: Annotated[Text, Meta(description="Where the order came in, such as `WBIL`")]
+    delivery: Annotated[Delivery, Meta(description="Who receives it, and where")]
+    payment: Annotated[Payment, Meta(description="How it was paid")]
+    items: Annotated[Items, Meta(description="What was bought, 1 to 1,000 items")]
+    locale: Annotated[Text, Meta(description="Language of the customer, such as `en`")]
+    internal_signature: Annotated[Text, Meta(description="Signature of the sender; may be empty")]
+    customer_id: Annotated[Text, Meta(description="Id of the customer")]
+    delivery_service: Annotated[Text, Meta(description="Carrier, such as `meest`")]
+    shardkey: Annotated[Text, Meta(description="A shard of the sender; stored, not interpreted")]
+    sm_id: Annotated[Integer, Meta(description="A number of the sender; stored, not interpreted")]
     date_created: Moment
-    oof_shard: Text
+    oof_shard: Annotated[Text, Meta(description="A shard of the sender; stored, not interpreted")]
 
 
 class Row(NamedTuple):

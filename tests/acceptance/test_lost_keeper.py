@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import httpx
+import httpx2
 import psutil
 import psycopg
 import pytest
@@ -48,7 +48,7 @@ class Scene:
         return self.hits() > before
 
     def hits(self) -> float:
-        return series_of(httpx.get(f"{self.system.url}/metrics").text)['orders_memory_lookups_total{result="hit"}']
+        return series_of(httpx2.get(f"{self.system.url}/metrics").text)['orders_memory_lookups_total{result="hit"}']
 
     def replace(self, locale: str) -> None:
         with psycopg.connect(self._dsn, autocommit=True) as connection:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from orders.embedded.postgres import PostgresService
@@ -27,7 +27,7 @@ def test_an_outage_of_postgresql_is_waited_out(machine: Machine, own_postgres: P
     """Takes 15 s: PostgreSQL stops and starts under load, and all is caught up with."""
     traffic = Traffic(11, machine.settings.kafka_bootstrap, machine.settings.kafka_topic)
     known = traffic.order("known", 1)
-    with httpx.Client(base_url=machine.url, timeout=20) as http, Background(lambda: traffic.send(20), every=0.05):
+    with httpx2.Client(base_url=machine.url, timeout=20) as http, Background(lambda: traffic.send(20), every=0.05):
         assert http.post("/orders", content=known.text).status_code == 201
         assert http.get("/orders/known").status_code == 200
         own_postgres.stop()
@@ -47,6 +47,6 @@ def test_an_outage_of_postgresql_is_waited_out(machine: Machine, own_postgres: P
     check(machine, traffic.model(), {"known": known.text})
 
 
-def reason(http: httpx.Client) -> str:
+def reason(http: httpx2.Client) -> str:
     """What /readyz says of PostgreSQL."""
     return str(http.get("/readyz").json()["parts"]["postgres"]["reason"])

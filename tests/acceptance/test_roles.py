@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import LiteralString, NamedTuple, cast
 
-import httpx
+import httpx2
 import psutil
 import psycopg
 import pytest
@@ -217,7 +217,7 @@ def test_the_commands_and_pages_that_tell_how_it_is_find_nothing_wrong(running: 
     checks = {each["name"]: each["state"] for each in json.loads(doctor.stdout)["checks"]}
     assert {checks[name] for name in ("PostgreSQL", "PostgreSQL rights", "PostgreSQL serve", "schema")} == {"ok"}
     assert json.loads(running.orders.command("status", "--json").stdout)["ready"]
-    metrics = httpx.get(f"{running.system.url}/metrics", timeout=10)
+    metrics = httpx2.get(f"{running.system.url}/metrics", timeout=10)
     assert 'orders_ready{part="postgres"} 1.0' in metrics.text
     assert "orders_lag_messages{" in metrics.text, "positions are read"
 

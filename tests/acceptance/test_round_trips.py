@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,7 +50,7 @@ class Client:
     """Sends many requests at once."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=20, headers={"content-type": "application/json"})
+        self._http = httpx2.Client(base_url=url, timeout=20, headers={"content-type": "application/json"})
         self._pool = ThreadPoolExecutor(TOGETHER)
         self.posted: dict[str, bytes] = {}
 

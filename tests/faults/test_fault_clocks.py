@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -173,7 +173,7 @@ def test_record_times_that_kafka_does_not_take_cost_a_post_and_nothing_more(
     made: MakeMachine, tmp_path: Path, clock: WallClock
 ) -> None:
     """From an hour ahead on (`message.timestamp.after.max.ms`) a POST is 503, nothing is stored; then all is well."""
-    with made(tmp_path, {"serve": clock.variables}) as machine, httpx.Client(base_url=machine.url, timeout=20) as http:
+    with made(tmp_path, {"serve": clock.variables}) as machine, httpx2.Client(base_url=machine.url, timeout=20) as http:
         traffic = Traffic(SEED, machine.settings.kafka_bootstrap, machine.settings.kafka_topic)
         order = traffic.order("early", 1).text
         clock.set("+7200s")

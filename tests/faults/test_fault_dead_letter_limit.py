@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from confluent_kafka import Producer
@@ -49,7 +49,7 @@ def stand(machine: Machine) -> dict[int, int]:
 
 def told(machine: Machine) -> list[str]:
     """The partitions that the metrics call stopped."""
-    lines = httpx.get(f"{machine.url}/metrics", timeout=10).text.splitlines()
+    lines = httpx2.get(f"{machine.url}/metrics", timeout=10).text.splitlines()
     return sorted(line for line in lines if line.startswith("orders_partition_stopped{"))
 
 
@@ -70,7 +70,7 @@ def test_partitions_above_the_limit_stop_for_every_ingest_until_they_are_resumed
     send(machine, traffic)
     wait_for(lambda: stand(machine) == COUNTS | STOPPED, "two stop, two are read", 40)
     wait_for(lambda: told(machine) == expected(1, 2), "the metrics say so", 20)
-    reason = httpx.get(f"{machine.url}/readyz", timeout=10).json()["parts"]["assignment"]["reason"]
+    reason = httpx2.get(f"{machine.url}/readyz", timeout=10).json()["parts"]["assignment"]["reason"]
     assert "became dead letters: see `orders dead-letters list`" in reason
 
     for victim in ("ingest 0", "ingest 1"):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -95,7 +95,7 @@ def test_a_full_disk_of_memory_is_waited_out(
     folder.mkdir()
     with Machine(folder, postgres_dsn, kafka_bootstrap, make_topic()) as machine, under_load(machine, 83) as load:
         fill(place)
-        wait_for(lambda: "the shared memory fails" in httpx.get(f"{machine.url}/readyz").text, "/readyz says why", 60)
+        wait_for(lambda: "the shared memory fails" in httpx2.get(f"{machine.url}/readyz").text, "/readyz says why", 60)
         compared = load.getter.compared
         wait_for(lambda: load.getter.compared > compared + 100, "GETs go on", 30)
         for kind in machine.pids:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -36,8 +36,8 @@ def load(machine: Machine) -> Iterator[Load]:
 
 
 def is_alive(machine: Machine) -> bool:
-    with suppress(httpx.TransportError):
-        return httpx.get(f"{machine.url}/livez", timeout=10).status_code == 200
+    with suppress(httpx2.TransportError):
+        return httpx2.get(f"{machine.url}/livez", timeout=10).status_code == 200
     return False
 
 

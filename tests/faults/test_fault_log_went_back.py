@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from confluent_kafka import Producer
@@ -60,7 +60,7 @@ def stop_of(machine: Machine) -> str | None:
 
 def assigned(machine: Machine) -> str:
     """What /readyz says of the ingest."""
-    return str(httpx.get(f"{machine.url}/readyz", timeout=10).json()["parts"]["assignment"]["reason"])
+    return str(httpx2.get(f"{machine.url}/readyz", timeout=10).json()["parts"]["assignment"]["reason"])
 
 
 def test_a_log_that_was_cut_and_grew_again_across_a_restart_stops_and_is_resumed_where_it_was_cut(
@@ -81,7 +81,7 @@ def test_a_log_that_was_cut_and_grew_again_across_a_restart_stops_and_is_resumed
     lost = "the log of orders/0 went back: what it held from offset 5 on is lost, and others came there"
     assert stop_of(machine) == f"{lost}; decide where to go on: `orders resume --help`"
     wait_for(lambda: lost in assigned(machine), "/readyz says so", 20)
-    posted = httpx.post(f"{machine.url}/orders", content=order("posted", 1), timeout=20)
+    posted = httpx2.post(f"{machine.url}/orders", content=order("posted", 1), timeout=20)
     assert posted.status_code == 202, "nothing is claimed of a record that nobody reads"
 
     machine.kill("ingest 0")

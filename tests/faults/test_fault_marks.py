@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -52,10 +52,10 @@ def test_where_marks_end_a_partition_it_is_read_and_retention_beyond_them_stops_
 def status(machine: Machine, value: bytes) -> int:
     """Of a GET of this order."""
     order_uid = json.loads(value)["order_uid"]
-    return httpx.get(f"{machine.url}/orders/{order_uid}", timeout=10).status_code
+    return httpx2.get(f"{machine.url}/orders/{order_uid}", timeout=10).status_code
 
 
 def lag(machine: Machine) -> int | None:
     """How many messages /readyz says are not yet stored; None: it cannot tell."""
-    told = httpx.get(f"{machine.url}/readyz", timeout=10).json()["parts"]["lag"]["messages"]
+    told = httpx2.get(f"{machine.url}/readyz", timeout=10).json()["parts"]["lag"]["messages"]
     return None if told is None else int(told)

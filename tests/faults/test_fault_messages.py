@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from confluent_kafka import KafkaError, Message, Producer
@@ -157,7 +157,7 @@ def stored(machine: Machine) -> dict[str, bytes]:
 
 
 def told(machine: Machine, name: str) -> float:
-    return series_of(httpx.get(f"{machine.url}/metrics").text).get(name, 0.0)
+    return series_of(httpx2.get(f"{machine.url}/metrics").text).get(name, 0.0)
 
 
 def check_letters(machine: Machine, sent: Iterable[Sent]) -> None:
@@ -188,7 +188,7 @@ def test_what_is_hostile_is_a_dead_letter_and_its_neighbours_are_stored(machine:
     assert {(r.partition, r.offset) for r in sent if r.value in valid}.isdisjoint(letters(machine))
     documents = stored(machine)
     assert all(documents[uid_of(value)] == value for value in values)
-    with httpx.Client(base_url=machine.url) as http:
+    with httpx2.Client(base_url=machine.url) as http:
         for value in values[:50]:
             assert without_id(http.get(f"/orders/{uid_of(value)}").content) == value
 
@@ -220,14 +220,14 @@ def origins(machine: Machine) -> dict[str, tuple[int, int]]:
 
 
 def test_hostile_bodies_are_the_clients_fault_and_never_the_services(machine: Machine) -> None:
-    with httpx.Client(base_url=machine.url, timeout=20) as http:
+    with httpx2.Client(base_url=machine.url, timeout=20) as http:
         for hostile in CORPUS:
             answer = http.post("/orders", content=hostile.value)
             assert refusal(answer) == expected(hostile.value, decode(hostile.value)), hostile.name
     assert machine.is_ready()
 
 
-def refusal(answer: httpx.Response) -> tuple[int, set[str]]:
+def refusal(answer: httpx2.Response) -> tuple[int, set[str]]:
     """Status, and the JSON Pointers of what is wrong."""
     return answer.status_code, {each["pointer"] for each in answer.json().get("errors", [])}
 
@@ -251,7 +251,7 @@ def test_any_bytes_have_the_same_verdict_by_post_and_through_kafka(machine: Mach
     collect()
     verdicts = {value: decode(value) for value in changed}
     bad = [value for value, verdict in verdicts.items() if isinstance(verdict, Invalid)]
-    with httpx.Client(base_url=machine.url, timeout=20) as http:
+    with httpx2.Client(base_url=machine.url, timeout=20) as http:
         for value, verdict in verdicts.items():
             answer = http.post("/orders", content=value)
             if isinstance(verdict, Invalid):
@@ -270,7 +270,7 @@ def test_any_bytes_have_the_same_verdict_by_post_and_through_kafka(machine: Mach
 
 
 def test_strange_bodies_are_taken_over_http_and_the_service_lives(machine: Machine) -> None:
-    with httpx.Client(base_url=machine.url, timeout=20) as http:
+    with httpx2.Client(base_url=machine.url, timeout=20) as http:
         for strange in TAKEN:
             assert http.post("/orders", content=strange.value).status_code in {200, 201, 409}, strange.name
     assert machine.is_ready()

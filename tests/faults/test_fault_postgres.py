@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from pathlib import Path
 from threading import Event
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -99,7 +99,7 @@ def test_what_postgresql_cannot_do_for_a_while_is_waited_out(machine: Machine) -
         for fault in (only_reading, table_missing, orders_locked, out_of_connections):
             with fault(connection):
                 wait_for(lambda: "an ingest is" in assignment(machine), f"/readyz says why: {fault.__name__}", 40)
-                assert httpx.get(f"{machine.url}/livez", timeout=10).status_code == 200
+                assert httpx2.get(f"{machine.url}/livez", timeout=10).status_code == 200
             wait_for(machine.is_ready, f"it heals without a person: {fault.__name__}", 60)
         kill_backends(connection)
         wait_for(machine.is_ready, "it heals without a person: backends killed", 60)
@@ -108,7 +108,7 @@ def test_what_postgresql_cannot_do_for_a_while_is_waited_out(machine: Machine) -
 
 def assignment(machine: Machine) -> str:
     """What /readyz says of the ingests."""
-    parts = httpx.get(f"{machine.url}/readyz", timeout=10).json()["parts"]
+    parts = httpx2.get(f"{machine.url}/readyz", timeout=10).json()["parts"]
     return str(parts["assignment"]["reason"])
 
 
@@ -122,7 +122,7 @@ def test_postgresql_that_stops_at_once_under_load_costs_no_assignment_and_no_ord
     Takes 20 s: PostgreSQL is unavailable for 5 s under load, then starts and is caught up with.
     """
     known, group = "known-before", Group(machine)
-    with under_load(machine, 72) as load, httpx.Client(base_url=machine.url, timeout=20) as http:
+    with under_load(machine, 72) as load, httpx2.Client(base_url=machine.url, timeout=20) as http:
         made = load.traffic.order(known, 1)
         assert http.post("/orders", content=made.text).status_code == 201
         load.poster.promised[known] = made.text
@@ -221,7 +221,7 @@ def test_statements_that_run_out_of_time_are_made_again(
                 "/readyz says why",
                 40,
             )
-            assert httpx.get(f"{machine.url}/livez", timeout=10).status_code == 200
+            assert httpx2.get(f"{machine.url}/livez", timeout=10).status_code == 200
         wait_for(machine.is_ready, "it heals without a person", 60)
         recovery(machine, time.monotonic(), 74)
         assert letters(connection) == 0

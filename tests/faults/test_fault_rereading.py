@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -42,7 +42,7 @@ def test_the_topic_read_again_changes_nothing(machine: Machine) -> None:
     for number in range(5):
         traffic.send(200)
         made = traffic.order(f"post-{number}", 1)
-        assert httpx.post(f"{machine.url}/orders", content=made.text, timeout=20).status_code == 201
+        assert httpx2.post(f"{machine.url}/orders", content=made.text, timeout=20).status_code == 201
         promised[made.row.order_uid] = made.text
     caught_up(machine)
     before, model = held(machine), traffic.model()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -38,13 +38,13 @@ def admin(machine: Machine) -> AdminClient:
 
 def unwell(machine: Machine) -> dict[str, str]:
     """Which parts of /readyz are not well, and why."""
-    parts = httpx.get(f"{machine.url}/readyz", timeout=10).json()["parts"]
+    parts = httpx2.get(f"{machine.url}/readyz", timeout=10).json()["parts"]
     return {name: part["reason"] for name, part in parts.items() if not part["ok"]}
 
 
 def is_accepted(load: Load, order_uid: str) -> bool:
     """Whether a POST is told 202, and no more."""
-    status = httpx.post(
+    status = httpx2.post(
         f"{load.machine.url}/orders", content=load.traffic.order(order_uid, 1).text, timeout=30
     ).status_code
     assert status in {202, 503}

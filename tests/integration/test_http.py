@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
 from orders import sample
 from orders.api.app import create_app
-from orders.api.serve import parts
+from orders.api.serve import dependencies
 from orders.errors import Misconfigured
 from orders.ingest.batcher import Batcher
 from orders.ingest.loop import Ingest
@@ -38,7 +38,7 @@ class House(NamedTuple):
 
     settings: Settings
     memory: Memory
-    http: httpx.Client
+    http: httpx2.Client
 
     def sql(self, statement: str) -> None:
         with psycopg.connect(self.settings.postgres_dsn) as connection:
@@ -89,8 +89,8 @@ def house(settings: Settings, memory: Memory) -> Iterator[House]:
     thread = ingesting(settings, memory, stopping)
     try:
         with (
-            serving(create_app(parts(settings, memory)), memory.get) as (host, port),
-            httpx.Client(base_url=f"http://{host}:{port}", timeout=30) as http,
+            serving(create_app(dependencies(settings, memory)), memory.get) as (host, port),
+            httpx2.Client(base_url=f"http://{host}:{port}", timeout=30) as http,
         ):
             yield House(settings, memory, http)
     finally:
@@ -204,8 +204,8 @@ def test_accepted_while_no_ingest_runs(settings: Settings, memory: Memory) -> No
     (order,) = orders(1)
     stopping = threading.Event()
     with (
-        serving(create_app(parts(short, memory)), memory.get) as (host, port),
-        httpx.Client(base_url=f"http://{host}:{port}", timeout=30) as http,
+        serving(create_app(dependencies(short, memory)), memory.get) as (host, port),
+        httpx2.Client(base_url=f"http://{host}:{port}", timeout=30) as http,
     ):
         got = http.post("/orders", json=order)
         assert (got.status_code, got.json()) == (202, {"message": "Order accepted, not yet saved"})
@@ -231,8 +231,8 @@ def test_everything_is_away(memory: Memory) -> None:
     """A hit is served, a miss is 503, a POST is 503, and /readyz says why; all within seconds."""
     nowhere = Settings(postgres_dsn="postgresql://u:p@127.0.0.1:1/none", kafka_bootstrap="127.0.0.1:1", post_deadline=2)
     with (
-        serving(create_app(parts(nowhere, memory)), {b"a": b"{}"}.get) as (host, port),
-        httpx.Client(base_url=f"http://{host}:{port}", timeout=10) as http,
+        serving(create_app(dependencies(nowhere, memory)), {b"a": b"{}"}.get) as (host, port),
+        httpx2.Client(base_url=f"http://{host}:{port}", timeout=10) as http,
     ):
         assert http.get("/orders/a").status_code == 200
         for got in (http.get("/orders/b"), http.post("/orders", json=orders(1)[0])):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import LiteralString
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from confluent_kafka import Producer
@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from orders import sample
 from orders.api.app import create_app
-from orders.api.serve import parts
+from orders.api.serve import dependencies
 from orders.kafka.lag import times_of
 from orders.memory.shared import Memory
 from orders.settings import Settings, environment
@@ -39,7 +39,7 @@ def request(method: str, route: str, status: int) -> str:
 
 
 def scrape(url: str) -> Series:
-    answer = httpx.get(f"{url}/metrics", timeout=10)
+    answer = httpx2.get(f"{url}/metrics", timeout=10)
     assert answer.status_code == 200
     return series_of(answer.text)
 
@@ -66,8 +66,8 @@ def another_worker(machine: Machine) -> Iterator[str]:
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/livez").status_code == 200
-    except httpx.TransportError:
+        return httpx2.get(f"{url}/livez").status_code == 200
+    except httpx2.TransportError:
         return False
 
 
@@ -83,12 +83,12 @@ def test_counts_are_those_of_all_processes_and_outlive_kills(machine: Machine) -
     values = list(sample.samples(6, 0))
     with another_worker(machine) as other:
         places = [
-            httpx.post(f"{machine.url}/orders", content=value, timeout=20).headers["location"] for value in values
+            httpx2.post(f"{machine.url}/orders", content=value, timeout=20).headers["location"] for value in values
         ]
         for place in places:
             for url in (f"{machine.url}{place}", f"{other}{place}", f"{other}{place}?view=standard"):
-                assert httpx.get(url).status_code == 200
-        assert httpx.get(f"{other}/orders/nobody").status_code == 404
+                assert httpx2.get(url).status_code == 200
+        assert httpx2.get(f"{other}/orders/nobody").status_code == 404
         produce(machine, b"{", b"k")
         produce(machine, values[0], b"another key")
         wait_for(lambda: scrape(other).get('orders_records_total{outcome="unchanged"}') == 1, "both are written", 20)
@@ -115,7 +115,7 @@ def test_counts_are_those_of_all_processes_and_outlive_kills(machine: Machine) -
             assert machine.await_end(kind, 10)
             machine.start(kind)
         wait_for(machine.is_ready, "the system is ready again", 60)
-        httpx.get(f"{machine.url}{places[0]}")
+        httpx2.get(f"{machine.url}{places[0]}")
         expected[request("GET", ORDER, 200)] += 1
         expected['orders_memory_lookups_total{result="hit"}'] += 1
         expected['orders_restores_total{cause="start"}'] += 1
@@ -204,7 +204,7 @@ def test_while_everything_is_silent_a_scrape_is_answered_in_time(tmp_path: Path)
             kafka_bootstrap=f"127.0.0.1:{kafka}",
             memory_path=str(tmp_path / "memory"),
         )
-        with serving(create_app(parts(nowhere, memory)), memory.get) as (host, port):
+        with serving(create_app(dependencies(nowhere, memory)), memory.get) as (host, port):
             began = time.monotonic()
             told = scrape(f"http://{host}:{port}")
             assert time.monotonic() - began < 5

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-import httpx
+import httpx2
 import psycopg
 
 from orders.http.problems import problem
@@ -189,7 +189,7 @@ def of_counts(found: Found) -> Iterator[Breach]:
 
 def of_answers(machine: Checked, stored: Mapping[str, bytes], model: Model) -> Iterator[Breach]:
     """GETs of all orders that ever were, and of one that never was."""
-    with httpx.Client(base_url=machine.url, timeout=10) as http:
+    with httpx2.Client(base_url=machine.url, timeout=10) as http:
         for order_uid in sorted(model.uids | {"nobody"}):
             answer = http.get(f"/orders/{order_uid}")
             yield from of_answer(order_uid, (answer.status_code, answer.content), stored.get(order_uid))

@@ -3,7 +3,7 @@
 What PostgreSQL holds cannot show a second time, for a record at or before its row's own place changes nothing.
 """
 
-import httpx
+import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
 from orders.kafka.topic import TopicView
@@ -13,7 +13,7 @@ from support.waiting import wait_for
 
 def decided(machine: Machine) -> int:
     """How many records the batches had that were committed and counted, no matter who committed them."""
-    families = text_string_to_metric_families(httpx.get(f"{machine.url}/metrics", timeout=10).text)
+    families = text_string_to_metric_families(httpx2.get(f"{machine.url}/metrics", timeout=10).text)
     samples = [sample for family in families for sample in family.samples]
     return int(sum(sample.value for sample in samples if sample.name == "orders_records_total"))
 

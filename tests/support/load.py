@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
 
 from orders.kafka.topic import TopicView
@@ -29,7 +29,7 @@ class Load:
         self.machine = machine
         self.traffic = Traffic(seed, machine.settings.kafka_bootstrap, machine.settings.kafka_topic)
         self.poster = Poster(machine, self.traffic, TAKEN | {200})  # seen once, of a new order (known issues)
-        self._http = httpx.Client(base_url=machine.url, timeout=30)
+        self._http = httpx2.Client(base_url=machine.url, timeout=30)
         self.gets = 0
         self.slowest_get = 0.0
 
@@ -78,7 +78,7 @@ class Load:
         check(self.machine, self.traffic.model(), self.poster.promised)
 
     def is_readable(self, order_uid: str) -> bool:
-        return httpx.get(f"{self.machine.url}/orders/{order_uid}", timeout=10).status_code == 200
+        return httpx2.get(f"{self.machine.url}/orders/{order_uid}", timeout=10).status_code == 200
 
     def saved(self, count: int, seconds: float) -> None:
         """Until so many more POSTs are saved."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-import httpx
+import httpx2
 
 from orders.memory.shared import Memory
 from orders.postgres.migrations import migrate
@@ -165,8 +165,8 @@ class Machine:
     def is_ready(self) -> bool:
         for kind, process in self._running.items():
             assert process.poll() is None, f"{kind} ended with status {process.returncode}"
-        with suppress(httpx.TransportError):
-            answer = httpx.get(f"{self.url}/readyz?for=writing", timeout=5)
-            self._tell(answer.text if answer.status_code != httpx.codes.OK else "ready")
-            return answer.status_code == httpx.codes.OK
+        with suppress(httpx2.TransportError):
+            answer = httpx2.get(f"{self.url}/readyz?for=writing", timeout=5)
+            self._tell(answer.text if answer.status_code != httpx2.codes.OK else "ready")
+            return answer.status_code == httpx2.codes.OK
         return False

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Container
 from contextlib import suppress
 
-import httpx
+import httpx2
 
 from support.checker import Breach, Broken, Checked
 from support.traffic import Traffic
@@ -20,7 +20,7 @@ class Poster:
     def __init__(self, machine: Checked, traffic: Traffic, taken: Container[int] = TAKEN) -> None:
         self._traffic = traffic
         self._taken = taken
-        self._http = httpx.Client(base_url=machine.url, timeout=30)
+        self._http = httpx2.Client(base_url=machine.url, timeout=30)
         self._count = 0
         self.promised: dict[str, bytes] = {}
         self.answers: Counter[int] = Counter()
@@ -37,7 +37,7 @@ class Poster:
 
     def step_or_break(self) -> None:
         """The same where the worker may be killed."""
-        with suppress(httpx.TransportError):
+        with suppress(httpx2.TransportError):
             self.step()
 
     def post(self, order_uid: str) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import yaml
 
 from support.alerts import RULES
@@ -25,20 +25,20 @@ class Prometheus:
         self._url = url
 
     def is_ready(self) -> bool:
-        with suppress(httpx.TransportError):
-            return httpx.get(f"{self._url}/-/ready").status_code == 200
+        with suppress(httpx2.TransportError):
+            return httpx2.get(f"{self._url}/-/ready").status_code == 200
         return False
 
     def query(self, expression: str) -> list[float]:
         """The values of an expression now, without those that are no number. Raises AssertionError for an error."""
-        answer = httpx.get(f"{self._url}/api/v1/query", params={"query": expression}, timeout=10).json()
+        answer = httpx2.get(f"{self._url}/api/v1/query", params={"query": expression}, timeout=10).json()
         assert answer["status"] == "success", (expression, answer)
         values = [float(each["value"][1]) for each in answer["data"]["result"]]
         return [value for value in values if value == value]  # noqa: PLR0124 - NaN is not itself
 
     def rules(self) -> list[dict[str, Any]]:
         """The rules as they were last evaluated."""
-        groups = httpx.get(f"{self._url}/api/v1/rules", timeout=10).json()["data"]["groups"]
+        groups = httpx2.get(f"{self._url}/api/v1/rules", timeout=10).json()["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
 

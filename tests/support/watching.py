@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 
-import httpx
+import httpx2
 import psutil
 import psycopg
 
@@ -69,12 +69,12 @@ class Getter:
     def __init__(self, machine: Checked, traffic: Traffic, database: Database) -> None:
         self._traffic, self._database = traffic, database
         self._random = random.Random(traffic.seed)
-        self._http = httpx.Client(base_url=machine.url, timeout=10)
+        self._http = httpx2.Client(base_url=machine.url, timeout=10)
         self.compared = 0
 
     def step(self) -> None:
         order_uid = f"order-{self._random.randint(1, max(self._traffic.made, 1))}"
-        with suppress(httpx.TransportError, psycopg.Error):  # the worker was killed, or PostgreSQL is unavailable
+        with suppress(httpx2.TransportError, psycopg.Error):  # the worker was killed, or PostgreSQL is unavailable
             before = self._stored(order_uid)
             answer = self._http.get(f"/orders/{order_uid}")
             if answer.status_code not in {200, 404, 503}:
@@ -82,7 +82,7 @@ class Getter:
             if answer.status_code != 503 and self._stored(order_uid) == before:
                 self._compare(order_uid, answer, before)
 
-    def _compare(self, order_uid: str, answer: httpx.Response, stored: int | None) -> None:
+    def _compare(self, order_uid: str, answer: httpx2.Response, stored: int | None) -> None:
         got = None if answer.status_code == 404 else answer.json()["order"]["payment"]["amount"]
         if got != stored:
             raise Broken([Breach(9, f"{order_uid}: {got} where PostgreSQL holds {stored}")], self._traffic.seed)

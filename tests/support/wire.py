@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, cast
 
 import uvicorn
-from litestar import Litestar
+from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-from orders.api.app import Parts, create_app
+from orders.api.app import create_app
+from orders.api.dependencies import Dependencies
 from orders.api.health import Lag, Part, Purpose, Report, Restore, report_of
 from orders.api.health import Parts as HealthParts
 from orders.api.reader import Found
@@ -57,8 +58,13 @@ def told(outcome: Outcome) -> Callable[[Content, float], Awaitable[Told | None]]
     return submit
 
 
-def plain_app(**parts: Any) -> Litestar:
+def plain_app(**parts: Any) -> ASGIApp:
     """The application on dictionaries in place of services."""
+    return create_app(plain_dependencies(**parts))
+
+
+def plain_dependencies(**parts: Any) -> Dependencies:
+    """What it stands on."""
     given: dict[str, Any] = {
         "find": MEMORY.get,
         "order": _order,
@@ -66,7 +72,7 @@ def plain_app(**parts: Any) -> Litestar:
         "health": _health,
         "lifespan": _nothing,
     }
-    return create_app(Parts(**(given | parts)))
+    return Dependencies(**(given | parts))
 
 
 def get(target: bytes = b"/orders/" + UID, *fields: bytes, method: bytes = b"GET", host: bytes = b"h") -> bytes:
@@ -285,7 +291,7 @@ class Line:
     """One connection to an application, without a network."""
 
     def __init__(
-        self, lane: type[FastLane], app: Litestar, *, leaving: bool = False, state: ServerState | None = None
+        self, lane: type[FastLane], app: ASGIApp, *, leaving: bool = False, state: ServerState | None = None
     ) -> None:
         config = uvicorn.Config(
             cast("Any", app),
@@ -323,7 +329,7 @@ class Line:
 
 
 async def converse(
-    lane: type[FastLane], app: Litestar, chunks: Sequence[bytes], *, leaving: bool = False
+    lane: type[FastLane], app: ASGIApp, chunks: Sequence[bytes], *, leaving: bool = False
 ) -> tuple[bytes, bool, int]:
     """Bytes answered, whether the connection was closed, and how many requests were counted."""
     line = Line(lane, app, leaving=leaving)
@@ -341,7 +347,7 @@ SLOW = fast_lane(None)
 
 
 @contextmanager
-def serving(app: Litestar, lookup: Lookup | None) -> Iterator[Address]:
+def serving(app: ASGIApp, lookup: Lookup | None) -> Iterator[Address]:
     """A server in a thread, on a free port of loopback."""
     with served(server(app, lookup)) as (address, _):
         yield address

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import msgspec
 import pytest
 from confluent_kafka import Producer
@@ -96,19 +96,19 @@ def way(machine: Machine) -> Iterator[int]:
     producer = Producer({"bootstrap.servers": machine.settings.kafka_bootstrap})
     for number, value in enumerate(sample.samples(10_000, 0), 1):
         places = f"{machine.url}/orders"
-        posted = httpx.post(places, content=value, timeout=20)
+        posted = httpx2.post(places, content=value, timeout=20)
         assert posted.status_code == 201
         place = f"{machine.url}{posted.headers['location']}"
-        assert httpx.get(place).status_code == 200
-        assert httpx.get(f"{places}/nobody").status_code == 404
-        assert httpx.post(places, content=changed(value), timeout=20).status_code == 409
+        assert httpx2.get(place).status_code == 200
+        assert httpx2.get(f"{places}/nobody").status_code == 404
+        assert httpx2.post(places, content=changed(value), timeout=20).status_code == 409
         producer.produce(machine.settings.kafka_topic, changed(value), uid_of(value))  # replaces it: a floor, a notice
         producer.produce(machine.settings.kafka_topic, b"{", b"k")  # a dead letter
         assert producer.flush(20) == 0
         memory = Memory.open(Path(machine.settings.memory_path))
         memory.empty()  # the keeper restores
         memory.close()
-        assert httpx.get(place).status_code == 200
+        assert httpx2.get(place).status_code == 200
         yield number
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from orders.api.openapi import EXAMPLE_UID, OPERATIONS, example
+from orders.api.app import ENDPOINTS
+from orders.api.examples import UID, sample_order
 from tools import postman
 from tools.calls import FOLDERS, Call
 
@@ -21,13 +22,13 @@ def test_the_file_is_what_the_tool_writes() -> None:
 def test_it_starts_with_the_original_example_on_the_default_address() -> None:
     variables = {variable["key"]: variable["value"] for variable in COLLECTION["variable"]}
     assert variables["baseUrl"] == "http://127.0.0.1:8080"
-    assert variables["orderUid"] == EXAMPLE_UID
-    assert json.loads(variables["postedOrder"]) == example()
+    assert variables["orderUid"] == UID
+    assert json.loads(variables["postedOrder"]) == sample_order()
 
 
 def test_its_first_call_posts_the_original_order_under_a_uid_of_its_own() -> None:
     first = next(calls())
-    assert json.loads(first["request"]["body"]["raw"]) == example() | {"order_uid": "{{orderUid}}"}
+    assert json.loads(first["request"]["body"]["raw"]) == sample_order() | {"order_uid": "{{orderUid}}"}
 
 
 def test_every_call_is_described_and_goes_to_the_base_url() -> None:
@@ -38,7 +39,7 @@ def test_every_call_is_described_and_goes_to_the_base_url() -> None:
 
 def test_every_operation_is_called() -> None:
     called = {call.operation for call in (*TOLD, *postman.rest().calls)}
-    assert called == {f"{method.upper()} {path}" for path, method in OPERATIONS}
+    assert called == {f"{each.method} {each.path}" for each in ENDPOINTS}
 
 
 @pytest.mark.parametrize("call", TOLD, ids=lambda call: call.name)

@@ -1,142 +1,38 @@
 """The service as programs read it: OpenAPI 3.1 of its HTTP, AsyncAPI 3.0 of its topic, JSON Schema of an order.
 
-The shapes are those of the structs that decode and encode, the errors those of `problems`. That paths and methods are
-the application's, tests say.
+The operations are those of the endpoints, the shapes those of the structs that decode and encode, the errors those of
+`problems`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from importlib.resources import files
-from typing import Any, NamedTuple, get_args
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import fields
 
 from orders import __version__
-from orders.api.health import Purpose, Report
-from orders.api.schemas import PLACE, Json, schemas_of
-from orders.api.startup import Start
-from orders.api.views import OriginalDocument, ServedDocument
-from orders.http.problems import KINDS, MEDIA_TYPE, Problem, own_fields
+from orders.api.answers import JSON
+from orders.api.endpoint import Endpoint, Parameter, Returns
+from orders.api.examples import Json, sample_order
+from orders.api.schemas import PLACE, schemas_of
+from orders.api.views import SAME_FIELDS
+from orders.http.problems import KINDS, MEDIA_TYPE, Problem, own_fields, problem
 from orders.order import MAX_DOCUMENT_BYTES, UID_PATTERN, Order
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 
-JSON, HTML, TEXT = "application/json", "text/html", "text/plain"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-EXAMPLE_UID = "b563feg7bdg3286ttjr67siej"
-
-
-class Saved(msgspec.Struct, frozen=True):
-    """What a POST answers when the order is saved or accepted."""
-
-    message: str
-
-
-class Alive(msgspec.Struct, frozen=True):
-    """What /livez answers."""
-
-    alive: bool
-
-
-SHAPES = (Order, ServedDocument, OriginalDocument, Saved, Alive, Report, Start, Problem)
-
-
-class Answered(NamedTuple):
-    """One status of an operation: what it means, of which shape and media type its body is, and its own fields."""
-
-    about: str
-    shapes: Sequence[type] = ()
-    media: str = JSON
-    fields: Sequence[str] = ()
-    links: Mapping[str, Json] = {}
-
-
-class Operation(NamedTuple):
-    """A method of a path; `problems` are its errors besides those that any request may meet."""
-
-    about: str
-    answers: Mapping[int, Answered]
-    problems: Sequence[str] = ()
-    parameters: Sequence[Json] = ()
-    takes: type | None = None
-
-
-def _parameter(name: str, place: str, about: str, **schema: Any) -> Json:
-    return {"name": name, "in": place, "description": about, "required": place == "path", "schema": schema}
-
-
-ORDER_UID = _parameter("order_uid", "path", "the order's name", type="string", pattern=UID_PATTERN)
-VIEW = _parameter("view", "query", "`standard` or `original` shape", type="string", enum=["standard", "original"])
-PURPOSE = _parameter("for", "query", "`reading` or `writing`", type="string", enum=list(get_args(Purpose)))
-KNOWN = _parameter("If-None-Match", "header", "tags that the client has (RFC 9110, 13.1.2)", type="string")
-PREFER = _parameter("Prefer", "header", "`respond-async`, `wait=N` (RFC 7240)", type="string")
-NAME = _parameter("name", "path", "the kind of error", type="string", enum=list(KINDS))
+PROBLEM_EXAMPLES = "#/components/examples/"
 FIELDS: Mapping[str, str] = {
-    "ETag": "strong tag of the bytes",
-    "Cache-Control": "`private, no-cache`",
+    "ETag": "Strong tag of the bytes of the response; send it back with `If-None-Match`",
+    "Cache-Control": "`private, no-cache`: keep the order if you ask again before each use",
     "Vary": "`accept-encoding`",
-    "Location": "path of the order",
-    "Preference-Applied": "what of Prefer was heard",
-    "Retry-After": "seconds",
-    "Accept-Encoding": "where `Content-Encoding` is what is not supported: the codings that are",
+    "Location": "Path of the order",
+    "Preference-Applied": "Which preferences of `Prefer` were followed",
+    "Retry-After": "After how many seconds to try again",
+    "Accept-Encoding": "The supported codings, where `Content-Encoding` names another one",
 }
-CACHED = ("ETag", "Cache-Control", "Vary")
-PLACED = ("Location", "Preference-Applied")
-BODY = "As it is, or compressed once with `Content-Encoding: gzip`; limits hold for what is decompressed too"
-STORED: Mapping[str, Json] = {
-    "order": {
-        "operationId": "get_orders_order_uid",
-        "parameters": {"order_uid": "$request.body#/order_uid"},
-        "description": "the order that was posted",
-    }
-}
-"""What a client may ask once an order is saved."""
-
-OPERATIONS: Mapping[tuple[str, str], Operation] = {
-    ("/orders", "post"): Operation(
-        "Take an order",
-        {
-            201: Answered("PostgreSQL holds it now, and did not before", [Saved], fields=PLACED, links=STORED),
-            200: Answered("PostgreSQL holds it already, with the same content", [Saved], fields=PLACED, links=STORED),
-            202: Answered("Kafka has it; no outcome within the time that is waited", [Saved], fields=PLACED),
-        },
-        (
-            *("invalid-json", "invalid-gzip", "cross-site", "order-exists", "too-large", "not-json", "unknown-coding"),
-            *("invalid-order", "unavailable"),
-        ),
-        [PREFER],
-        Order,
-    ),
-    ("/orders/{order_uid}", "get"): Operation(
-        "An order, from memory or else from PostgreSQL",
-        {
-            200: Answered("the order", [ServedDocument, OriginalDocument], fields=CACHED),
-            304: Answered("the client has it", fields=CACHED),
-        },
-        ("unknown-view", "order-not-found", "unavailable"),
-        [ORDER_UID, VIEW, KNOWN],
-    ),
-    ("/livez", "get"): Operation("The process answers", {200: Answered("it does", [Alive])}),
-    ("/readyz", "get"): Operation(
-        "Whether the service is ready for reading or writing, and why not",
-        {200: Answered("it is", [Report]), 503: Answered("it is not", [Report], fields=["Retry-After"])},
-        ("unknown-purpose",),
-        [PURPOSE],
-    ),
-    ("/startupz", "get"): Operation(
-        "Whether the start is through, and why not",
-        {200: Answered("it is", [Start]), 503: Answered("it is not", [Start], fields=["Retry-After"])},
-    ),
-    ("/metrics", "get"): Operation("For Prometheus", {200: Answered("the metrics", media=TEXT)}),
-    ("/problems/{name}", "get"): Operation(
-        "What a kind of error means", {200: Answered("a page", media=HTML)}, ("not-found",), [NAME]
-    ),
-    ("/openapi.json", "get"): Operation("This document", {200: Answered("OpenAPI 3.1")}),
-    ("/asyncapi.json", "get"): Operation("The topic", {200: Answered("AsyncAPI 3.0")}),
-    ("/schemas/order.json", "get"): Operation("An order as it is taken", {200: Answered("JSON Schema")}),
-    ("/docs", "get"): Operation("This document for people", {200: Answered("a page", media=HTML)}),
-    ("/", "get"): Operation("What this is", {200: Answered("a page", media=HTML)}),
-}
-"""HEAD answers wherever GET does, and is added to each."""
+BODY = "As it is, or compressed once with `Content-Encoding: gzip`; the limits hold for the decompressed bytes too"
 ANYWHERE = (
     *("invalid-http", "invalid-host", "too-slow", "unknown-host", "https-target", "head-too-large", "internal", "busy"),
     "http-version",
@@ -145,23 +41,18 @@ ANYWHERE = (
 
 
 @cache
-def example() -> Json:
-    """The original's sample order."""
-    told: Json = msgspec.json.decode(files("orders").joinpath("original.json").read_bytes())
-    return told
-
-
-@cache
-def openapi() -> bytes:
-    """The OpenAPI document."""
+def openapi(endpoints: Sequence[Endpoint]) -> bytes:
+    """The OpenAPI document of these endpoints. HEAD is there wherever GET is."""
     paths: dict[str, Json] = {}
-    for (path, method), operation in OPERATIONS.items():
-        told = paths.setdefault(path, {})
-        told[method] = _operation(method, path, operation)
-        if method == "get":
-            told["head"] = _operation("head", path, operation)
-    schemas = schemas_of(SHAPES)
-    schemas["Order"]["examples"] = [example()]
+    for each in endpoints:
+        operations = paths.setdefault(each.path, {})
+        operations[each.method.lower()] = _operation(each, each.method)
+        if each.method == "GET":
+            operations["head"] = _operation(each, "HEAD")
+    schemas = schemas_of([*shapes_of(endpoints), Problem])
+    for shape, same in SAME_FIELDS.items():
+        _describe_alike(schemas, shape, same)
+    schemas["Order"]["examples"] = [sample_order()]
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -173,39 +64,70 @@ def openapi() -> bytes:
             },
             "servers": [{"url": "/"}],
             "paths": paths,
-            "components": {"schemas": schemas},
+            "components": {"schemas": schemas, "examples": {name: _problem_example(name) for name in KINDS}},
         }
     )
 
 
-def _operation(method: str, path: str, operation: Operation) -> Json:
-    told: Json = {
-        "operationId": "_".join([method, *"".join(c if c.isalnum() else " " for c in path).split()]),
-        "summary": operation.about,
-        "parameters": list(operation.parameters),
-        "responses": _responses(operation, bodies=method != "head"),
+def _describe_alike(schemas: Json, shape: type[Struct], same: type[Struct]) -> None:
+    """Gives the fields of a shape the descriptions of those of the same name."""
+    described = schemas[same.__name__]["properties"]
+    for field in fields(shape):
+        about = described.get(field.name, {}).get("description")
+        schemas[shape.__name__]["properties"][field.encode_name].setdefault("description", about)
+
+
+def shapes_of(endpoints: Iterable[Endpoint]) -> list[type]:
+    """The structs of all bodies, each once."""
+    found: dict[type, None] = {}
+    for each in endpoints:
+        taken = [each.takes] if each.takes else []
+        found |= dict.fromkeys([*taken, *(shape for returned in each.returns.values() for shape in returned.shapes)])
+    return list(found)
+
+
+def _operation(endpoint: Endpoint, method: str) -> Json:
+    words = "".join(letter if letter.isalnum() else " " for letter in endpoint.path).split()
+    operation: Json = {
+        "operationId": "_".join([method.lower(), *words]),
+        "summary": endpoint.summary,
+        "description": endpoint.about,
+        "parameters": [_parameter(each) for each in endpoint.parameters],
+        "responses": _responses(endpoint, bodies=method != "HEAD"),
     }
-    if operation.takes:
-        content = {JSON: {"schema": _reference(operation.takes), "example": example()}}
-        told["requestBody"] = {"description": BODY, "required": True, "content": content}
-    return told
+    if endpoint.takes:
+        content = {JSON: {"schema": _reference(endpoint.takes), "example": sample_order()}}
+        operation["requestBody"] = {"description": BODY, "required": True, "content": content}
+    return operation
 
 
-def _responses(operation: Operation, *, bodies: bool) -> Json:
-    told: Json = {}
-    for status, answered in operation.answers.items():
-        told[str(status)] = {"description": answered.about} | _fields(answered.fields)
+def _parameter(parameter: Parameter) -> Json:
+    (schema,), _ = msgspec.json.schema_components([parameter.kind])
+    kind = {} if "type" in schema else {"type": "string"}
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.about,
+        "required": parameter.place == "path",
+        "schema": kind | schema,
+    }
+
+
+def _responses(endpoint: Endpoint, *, bodies: bool) -> Json:
+    responses: Json = {}
+    for status, returned in endpoint.returns.items():
+        responses[str(status)] = {"description": returned.about} | _fields(returned.fields)
         if bodies and status != 304:  # noqa: PLR2004 - RFC 9110, 15.4.5: never has a body
-            told[str(status)]["content"] = {answered.media: _content(answered)}
-        if answered.links:
-            told[str(status)]["links"] = answered.links
-    names = (*operation.problems, *ANYWHERE)
+            responses[str(status)]["content"] = {returned.media: _content(returned)}
+        if returned.links:
+            responses[str(status)]["links"] = returned.links
+    names = (*endpoint.problems, *ANYWHERE)
     for status in sorted({KINDS[name].status for name in names}):
-        wrong = _problem([name for name in names if KINDS[name].status == status], bodies=bodies)
-        known = told.setdefault(str(status), wrong)
+        wrong = _problems([name for name in names if KINDS[name].status == status], bodies=bodies)
+        known = responses.setdefault(str(status), wrong)
         if known is not wrong and bodies:
             known["content"] = {**known["content"], **wrong["content"]}
-    return told
+    return responses
 
 
 def _fields(names: Sequence[str]) -> Json:
@@ -213,19 +135,29 @@ def _fields(names: Sequence[str]) -> Json:
     return {"headers": fields} if fields else {}
 
 
-def _problem(names: Sequence[str], *, bodies: bool) -> Json:
+def _problems(names: Sequence[str], *, bodies: bool) -> Json:
     """Errors of one status."""
     about = "; ".join(KINDS[name].title for name in names)
     own = {field.title(): None for name in names for field in own_fields(name)}
-    content = {"content": {MEDIA_TYPE: {"schema": _reference(Problem)}}} if bodies else {}
+    examples = {name: {"$ref": PROBLEM_EXAMPLES + name} for name in names}
+    content = {"content": {MEDIA_TYPE: {"schema": _reference(Problem), "examples": examples}}} if bodies else {}
     return {"description": about, **_fields(list(own)), **content}
 
 
-def _content(answered: Answered) -> Json:
-    references = [_reference(shape) for shape in answered.shapes]
+def _problem_example(name: str) -> Json:
+    return {"summary": KINDS[name].title, "value": msgspec.json.decode(problem(name))}
+
+
+def _content(returned: Returns) -> Json:
+    examples = {name: {"value": made()} for name, made in returned.examples.items()}
+    return {"schema": _schema(returned)} | ({"examples": examples} if examples else {})
+
+
+def _schema(returned: Returns) -> Json:
+    references = [_reference(shape) for shape in returned.shapes]
     if not references:
-        return {"schema": {"type": "object" if answered.media == JSON else "string"}}
-    return {"schema": references[0] if len(references) == 1 else {"anyOf": references}}
+        return {"type": "object" if returned.media == JSON else "string"}
+    return references[0] if len(references) == 1 else {"anyOf": references}
 
 
 def _reference(shape: type) -> Json:
@@ -235,8 +167,9 @@ def _reference(shape: type) -> Json:
 @cache
 def order_schema() -> bytes:
     """The JSON Schema of an order as it is taken."""
+    examples = [sample_order()]
     schema = {"$ref": "#/$defs/Order", "$defs": schemas_of([Order], "#/$defs/")}
-    return msgspec.json.encode({"$schema": DIALECT, "$id": "/schemas/order.json", **schema, "examples": [example()]})
+    return msgspec.json.encode({"$schema": DIALECT, "$id": "/schemas/order.json", **schema, "examples": examples})
 
 
 def asyncapi(topic: str) -> bytes:
@@ -254,7 +187,7 @@ def asyncapi(topic: str) -> bytes:
         "headers": {"type": "object", "properties": headers},
         "payload": {"schemaFormat": f"application/schema+json;version={DIALECT}", "schema": _reference(Order)},
         "bindings": {"kafka": {"key": {"type": "string", "pattern": UID_PATTERN}, "bindingVersion": "0.5.0"}},
-        "examples": [{"payload": example()}],
+        "examples": [{"payload": sample_order()}],
     }
     return msgspec.json.encode(
         {

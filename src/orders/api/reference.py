@@ -1,12 +1,14 @@
 """The page at `/docs`: the OpenAPI document for people, made once, with nothing from elsewhere."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from html import escape
 
 import msgspec
 
-from orders.api.openapi import ANYWHERE, BODY, OPERATIONS, Operation, example
+from orders.api.endpoint import Endpoint
+from orders.api.examples import sample_order
+from orders.api.openapi import ANYWHERE, BODY
 from orders.decoder import decode
 from orders.http.problems import KINDS, MEDIA_TYPE, PATH, problem
 from orders.pages.start import marked, page_of
@@ -15,9 +17,9 @@ from orders.violations import faults
 
 
 @cache
-def docs_page() -> bytes:
+def docs_page(endpoints: Sequence[Endpoint]) -> bytes:
     """HTML, under the policy of the other pages."""
-    told = "\n".join(part for (path, method), each in OPERATIONS.items() for part in _operation(path, method, each))
+    told = "\n".join(part for each in endpoints for part in _operation(each))
     return page_of(
         "<h1>Paths and answers</h1>\n"
         '<p>For programs: <a href="/openapi.json">OpenAPI 3.1</a>, <a href="/asyncapi.json">AsyncAPI 3.0</a> of the '
@@ -26,18 +28,21 @@ def docs_page() -> bytes:
     )
 
 
-def _operation(path: str, method: str, operation: Operation) -> Iterator[str]:
-    yield f"<h2><code>{method.upper()} {escape(path)}</code></h2>\n<p>{escape(operation.about)}.</p>"
-    if operation.takes:
+def _operation(endpoint: Endpoint) -> Iterator[str]:
+    about = "\n".join(
+        f"<p>{marked(part)}</p>" for part in (f"{endpoint.summary}.", *endpoint.about.split("\n\n")) if part
+    )
+    yield f"<h2><code>{endpoint.method} {escape(endpoint.path)}</code></h2>\n{about}"
+    if endpoint.takes:
         yield f'<p>The body is JSON, <a href="/schemas/order.json">an order</a>. {marked(BODY)}.</p>'
-        yield f"<details><summary>Such as this one</summary>\n{_shown(msgspec.json.encode(example()))}</details>"
+        yield f"<details><summary>Such as this one</summary>\n{_shown(msgspec.json.encode(sample_order()))}</details>"
     yield "<dl>"
-    for parameter in operation.parameters:
-        place = f"{parameter['in']} <code>{escape(parameter['name'])}</code>"
-        yield f"<dt>{place}</dt>\n<dd>{marked(parameter['description'])}</dd>"
-    for status, answered in operation.answers.items():
-        yield f"<dt>{status}</dt>\n<dd>{marked(answered.about)}</dd>"
-    yield from _problems(operation.problems)
+    for parameter in endpoint.parameters:
+        place = f"{parameter.place} <code>{escape(parameter.name)}</code>"
+        yield f"<dt>{place}</dt>\n<dd>{marked(parameter.about)}</dd>"
+    for status, returned in endpoint.returns.items():
+        yield f"<dt>{status}</dt>\n<dd>{marked(returned.about)}</dd>"
+    yield from _problems(endpoint.problems)
     yield "</dl>"
 
 
@@ -63,8 +68,8 @@ def _errors() -> str:
 
 def _invalid() -> bytes:
     """What a POST of the example is told where two things are wrong with it."""
-    order = {name: value for name, value in example().items() if name != "delivery"}
-    body = msgspec.json.encode(order | {"items": [item | {"price": "453"} for item in order["items"]]})
+    incomplete = {name: value for name, value in sample_order().items() if name != "delivery"}
+    body = msgspec.json.encode(incomplete | {"items": [item | {"price": "453"} for item in incomplete["items"]]})
     verdict = decode(body)
     return problem("invalid-order", faults(body, verdict) if isinstance(verdict, Invalid) else ())
 

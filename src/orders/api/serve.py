@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from orders import libraries, threads
-from orders.api.app import Parts, create_app
+from orders.api.app import create_app
+from orders.api.dependencies import Dependencies
 from orders.api.health import Health, never
 from orders.api.posts import Posts
 from orders.api.reader import Reader
@@ -32,9 +33,9 @@ DELIVERY_SHARE = 0.8
 """Part of a POST's deadline within which Kafka must have acknowledged: its failure is told, not guessed."""
 
 
-def parts(
+def dependencies(
     settings: Settings, memory: Memory, values: Values | None = None, stopping: Callable[[], bool] = never
-) -> Parts:
+) -> Dependencies:
     """What the application stands on, from settings; connections are opened by its lifespan."""
     kafka, topic, deadline = settings.kafka, settings.kafka_topic, settings.post_deadline
     values = values or private()
@@ -74,7 +75,7 @@ def parts(
         await asyncio.to_thread(producer.close)
         await reader.close()
 
-    return Parts(
+    return Dependencies(
         memory.get,
         reader.order,
         posts.submit,
@@ -96,7 +97,7 @@ def serve(settings: Settings, sockets: Sequence[socket.socket], stopping: Stoppi
     memory = Memory.open(Path(settings.memory_path))
     values = shared(Path(settings.memory_path))
     try:
-        app = create_app(parts(settings, memory, values, stopping))
+        app = create_app(dependencies(settings, memory, values, stopping))
         lookup = memory.get if settings.default_view == "standard" else None
         running = server(
             app,

@@ -5,12 +5,15 @@ Every part carries `ID` and `OrderID`. The values are true ones: `ID` of deliver
 `OrderID`, is the order's id; an item's `ID` is its line number from 1. Unknown fields are left out.
 """
 
+from collections.abc import Mapping
+from typing import Annotated
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import astuple
 
 from orders.errors import Rejected
-from orders.order import Integer, Moment, Order, Text, Uid, encode
+from orders.order import Delivery, Integer, Item, Moment, Order, Payment, Text, Uid, encode
 
 _INITIALISMS = {"id": "ID", "dt": "DT"}
 
@@ -20,9 +23,13 @@ def _go_name(name: str) -> str:
     return "".join(_INITIALISMS.get(word, word.capitalize()) for word in name.split("_"))
 
 
+Number = Annotated[int, Meta(description="Number of the order: 1 is the first that was stored")]
+Line = Annotated[int, Meta(description="Line of the order, from 1")]
+
+
 class OriginalDelivery(Struct, frozen=True, rename=_go_name):
-    id: int
-    order_id: int
+    id: Number
+    order_id: Number
     name: Text
     phone: Text
     zip: Text
@@ -33,8 +40,8 @@ class OriginalDelivery(Struct, frozen=True, rename=_go_name):
 
 
 class OriginalPayment(Struct, frozen=True, rename=_go_name):
-    id: int
-    order_id: int
+    id: Number
+    order_id: Number
     transaction: Text
     request_id: Text
     currency: Text
@@ -48,8 +55,8 @@ class OriginalPayment(Struct, frozen=True, rename=_go_name):
 
 
 class OriginalItem(Struct, frozen=True, rename=_go_name):
-    id: int
-    order_id: int
+    id: Line
+    order_id: Number
     chrt_id: Integer
     track_number: Text
     price: Integer
@@ -66,7 +73,7 @@ class OriginalItem(Struct, frozen=True, rename=_go_name):
 class OriginalOrder(Struct, frozen=True):
     """The original's order, its members in the original's order."""
 
-    id: int
+    id: Number
     order_uid: Uid
     track_number: Text
     entry: Text
@@ -84,22 +91,30 @@ class OriginalOrder(Struct, frozen=True):
 
 
 class OriginalDocument(Struct, frozen=True):
-    """What the original answers to a GET."""
+    """What the original Go service returned for a GET."""
 
-    order: OriginalOrder
+    order: Annotated[OriginalOrder, Meta(description="The order; unknown fields are left out")]
 
 
 class ServedOrder(Order, frozen=True):
     """An order as it is served: with its number in order of arrival."""
 
-    id: int
+    id: Number
 
 
 class ServedDocument(Struct, frozen=True):
     """What a GET answers; unknown fields of the message that was taken are served too."""
 
-    order: ServedOrder
+    order: Annotated[ServedOrder, Meta(description="The order")]
 
+
+SAME_FIELDS: Mapping[type[Struct], type[Struct]] = {
+    OriginalDelivery: Delivery,
+    OriginalPayment: Payment,
+    OriginalItem: Item,
+    OriginalOrder: Order,
+}
+"""Of which struct of the order the fields mean the same."""
 
 _decode = msgspec.json.Decoder(ServedDocument).decode
 

@@ -77,7 +77,7 @@ class Counted:
         status = STATUSES.get(self._status, "_OTHER")
         if not self._readable:
             return "_OTHER", "unmatched", status
-        # Litestar's word for the route that it found.
+        # Set by the application where an endpoint was found.
         template = str(self._scope.get("path_template", ""))
         method = str(self._scope.get("method", ""))
         return METHODS.get(method, "_OTHER"), ROUTES.get(template, "unmatched"), status

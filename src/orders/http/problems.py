@@ -136,23 +136,25 @@ KINDS: Mapping[str, Kind] = {
 class Fault(Struct, frozen=True):
     """One thing that is wrong with a body, or in which it differs from the stored order; never a value."""
 
-    detail: str
+    detail: Annotated[str, Meta(description="What is wrong with the field, or how it differs; never its value")]
     pointer: Annotated[str, Meta(description="JSON Pointer (RFC 6901) of the field in the body, as a URI fragment")]
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
     """The body of an error."""
 
-    type: str
-    title: str
-    status: int
+    type: Annotated[str, Meta(description="Path of the page of this kind of error")]
+    title: Annotated[str, Meta(description="The kind of error in a few words")]
+    status: Annotated[int, Meta(description="The status of the response")]
     detail: Annotated[str, Meta(description="What is wrong, and the next step")] | UnsetType = UNSET
     errors: (
         Annotated[Sequence[Fault], Meta(description="422: all faults; 409: the fields that differ; up to 100")]
         | UnsetType
     ) = UNSET
-    message: str | UnsetType = UNSET
-    error: str | UnsetType = UNSET
+    message: (
+        Annotated[str, Meta(description="The title, where the original Go service had it under this name")] | UnsetType
+    ) = UNSET
+    error: Annotated[str, Meta(description="As `message`, for the errors that had `error`")] | UnsetType = UNSET
 
 
 def problem(name: str, faults: Sequence[Invalid] = (), detail: str = "") -> bytes:

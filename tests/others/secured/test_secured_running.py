@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import httpx
+import httpx2
 import pytest
 
 from orders.kafka.topic import create_topic
@@ -40,7 +40,7 @@ class Secured(NamedTuple):
 
     machine: Machine
     acls: Acls
-    http: httpx.Client
+    http: httpx2.Client
 
     def reason(self, part: str) -> str:
         return str(self.http.get("/readyz").json()["parts"][part]["reason"])
@@ -61,7 +61,7 @@ def running(secured: SecuredKafka, logins: Logins, place: Place, tmp_path: Path)
         ingests=1,
         logins={kind: {**place.variables, **each} for kind, each in kinds.items()},
     )
-    with made, httpx.Client(base_url=made.url, timeout=15) as http:
+    with made, httpx2.Client(base_url=made.url, timeout=15) as http:
         yield Secured(made, place.acls, http)
 
 

@@ -9,12 +9,13 @@ from typing import Any, get_args
 import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
-from litestar.routes import HTTPRoute
-from litestar.testing import TestClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.testclient import TestClient
 
 from orders import sample
-from orders.api.openapi import ANYWHERE, OPERATIONS, asyncapi, example, openapi, order_schema
+from orders.api.app import ENDPOINTS
+from orders.api.examples import sample_order
+from orders.api.openapi import ANYWHERE, asyncapi, openapi, order_schema
 from orders.api.reference import docs_page
 from orders.decoder import decode
 from orders.http.problems import KINDS
@@ -25,24 +26,41 @@ from support.hostile import FORBIDDEN, NOT_AN_ORDER, TAKEN, WRONG_VALUES
 from support.system import ROOT
 from support.wire import UID, plain_app
 
-DOCUMENT: dict[str, Any] = json.loads(openapi())
+DOCUMENT: dict[str, Any] = json.loads(openapi(ENDPOINTS))
 SOMETIMES = {"Preference-Applied", "Accept-Encoding"}
 """Fields that are there where the request asks for them, and where a 415 is for its coding."""
 
 
 @pytest.fixture(scope="module")
-def http() -> Iterator[TestClient[Any]]:
+def http() -> Iterator[TestClient]:
     with TestClient(plain_app()) as made:
         yield made
 
 
-def test_every_path_and_method_is_described() -> None:
-    """And nothing else."""
-    routes = [route for route in plain_app().routes if isinstance(route, HTTPRoute)]
-    served = {(route.path_format, method.lower()) for route in routes for method in route.methods} - {("", "")}
-    assert {(path, method) for path, method in served if method != "options"} == {
-        (path, method) for path, told in DOCUMENT["paths"].items() for method in told
-    }
+@pytest.mark.parametrize("path", DOCUMENT["paths"])
+def test_each_path_takes_the_methods_that_are_described(http: TestClient, path: str) -> None:
+    """And OPTIONS, which lists them; every other one is 405, which lists them too."""
+    described = {method.upper() for method in DOCUMENT["paths"][path]} | {"OPTIONS"}
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+        got = http.request(method, path)
+        assert (got.status_code != 405) == (method in described)
+        if method == "OPTIONS" or method not in described:
+            assert set(got.headers["allow"].split(", ")) == described
+
+
+def test_everything_is_described_for_a_caller() -> None:
+    """Each operation, parameter, status and field says in words what it means."""
+    for endpoint in ENDPOINTS:
+        assert endpoint.summary
+        assert endpoint.about
+        for about in (
+            *(each.about for each in endpoint.parameters),
+            *(each.about for each in endpoint.returns.values()),
+        ):
+            assert len(about.split()) > 1, about
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        for field, told in schema.get("properties", {}).items():
+            assert "$ref" in told or told.get("description"), f"{name}.{field}"
 
 
 def test_the_document_is_openapi() -> None:
@@ -78,7 +96,7 @@ def test_every_kind_of_error_is_described() -> None:
 
 def test_routes_are_counted_by_their_name() -> None:
     """Each path has a row in the metrics."""
-    assert {path for path, _ in OPERATIONS} <= set(get_args(Route))
+    assert {each.path for each in ENDPOINTS} <= set(get_args(Route))
 
 
 @pytest.mark.parametrize(
@@ -94,11 +112,11 @@ def test_routes_are_counted_by_their_name() -> None:
         ("POST", "/orders", {"content-encoding": "gzip"}),
         ("POST", "/orders", {"content-encoding": "br"}),
         ("POST", "/orders", {"origin": "null"}),
-        *[("GET", path, {}) for path, method in OPERATIONS if method == "get" and "{" not in path],
+        *[("GET", each.path, {}) for each in ENDPOINTS if each.method == "GET" and "{" not in each.path],
         *[("GET", f"/problems/{name}", {}) for name in ("not-found", "other")],
     ],
 )
-def test_answers_are_as_described(http: TestClient[Any], method: str, path: str, fields: Mapping[str, str]) -> None:
+def test_answers_are_as_described(http: TestClient, method: str, path: str, fields: Mapping[str, str]) -> None:
     """Status, media type, the fields that are promised, and a body of the shape."""
     got = http.request(method, path, headers=dict(fields))
     bare = path.partition("?")[0]
@@ -121,7 +139,7 @@ def test_the_schema_takes_what_the_decoder_takes() -> None:
     schema = json.loads(order_schema())
     validator = validator_for(schema)(schema)
     strange = [json.loads(each.value) for each in TAKEN if not is_another_matter(each.value)]
-    for order in [example(), *map(json.loads, sample.samples(50, 3)), *strange]:
+    for order in [sample_order(), *map(json.loads, sample.samples(50, 3)), *strange]:
         validator.validate(order)
     wrong = [each for each in (*NOT_AN_ORDER, *WRONG_VALUES) if not any(day in each.value for day in UNREAL)]
     forbidden = [each for each in FORBIDDEN if each.name.startswith(("U+0000", "257"))]
@@ -154,10 +172,10 @@ def test_the_topic_is_described() -> None:
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
     """It names every path and every error of one, and loads nothing."""
-    page = docs_page().decode()
-    for path, operation in ((path, each) for (path, _), each in OPERATIONS.items()):
-        assert f"{path}</code>" in page
-        assert all(f'href="/problems/{name}"' in page for name in operation.problems)
+    page = docs_page(ENDPOINTS).decode()
+    for endpoint in ENDPOINTS:
+        assert f"{endpoint.path}</code>" in page
+        assert all(f'href="/problems/{name}"' in page for name in endpoint.problems)
     assert all(f'href="/problems/{name}"' in page for name in ANYWHERE)
     assert not re.search(r"(?:src|href)=[\"'](?:https?:)?//", page)
     assert b"/docs" in PAGE
@@ -166,9 +184,10 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
 def test_the_page_shows_an_order_as_it_is_taken_and_an_error_with_all_that_is_wrong() -> None:
     """The order is the example of the OpenAPI document, and can be posted as it stands there."""
     order, error = (
-        unescape(found) for found in re.findall(r"<pre><code>(.*?)</code></pre>", docs_page().decode(), re.DOTALL)
+        unescape(found)
+        for found in re.findall(r"<pre><code>(.*?)</code></pre>", docs_page(ENDPOINTS).decode(), re.DOTALL)
     )
-    assert json.loads(order) == example()
+    assert json.loads(order) == sample_order()
     assert not isinstance(decode(order.encode()), Invalid)
     assert json.loads(error)["type"] == "/problems/invalid-order"
     assert {each["pointer"] for each in json.loads(error)["errors"]} == {"#/delivery", "#/items/0/price"}

@@ -5,7 +5,7 @@ import gzip
 from typing import Any
 
 import pytest
-from litestar.testing import TestClient
+from starlette.testclient import TestClient
 
 from orders import sample
 from orders.decoder import decode

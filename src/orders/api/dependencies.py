@@ -1,0 +1,73 @@
+"""What the handlers of an application stand on: memory, PostgreSQL, Kafka, health and limits, each as a function."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from orders.api.health import Purpose, Report
+from orders.api.reader import Found
+from orders.api.startup import THROUGH, Start
+from orders.api.waiting import Gate, Told
+from orders.errors import Busy
+from orders.http.fastlane import Lookup
+from orders.http.limits import USUAL, Limits
+from orders.metrics.exposition import Page
+from orders.metrics.kinds import Values
+from orders.metrics.table import BUSY, Full, private
+from orders.order import Content
+
+Shape = Literal["standard", "original"]
+"""How a GET shows an order: as it is stored, or as the original Go service did."""
+
+
+async def no_metrics(_accept: str) -> Page:
+    """Where nobody counts."""
+    return Page(b"", "text/plain")
+
+
+def unsuspected() -> None:
+    """Where nobody looks after outages."""
+
+
+async def started() -> Start:
+    """Where nobody waits for a start."""
+    return THROUGH
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """`find` looks into memory and `order` into PostgreSQL.
+
+    `submit` takes an order and how many seconds to wait for its outcome; `deadline` is the most. `suspect` is called
+    where a request met an outage.
+    """
+
+    find: Lookup
+    order: Callable[[str], Awaitable[Found | None]]
+    submit: Callable[[Content, float], Awaitable[Told | None]]
+    health: Callable[[Purpose], Awaitable[Report]]
+    lifespan: Callable[[], AbstractAsyncContextManager[None]]
+    default_view: Shape = "standard"
+    metrics: Callable[[str], Awaitable[Page]] = no_metrics
+    values: Values = field(default_factory=private)
+    startup: Callable[[], Awaitable[Start]] = started
+    deadline: float = 10.0
+    topic: str = "orders"
+    limits: Limits = USUAL
+    suspect: Callable[[], None] = unsuspected
+
+    @cached_property
+    def _gates(self) -> Mapping[Full, Gate]:
+        return {"posts": Gate(self.limits.waiting_posts), "misses": Gate(self.limits.waiting_misses)}
+
+    @contextmanager
+    def gate(self, limit: Full) -> Iterator[None]:
+        """Lets one more wait, and counts who was turned away. Raises `Busy`."""
+        try:
+            with self._gates[limit].enter():
+                yield
+        except Busy:
+            self.values.add(BUSY, limit)
+            raise

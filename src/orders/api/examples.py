@@ -1,0 +1,85 @@
+"""Bodies as they go over HTTP, for the descriptions of the API."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from orders.api.health import Lag, Part, Parts, Restore, report_of
+from orders.api.startup import THROUGH, Start, StartParts
+from orders.api.views import original
+from orders.decoder import decode
+from orders.order import Content, document
+
+UID = "b563feg7bdg3286ttjr67siej"
+
+Json = dict[str, Any]
+
+WELL = Part(ok=True)
+
+
+@cache
+def sample_order() -> Json:
+    """The sample order of the original Go service, as it is posted."""
+    sample: Json = msgspec.json.decode(_sample())
+    return sample
+
+
+def served() -> Json:
+    """The same, as a GET returns it."""
+    return _json(_served())
+
+
+def original_view() -> Json:
+    """The same with `?view=original`."""
+    return _json(original(_served()))
+
+
+def ready() -> Json:
+    """/readyz where all is well."""
+    return _plain(report_of(_parts(WELL), "reading"))
+
+
+def not_ready() -> Json:
+    """/readyz?for=writing while Kafka is unavailable."""
+    return _plain(report_of(_parts(Part(ok=False, reason="Kafka does not answer")), "writing"))
+
+
+def started() -> Json:
+    """/startupz once the start is over."""
+    return _plain(THROUGH)
+
+
+def starting() -> Json:
+    """/startupz while PostgreSQL is unavailable."""
+    waiting = Part(ok=False, reason="the keeper waits: PostgreSQL cannot be reached")
+    return _plain(
+        Start(started=False, parts=StartParts(Part(ok=False, reason="PostgreSQL cannot be reached"), waiting))
+    )
+
+
+def _parts(kafka: Part) -> Parts:
+    return Parts(WELL, kafka, WELL, Lag(ok=True, messages=0), WELL, Restore(ok=True, done=22_026, total=22_026))
+
+
+def _sample() -> bytes:
+    return files("orders").joinpath("original.json").read_bytes()
+
+
+@cache
+def _served() -> bytes:
+    content = decode(_sample())
+    if not isinstance(content, Content):
+        raise TypeError("the sample is not a valid order")
+    return document(1, content.text)
+
+
+def _json(text: bytes) -> Json:
+    value: Json = msgspec.json.decode(text)
+    return value
+
+
+def _plain(value: object) -> Json:
+    plain: Json = msgspec.to_builtins(value)
+    return plain

@@ -1,0 +1,86 @@
+"""What an orchestrator or a load balancer asks a process: is it alive, started, ready."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from orders.api import examples
+from orders.api.answers import Response, answer
+from orders.api.endpoint import Query, Request, Resource, Returns
+from orders.api.health import Purpose, Report
+from orders.api.startup import Start
+from orders.http.problems import RETRY
+
+RETRIED = ("Retry-After",)
+
+resource = Resource()
+
+
+class Alive(Struct, frozen=True):
+    """What /livez returns."""
+
+    alive: Annotated[bool, Meta(description="Always true: a dead process does not answer")]
+
+
+@resource.get("/livez", {200: Returns("The process is alive", [Alive], examples={"alive": lambda: {"alive": True}})})
+async def get_livez(_request: Request) -> Response:
+    """Ask whether the process is alive.
+
+    It asks neither PostgreSQL nor Kafka. Restart the process where nothing comes back within seconds.
+    """
+    return answer(200, {"alive": True})
+
+
+@resource.get(
+    "/readyz",
+    {
+        200: Returns("Send requests here", [Report], examples={"ready": examples.ready}),
+        503: Returns(
+            "Send requests elsewhere. `reason` of each part that is not `ok` says what is wrong, and what to do",
+            [Report],
+            fields=RETRIED,
+            examples={"not ready": examples.not_ready},
+        ),
+    },
+    problems=("unknown-purpose",),
+    unknown="unknown-purpose",
+)
+async def get_readyz(
+    request: Request,
+    purpose: Annotated[
+        Purpose,
+        Query(
+            "What for: `reading` needs memory or PostgreSQL, `writing` needs every part",
+            invalid="unknown-purpose",
+            name="for",
+        ),
+    ] = "reading",
+) -> Response:
+    """Ask whether the service is ready, and why not.
+
+    `?for=reading`, the default, is for a load balancer of GETs; `?for=writing` for one of POSTs, and for whoever waits
+    until all works.
+    """
+    report = await request.dependencies.health(purpose)
+    return answer(200 if report.ready else 503, report, None if report.ready else RETRY)
+
+
+@resource.get(
+    "/startupz",
+    {
+        200: Returns("The start is over; from then on always", [Start], examples={"started": examples.started}),
+        503: Returns(
+            "The process is still starting; each part says what it waits for",
+            [Start],
+            fields=RETRIED,
+            examples={"starting": examples.starting},
+        ),
+    },
+)
+async def get_startupz(request: Request) -> Response:
+    """Ask whether this process has started.
+
+    It has once PostgreSQL has answered and the restore of memory has begun. A full memory is for `/readyz`.
+    """
+    start = await request.dependencies.startup()
+    return answer(200 if start.started else 503, start, None if start.started else RETRY)
