@@ -33,6 +33,7 @@ The service, running
     supervised      `orders run` as the checker wants it; stopping: a process that stops itself inside memory's write
     way             an order's way through a system, as a user goes it
     wire            HTTP: raw requests, servers of both lanes; rfc: what RFC 9110 and 9112 demand; problem: RFC 9457
+    markup          HTML as a parser sees it
     metrics         what a scrape says; alerts: the rules, and when each fires; page: statements of a page of docs
     schemathesis_hooks    what Schemathesis gets beside its options
 

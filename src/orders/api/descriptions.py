@@ -4,7 +4,7 @@ from orders.api.answers import HTML, Response, answer
 from orders.api.endpoint import Request, Resource, Returns
 from orders.api.openapi import asyncapi, openapi, order_schema
 from orders.api.reference import docs_page
-from orders.pages.start import PAGE_FIELDS
+from orders.pages.rendering import PAGE_FIELDS
 
 resource = Resource()
 

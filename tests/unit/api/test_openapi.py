@@ -20,7 +20,6 @@ from orders.api.reference import docs_page
 from orders.decoder import decode
 from orders.http.problems import KINDS
 from orders.metrics.table import Route
-from orders.pages.start import PAGE
 from orders.record import Invalid
 from support.hostile import FORBIDDEN, NOT_AN_ORDER, TAKEN, WRONG_VALUES
 from support.system import ROOT
@@ -178,7 +177,6 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
         assert all(f'href="/problems/{name}"' in page for name in endpoint.problems)
     assert all(f'href="/problems/{name}"' in page for name in ANYWHERE)
     assert not re.search(r"(?:src|href)=[\"'](?:https?:)?//", page)
-    assert b"/docs" in PAGE
 
 
 def test_the_page_shows_an_order_as_it_is_taken_and_an_error_with_all_that_is_wrong() -> None:

@@ -95,7 +95,7 @@ def test_version() -> None:
 
 def test_help_answers_at_once_and_loads_no_library_of_a_service() -> None:
     # The heavy imports are what would make it slow; the time itself has room for a busy machine.
-    heavy = {"starlette", "uvicorn", "confluent_kafka", "psycopg", "lmdb", "structlog", "rich", "psutil"}
+    heavy = {"starlette", "uvicorn", "confluent_kafka", "psycopg", "lmdb", "structlog", "rich", "psutil", "jinja2"}
     code = (
         "import sys\n"
         "from orders.commands.cli import cli\n"
