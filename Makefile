@@ -85,7 +85,7 @@ lock: ## Resolve the requirements again (needs uv)
 	$(PROJECT) --output-file requirements/dev.txt --extra embedded --group dev --constraints requirements/run.txt
 	$(PROJECT) --output-file requirements/bench.txt --extra embedded --group bench --constraints requirements/dev.txt
 	$(COMPILE) --output-file requirements/build.txt --group build
-	$(COMPILE) --output-file requirements/system.txt --group system
+	$(COMPILE) --output-file requirements/system.txt --group system --constraints requirements/dev.txt
 
 clean: ## Remove what was built or installed; the data under .orders stays
 	rm -rf .venv tests/postman/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

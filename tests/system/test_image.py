@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import venv
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
@@ -44,6 +45,18 @@ def test_the_dockerfile_passes_its_linter() -> None:
     command = [hadolint, "--failure-threshold", "style", str(ROOT / "Dockerfile")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_wheel_has_every_file_of_the_package(tmp_path: Path) -> None:
+    """Templates, statements and all else that is not Python too."""
+    hatchling = program("hatchling", "run `tools/environment run dev system`, or `make test-all`")
+    command = [hatchling, "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60)
+    (wheel,) = tmp_path.iterdir()
+    sources = (each.relative_to(ROOT / "src") for each in (ROOT / "src" / "orders").rglob("*.*"))
+    wanted = {str(each) for each in sources if "__pycache__" not in each.parts}
+    assert {"orders/pages/templates/base.html", "orders/pages/style.css"} <= wanted
+    assert wanted <= set(zipfile.ZipFile(wheel).namelist())
 
 
 @pytest.fixture(scope="module")
