@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from jinja2 import Template, UndefinedError
-from litestar.testing import TestClient
+from starlette.testclient import TestClient
 
 from orders.api.reference import docs_page
 from orders.http.problems import KINDS
@@ -29,13 +29,13 @@ TEXTS = st.text(st.one_of(st.sampled_from("`<>&\"'=/;#{}%\n"), st.characters(exc
 
 
 @pytest.fixture(scope="module")
-def http() -> Iterator[TestClient[Any]]:
+def http() -> Iterator[TestClient]:
     with TestClient(plain_app()) as made:
         yield made
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_is_valid_html(http: TestClient[Any], path: str) -> None:
+def test_a_page_is_valid_html(http: TestClient, path: str) -> None:
     """It says its language and its title, has one headline, and each element is closed where it may stand."""
     text = http.get(path).text
     html = Html(text)
@@ -46,7 +46,7 @@ def test_a_page_is_valid_html(http: TestClient[Any], path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_has_nothing_that_its_policy_forbids(http: TestClient[Any], path: str) -> None:
+def test_a_page_has_nothing_that_its_policy_forbids(http: TestClient, path: str) -> None:
     """One stylesheet, which the policy knows by its hash; no script, no style of an element, nothing from elsewhere."""
     got = http.get(path)
     html = Html(got.text)
@@ -66,7 +66,7 @@ def test_a_page_has_nothing_that_its_policy_forbids(http: TestClient[Any], path:
 
 
 def test_every_template_extends_the_layout_and_is_rendered_by_a_page(
-    http: TestClient[Any], monkeypatch: pytest.MonkeyPatch
+    http: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So a name that its data lacks fails here, and no template is left over."""
     rendered: set[str | None] = set()
