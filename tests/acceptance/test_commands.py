@@ -231,7 +231,7 @@ def test_a_topic_made_by_the_command_is_one_that_a_system_starts_on(kafka: Kafka
 def test_doctor_knows_a_system_whose_ingest_was_stopped(system: System) -> None:
     """It is there and does nothing, which its own word on the board tells after a while; `orders run` would end it.
 
-    Takes over 10 s: that while (`api.health.GONE_SECONDS`).
+    Takes over 10 s: that while (`memory.notices.GONE_SECONDS`).
     """
     (run,), (ingest,) = system.pids("run"), system.pids("ingest")
     for pid in (run, ingest):

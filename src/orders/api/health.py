@@ -6,10 +6,9 @@ is ready when all parts are well. Why they are two: docs/decisions/0029.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
-import msgspec
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,9 +17,8 @@ from orders import threads
 from orders.api.waiting import in_time
 from orders.errors import OrdersError
 from orders.kafka.topic import View
-from orders.metrics.table import IngestState
+from orders.memory.notices import GONE_SECONDS, IngestNotice, KeeperNotice, read_board
 from orders.outages import Outage
-from orders.record import StopKind
 from orders.timing import Clock
 
 log = structlog.get_logger()
@@ -29,8 +27,6 @@ T = TypeVar("T")
 Purpose = Literal["reading", "writing"]
 PURPOSES: Mapping[str, Purpose] = {"reading": "reading", "writing": "writing"}
 
-GONE_SECONDS = 10.0
-"""A process that has not posted for so long counts as gone."""
 KAFKA_SECONDS = 1.0
 """How old the view of the topic may be."""
 FOLLOW_SECONDS = 1.0
@@ -74,6 +70,7 @@ class Parts(Struct, frozen=True):
 
 
 STOPPING = Part(ok=False, reason="this process is stopping")
+NO_KEEPER = f"no keeper has reported for {GONE_SECONDS:g} s"
 
 
 class Report(Struct, frozen=True):
@@ -85,27 +82,6 @@ class Report(Struct, frozen=True):
     parts: Parts
 
 
-class Ingest(Struct, frozen=True):
-    """What an ingest posts to the board as `ingest:<n>`."""
-
-    partitions: tuple[int, ...]
-    state: IngestState
-    at: float
-    reason: str = ""
-    stopped: dict[int, StopKind] = {}
-
-
-class Keeper(Struct, frozen=True):
-    """What the keeper posts to the board as `keeper`."""
-
-    state: Literal["waiting", "restoring", "ready"]
-    at: float
-    restored: int = 0
-    total: int = 0
-    reason: str = ""
-
-
-Board = Mapping[str, bytes]
 Positions = Mapping[tuple[str, int], int]
 
 
@@ -115,11 +91,7 @@ class Look(NamedTuple):
     parts: Parts
     positions: Positions | None
     view: View | None
-    ingests: Sequence[Ingest]
-
-
-_ingest = msgspec.json.Decoder(Ingest).decode
-_keeper = msgspec.json.Decoder(Keeper).decode
+    ingests: Sequence[IngestNotice]
 
 
 def never() -> bool:
@@ -134,7 +106,7 @@ class Health:
         self,
         positions: Callable[[], Awaitable[Positions]],
         topic: Callable[[float], Awaitable[View]],
-        board: Callable[[], Board],
+        board: Callable[[], Mapping[str, bytes]],
         restore_wanted: Callable[[], bool],
         *,
         ready_lag: int,
@@ -193,13 +165,13 @@ class Health:
         self._note("Kafka", kafka)
         if not (postgres.ok and kafka.ok):
             self.suspect()
-        board, now = read_board(self._board), self._clock()
-        memory, restored = held(self._restore_wanted), restore(board, now)
+        ingests, keeper = read_board(self._board, self._clock)
+        memory, restored = held(self._restore_wanted), restore(keeper)
         if restored.ok and not memory.ok:  # emptied since the keeper reported
             restored = replace(restored, ok=False, reason=memory.reason)
         lagging = lag(view, positions, self._ready_lag)
-        parts = Parts(postgres, kafka, assignment(board, now), lagging, memory, restored)
-        return Look(parts, positions, view, alive(board, now))
+        parts = Parts(postgres, kafka, assignment(ingests), lagging, memory, restored)
+        return Look(parts, positions, view, ingests)
 
 
 def purpose_of(query: bytes) -> Purpose | None:
@@ -227,14 +199,6 @@ def of_stopping(parts: Parts) -> Parts:
     return replace(parts, process=STOPPING)
 
 
-def read_board(board: Callable[[], Board]) -> Board:
-    """What the processes tell of themselves; nothing while memory cannot be read."""
-    try:
-        return board()
-    except OrdersError:
-        return {}
-
-
 async def tried(question: Awaitable[T]) -> tuple[Part, T | None]:
     """Whether a question was answered, and its answer."""
     try:
@@ -243,14 +207,8 @@ async def tried(question: Awaitable[T]) -> tuple[Part, T | None]:
         return Part(ok=False, reason=str(error)), None
 
 
-def alive(board: Board, now: float) -> list[Ingest]:
-    """The ingests of this machine that posted lately."""
-    return [i for name, text in board.items() if name.startswith("ingest:") and (i := _read(_ingest, text, now))]
-
-
-def assignment(board: Board, now: float) -> Part:
+def assignment(ingests: Sequence[IngestNotice]) -> Part:
     """Whether the ingests of this machine run and have partitions; other machines may have the others."""
-    ingests = alive(board, now)
     if not ingests:
         return Part(ok=False, reason=f"no ingest has reported for {GONE_SECONDS:g} s")
     for ingest in ingests:
@@ -278,31 +236,15 @@ def held(restore_wanted: Callable[[], bool]) -> Part:
     return Part(ok=not wanted, reason="memory was emptied and is not restored yet" if wanted else "")
 
 
-def restore(board: Board, now: float) -> Restore:
+def restore(keeper: KeeperNotice | None) -> Restore:
     """Whether the keeper follows what changes, and memory has its orders back."""
-    keeper = keeper_of(board, now)
     if keeper is None:
-        return Restore(ok=False, reason=f"no keeper has reported for {GONE_SECONDS:g} s")
+        return Restore(ok=False, reason=NO_KEEPER)
     reasons = {"ready": "", "restoring": "memory is being restored", "waiting": waits(keeper)}
     reason = reasons[keeper.state]
     return Restore(ok=not reason, reason=reason, done=keeper.restored, total=keeper.total)
 
 
-def keeper_of(board: Board, now: float) -> Keeper | None:
-    """How the keeper is, or None if it is gone."""
-    keeper: Keeper | None = _read(_keeper, board.get("keeper", b""), now)
-    return keeper
-
-
-def waits(keeper: Keeper) -> str:
+def waits(keeper: KeeperNotice) -> str:
     """Why a keeper that waits does."""
     return f"the keeper waits: {keeper.reason}"
-
-
-def _read(decode: Callable[[bytes], Any], text: bytes, now: float) -> Any:
-    """An entry of the board, or None if it is unreadable or old."""
-    try:
-        entry = decode(text)
-    except msgspec.MsgspecError:
-        return None
-    return entry if now - entry.at <= GONE_SECONDS else None

@@ -10,9 +10,10 @@ from typing import get_args
 from msgspec.structs import asdict
 
 from orders import __version__
-from orders.api.health import Ingest, Look, Parts, readiness
+from orders.api.health import Look, Parts, readiness
 from orders.api.waiting import in_time
 from orders.errors import Unavailable
+from orders.memory.notices import IngestNotice
 from orders.memory.shared import Stats
 from orders.metrics.exposition import Page, page
 from orders.metrics.kinds import Gauge
@@ -115,7 +116,7 @@ def of_parts(parts: Parts) -> Samples:
     }
 
 
-def of_ingests(ingests: Sequence[Ingest]) -> Samples:
+def of_ingests(ingests: Sequence[IngestNotice]) -> Samples:
     """How many are in each state, 0 of each without any; and the partitions that they may not read on."""
     states = Counter(each.state for each in ingests)
     stopped = sorted(item for each in ingests for item in each.stopped.items())

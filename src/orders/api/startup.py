@@ -6,11 +6,12 @@ begin the restore again. Whether memory is full is for /readyz.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct
 
-from orders.api.health import Board, Part, Positions, keeper_of, read_board, tried, waits
+from orders.api.health import NO_KEEPER, Part, Positions, tried, waits
+from orders.memory.notices import KeeperNotice, read_board
 from orders.timing import Clock
 
 LOOK_SECONDS = 0.5
@@ -36,7 +37,12 @@ THROUGH = Start(started=True, parts=StartParts(Part(ok=True), Part(ok=True)))
 class Startup:
     """Looks until the start is through; from then on it is, whatever happens."""
 
-    def __init__(self, positions: Callable[[], Awaitable[Positions]], board: Callable[[], Board], clock: Clock) -> None:
+    def __init__(
+        self,
+        positions: Callable[[], Awaitable[Positions]],
+        board: Callable[[], Mapping[str, bytes]],
+        clock: Clock,
+    ) -> None:
         self._positions = positions
         self._board = board
         self._clock = clock
@@ -47,7 +53,7 @@ class Startup:
         if self._through:
             return THROUGH
         postgres, _ = await tried(self._positions())
-        parts = StartParts(postgres, begun(read_board(self._board), self._clock()))
+        parts = StartParts(postgres, begun(read_board(self._board, self._clock).keeper))
         self._through |= parts.postgres.ok and parts.restore.ok  # who asked at the same time may have seen more
         return THROUGH if self._through else Start(started=False, parts=parts)
 
@@ -57,9 +63,8 @@ class Startup:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def begun(board: Board, now: float) -> Part:
+def begun(keeper: KeeperNotice | None) -> Part:
     """Whether the keeper has reached PostgreSQL and begun to restore memory."""
-    keeper = keeper_of(board, now)
     if keeper is None:
-        return Part(ok=False, reason="no keeper has reported for 10 s")
+        return Part(ok=False, reason=NO_KEEPER)
     return Part(ok=False, reason=waits(keeper)) if keeper.state == "waiting" else Part(ok=True)

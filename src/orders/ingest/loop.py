@@ -1,6 +1,5 @@
 """The write path's loop: poll, decode, batch, write; in an outage pause, keep polling, and try again."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -10,8 +9,9 @@ from orders import decoder
 from orders.errors import Misconfigured, OrdersError, PositionsMoved, Unavailable
 from orders.ingest.batcher import Batcher
 from orders.ingest.writer import SharedMemory, Writer, unobserved
+from orders.memory.notices import IngestNotice, encode
 from orders.metrics.kinds import Values
-from orders.metrics.table import BATCH_RECORDS, BATCHES, CONSUMED, private
+from orders.metrics.table import BATCH_RECORDS, BATCHES, CONSUMED, IngestState, private
 from orders.outages import Outage
 from orders.record import Batch, Cause, Entry, Reached, Record, Stop
 from orders.timing import Clock, backoff, monotonic
@@ -190,12 +190,9 @@ class Ingest:
 
     def _post(self) -> None:
         trouble = self._trouble
-        state = "running" if trouble is None else "stopped" if isinstance(trouble, Misconfigured) else "paused"
-        notice = {
-            "partitions": self.stream.partitions,
-            "state": state,
-            "reason": str(trouble or ""),
-            "stopped": {partition: stop.kind for partition, stop in self.stream.stops.items()},
-            "at": self._clock(),
-        }
-        self._memory.post(self._name, json.dumps(notice).encode())
+        state: IngestState = (
+            "running" if trouble is None else "stopped" if isinstance(trouble, Misconfigured) else "paused"
+        )
+        stopped = {partition: stop.kind for partition, stop in self.stream.stops.items()}
+        notice = IngestNotice(tuple(self.stream.partitions), state, self._clock(), str(trouble or ""), stopped)
+        self._memory.post(self._name, encode(notice))

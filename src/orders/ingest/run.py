@@ -14,6 +14,7 @@ from orders.ingest.store import Store, connect_writer
 from orders.ingest.writer import Writer, unobserved
 from orders.kafka import consumer as kafka
 from orders.kafka.topic import TopicView
+from orders.memory.notices import INGEST
 from orders.memory.shared import Memory
 from orders.metrics.table import shared
 from orders.settings import Settings
@@ -40,7 +41,7 @@ def ingest(
     limit = Limit(settings.dead_letter_window, settings.dead_letter_percent)
     writer = Writer(store, memory, at=at, limit=limit, values=values)
     read = partial(decoder.read, nesting=settings.order_nesting)
-    loop = Ingest(f"ingest:{number}", batcher, writer, memory, at=at, values=values, read=read)
+    loop = Ingest(f"{INGEST}{number}", batcher, writer, memory, at=at, values=values, read=read)
     config = kafka.consumer_config(
         kafka=settings.kafka,
         group=settings.kafka_group,

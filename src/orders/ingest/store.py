@@ -3,7 +3,6 @@
 Errors leave as ours: `Unavailable`, `Misconfigured`, `Rejected`, or `PositionsMoved`.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ import structlog
 
 from orders.errors import Misconfigured, OrdersError, PositionsMoved, Unavailable
 from orders.ingest.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced
+from orders.memory.notices import ChangedOrders, encode
 from orders.order import Row
 from orders.postgres.connection import Connection, connect, queries, translated
 from orders.record import Moved, Outcome, Place, Position, Replay, Round, Span, Standing, Stop
@@ -296,8 +296,8 @@ class Transaction:
     def notify(self, source: str, changes: Sequence[tuple[str, int]]) -> None:
         """Tells the keepers of other machines what changed; `source` names the memory that knows already."""
         for start in range(0, len(changes), NOTICE_CHANGES):
-            notice = json.dumps({"memory": source, "changes": changes[start : start + NOTICE_CHANGES]})
-            self._connection.execute(queries["notify_changes"], (notice,))
+            notice = ChangedOrders(source, list(changes[start : start + NOTICE_CHANGES]))
+            self._connection.execute(queries["notify_changes"], (encode(notice).decode(),))
 
 
 @contextmanager

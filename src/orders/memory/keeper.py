@@ -3,25 +3,24 @@
 LISTEN needs a direct connection to PostgreSQL; through a transaction pool notices are lost.
 """
 
-import json
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import msgspec
 import psycopg
 import structlog
-from msgspec import Meta, Struct
 from psycopg.types.string import ByteaBinaryLoader
 
 from orders.errors import OrdersError
+from orders.memory.notices import KEEPER, KeeperNotice, KeeperState, changed_orders, encode
 from orders.memory.shared import Memory, Put
 from orders.metrics.kinds import Values
 from orders.metrics.table import NOTICES, RESTORED, RESTORES, Restored, private, shared
-from orders.order import LONGEST_UID, Uid, is_uid
+from orders.order import LONGEST_UID, is_uid
 from orders.outages import Outage
 from orders.postgres.connection import Connection, connect, queries, snapshot, translated
 from orders.settings import Settings
@@ -45,18 +44,6 @@ FILE_BYTES_PER_BYTE = 1.4
 """What a byte of document takes in the file at most, measured: how many orders fit is reckoned with it."""
 STREAMED = 100
 """Rows that psycopg makes at once of what PostgreSQL sends: one at a time, as from COPY, took a microsecond each."""
-
-Version = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-
-
-class Notice(Struct, frozen=True):
-    """What a transaction tells the keepers: who knows already, and the orders that it changed."""
-
-    memory: str
-    changes: list[tuple[Uid, Version]]
-
-
-read_notice = msgspec.json.Decoder(Notice).decode
 
 
 class Keeper:
@@ -152,13 +139,13 @@ class Keeper:
     def _take(self, payload: str) -> None:
         self._values.add(NOTICES, None)
         try:
-            notice = read_notice(payload)
+            changed = changed_orders(payload)
         except (msgspec.MsgspecError, RecursionError):
             # A later release may say it otherwise; what it changed is not known, so nothing of memory is.
             log.warning("notice_unreadable")
             return self._memory.empty()
-        if notice.memory != self._memory.identity:
-            self._memory.raise_floors(notice.changes)
+        if changed.memory != self._memory.identity:
+            self._memory.raise_floors(changed.changes)
         return None
 
     def _look_after(self) -> None:
@@ -237,10 +224,9 @@ class Keeper:
         found = reading.execute(queries["newest_id"], {"newer": count}).fetchone()
         return found[0] + 1 if found else 0
 
-    def _post(self, state: str, restored: int, total: int | None = None, reason: str = "") -> None:
+    def _post(self, state: KeeperState, restored: int, total: int | None = None, reason: str = "") -> None:
         total = restored if total is None else total
-        notice = {"state": state, "restored": restored, "total": total, "reason": reason, "at": self._clock()}
-        self._memory.post("keeper", json.dumps(notice).encode())
+        self._memory.post(KEEPER, encode(KeeperNotice(state, self._clock(), restored, total, reason)))
 
 
 def unheard(_order_uid: str) -> None:

@@ -244,12 +244,12 @@ class Memory:
     # -- the notice board and the figures --
 
     def post(self, name: str, state: bytes) -> None:
-        """Puts a notice (JSON) for the other processes in place of the last one of that name; may be dropped."""
+        """Puts a notice of `notices`, encoded, in place of the last one of that name; may be dropped."""
         with suppress(*FAILED):
             self._write(lambda work: work.post(name, state))
 
     def board(self) -> dict[str, bytes]:
-        """All notices by name. Raises `Unavailable`."""
+        """All notices by name, for `notices.read_board`. Raises `Unavailable`."""
         with _away(), self._env.begin() as txn:
             return dict(self._trees.notices(txn))
 

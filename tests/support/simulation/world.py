@@ -25,6 +25,7 @@ import structlog
 from psycopg import errors
 
 from orders.memory import keeper
+from orders.memory.notices import changed_orders
 from orders.memory.shared import Memory, Put
 from orders.postgres.connection import translated
 from orders.timing import Clock
@@ -268,10 +269,10 @@ class World:
         self.tell(f"COMMIT: {sorted(self.server.tables.positions.items())}")
         self.order_is_lost |= bool(self.broker.grown_at) and not self.before.positions
         invariants.check_commit(self)
-        for notice in map(keeper.read_notice, notices):
+        for changed in map(changed_orders, notices):
             for machine in self.machines:
-                if machine.memory.identity != notice.memory:
-                    machine.unheard.update(notice.changes)
+                if machine.memory.identity != changed.memory:
+                    machine.unheard.update(changed.changes)
 
 
 @contextmanager

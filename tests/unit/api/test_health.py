@@ -1,7 +1,6 @@
 """Readiness from what the parts say, without services."""
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,21 +8,23 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from orders.api.health import GONE_SECONDS, Health, Part, Purpose, Report, assignment, lag, never, purpose_of, restore
+from orders.api.health import Health, Part, Purpose, Report, assignment, lag, never, purpose_of
 from orders.errors import Misconfigured, OrdersError, Unavailable
 from orders.kafka.topic import TopicWatch, View
+from orders.memory.notices import GONE_SECONDS, IngestNotice, KeeperNotice, KeeperState, encode
+from orders.metrics.table import IngestState
 
 NOW = 100.0
 VIEW = View("t", {0: 10, 1: 20})
 POSITIONS = {("t", 0): 10, ("t", 1): 15}
 
 
-def ingest(*partitions: int, state: str = "running", reason: str = "", at: float = NOW) -> bytes:
-    return json.dumps({"partitions": partitions, "state": state, "reason": reason, "at": at}).encode()
+def ingest(*partitions: int, state: IngestState = "running", reason: str = "", at: float = NOW) -> bytes:
+    return encode(IngestNotice(partitions, state, at, reason))
 
 
-def keeper(state: str = "ready", at: float = NOW) -> bytes:
-    return json.dumps({"state": state, "restored": 3, "total": 9, "reason": "r", "at": at}).encode()
+def keeper(state: KeeperState = "ready") -> bytes:
+    return encode(KeeperNotice(state, NOW, 3, 9, "r"))
 
 
 BOARD = {"ingest:0": ingest(0), "ingest:1": ingest(1), "keeper": keeper()}
@@ -167,24 +168,16 @@ def test_the_purpose_is_asked_for_by_one_parameter(query: bytes, purpose: Purpos
     assert purpose_of(query) == purpose
 
 
-def test_partitions_without_an_ingest() -> None:
-    """Every partition of the topic needs a running ingest, and old entries of the board count for nothing."""
-    old = NOW - GONE_SECONDS - 0.1
-    board = {"ingest:0": ingest(0), "ingest:1": ingest(1, 2, at=old), "keeper": keeper(at=old)}
-    assert assignment(board, NOW) == Part(ok=True)
-    assert not restore(board, NOW).ok
-
-
 def test_an_ingest_that_runs_without_a_partition_is_not_enough() -> None:
-    """Nothing was assigned yet, or other machines have all partitions."""
-    board = {"ingest:0": ingest(), "ingest:1": ingest()}
-    assert assignment(board, NOW).reason == "no partition is assigned to an ingest of this machine"
-    assert assignment(board | {"ingest:1": ingest(3)}, NOW).ok
+    """Nothing was assigned yet, or other machines have all partitions; one that has some is enough."""
+    idle = IngestNotice((), "running", NOW)
+    assert assignment([idle, idle]).reason == "no partition is assigned to an ingest of this machine"
+    assert assignment([idle, IngestNotice((3,), "running", NOW)]) == Part(ok=True)
 
 
-def test_unreadable_entries_are_no_entries() -> None:
-    """What is no entry of the board is passed over."""
-    assert assignment({"ingest:0": b"{", "ingest:1": b'{"at":1}'}, NOW).reason == "no ingest has reported for 10 s"
+def test_a_keeper_that_is_gone_is_no_keeper() -> None:
+    board = BOARD | {"keeper": encode(KeeperNotice("ready", NOW - GONE_SECONDS - 0.1))}
+    assert check(board=board).parts.restore.reason == "no keeper has reported for 10 s"
 
 
 def test_lag_counts_what_is_not_in_postgresql() -> None:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from orders.api.health import Ingest, Lag, Look, Part, Parts, Restore
+from orders.api.health import Lag, Look, Part, Parts, Restore
 from orders.api.scrape import Scrape
 from orders.errors import Unavailable
 from orders.kafka.topic import View
+from orders.memory.notices import IngestNotice
 from orders.memory.shared import Stats
 from orders.metrics.table import LAYOUT, IngestState
 from support.metrics import series_of
@@ -29,7 +30,7 @@ def look(
     kafka = WELL if view else NOT_WELL
     postgres, restore = WELL if positions else NOT_WELL, Restore(ok=False, done=3, total=9)
     parts = Parts(postgres, kafka, WELL, Lag(ok=True), NOT_WELL, restore)
-    ingests = [Ingest((), state, NOW) for state in states]
+    ingests = [IngestNotice((), state, NOW) for state in states]
     return Look(parts, positions, view, ingests)
 
 
@@ -117,7 +118,10 @@ def test_ingests_are_told_by_their_states() -> None:
 
 
 def test_partitions_that_are_stopped_are_told_by_why() -> None:
-    two = [Ingest((2,), "stopped", NOW, stopped={2: "dead_letters"}), Ingest((), "stopped", NOW, stopped={0: "anew"})]
+    two = [
+        IngestNotice((2,), "stopped", NOW, stopped={2: "dead_letters"}),
+        IngestNotice((), "stopped", NOW, stopped={0: "anew"}),
+    ]
     gauges = Rig(look()._replace(ingests=two)).gauges()
     assert {name: value for name, value in gauges.items() if name.startswith("orders_partition_stopped")} == {
         'orders_partition_stopped{partition="0",reason="anew"}': 1,

@@ -1,14 +1,14 @@
 """When the start of a serve process is through."""
 
 import asyncio
-import json
 from collections.abc import Mapping
+from typing import Literal
 
 import pytest
 
-from orders.api.health import GONE_SECONDS
 from orders.api.startup import THROUGH, Start, Startup
 from orders.errors import OrdersError, Unavailable
+from orders.memory.notices import GONE_SECONDS, KeeperNotice, KeeperState, encode
 
 NOW = 100.0
 
@@ -16,7 +16,9 @@ NOW = 100.0
 class World:
     """PostgreSQL and the board, as a test sets them."""
 
-    def __init__(self, keeper: str = "ready", trouble: OrdersError | None = None, at: float = NOW) -> None:
+    def __init__(
+        self, keeper: KeeperState | Literal["", "away"] = "ready", trouble: OrdersError | None = None, at: float = NOW
+    ) -> None:
         self.keeper = keeper
         self.trouble = trouble
         self.at = at
@@ -31,8 +33,7 @@ class World:
     def board(self) -> Mapping[str, bytes]:
         if self.keeper == "away":
             raise Unavailable("memory cannot be read")
-        entry = {"state": self.keeper, "restored": 0, "total": 9, "reason": "away", "at": self.at}
-        return {"keeper": json.dumps(entry).encode()} if self.keeper else {}
+        return {"keeper": encode(KeeperNotice(self.keeper, self.at, 0, 9, "away"))} if self.keeper else {}
 
     def startup(self) -> Startup:
         return Startup(self.positions, self.board, lambda: NOW)
@@ -42,7 +43,7 @@ class World:
 
 
 @pytest.mark.parametrize("state", ["restoring", "ready"])
-def test_it_is_through_when_postgresql_answered_and_the_restore_has_begun(state: str) -> None:
+def test_it_is_through_when_postgresql_answered_and_the_restore_has_begun(state: KeeperState) -> None:
     """A restart would only begin the restore again: its end is not waited for."""
     assert World(state).report() == THROUGH
 

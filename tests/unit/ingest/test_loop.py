@@ -1,6 +1,5 @@
 """Ingest's loop: what it does with records, with an outage, with moved positions and at its end."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
@@ -13,6 +12,7 @@ from orders.ingest.batcher import Batcher
 from orders.ingest.loop import Ingest
 from orders.ingest.run import member_id
 from orders.ingest.writer import Writer, probe_entry
+from orders.memory.notices import IngestNotice, read_board
 from orders.memory.shared import Change, Put
 from orders.metrics.table import BATCHES, LAYOUT, private
 from orders.record import Batch, Cause, Reached, Record, Span, Stop, uid_of
@@ -127,8 +127,10 @@ class Rig:
         return {cause: count for cause, count in counts.items() if count}
 
     @property
-    def state(self) -> str:
-        return str(json.loads(self.memory.board["ingest:0"])["state"])
+    def posted(self) -> IngestNotice:
+        """What the board says of this ingest."""
+        (notice,) = read_board(lambda: self.memory.board, lambda: self.now).ingests
+        return notice
 
 
 @pytest.fixture
@@ -178,12 +180,12 @@ def test_an_outage_holds_the_stream_keeps_the_batch_and_goes_on_by_itself(
     rig.now = 2.0
     rig.writer.errors = [error]
     rig.steps(1)
-    assert rig.state == state
+    assert rig.posted.state == state
     rig.now = 20.0
     rig.steps(1)
     assert [len(b.entries) for b in rig.writer.batches] == [1]
     assert "go on at {0: 1}" in rig.stream.told
-    assert rig.state == "running"
+    assert rig.posted.state == "running"
     assert rig.causes == {"dry": 1, "retry": 2}
 
 
@@ -224,14 +226,14 @@ def test_trouble_of_the_stream_is_looked_after_every_second_and_told_on_the_boar
     for rig.now in (1.0, 2.0):
         rig.steps(1)
     assert rig.stream.told == ["check", "check"]
-    assert rig.state == "stopped"
+    assert rig.posted.state == "stopped"
 
 
 def test_partitions_that_are_stopped_are_told_on_the_board(rig: Rig) -> None:
     rig.stream.stops = {3: Stop("retention", "a sentence")}
     rig.now = 1.0
     rig.steps(1)
-    assert json.loads(rig.memory.board["ingest:0"])["stopped"] == {"3": "retention"}
+    assert rig.posted.stopped == {3: "retention"}
 
 
 def outage_lines(logs: Sequence[Mapping[str, object]]) -> list[tuple[object, object]]:
@@ -280,7 +282,7 @@ def test_a_stop_is_no_outage_and_no_move(rig: Rig) -> None:
         rig.steps(2)
         for rig.now in (5.0, 6.0):
             rig.steps(1)
-        assert rig.state == "stopped"
+        assert rig.posted.state == "stopped"
         rig.stream.trouble = Unavailable("PostgreSQL")
         for rig.now in (7.0, 8.0):
             rig.steps(1)
