@@ -15,14 +15,15 @@ from uvicorn.server import ServerState
 
 from orders.api.app import create_app
 from orders.api.dependencies import Dependencies
-from orders.api.health import Lag, Part, Purpose, Report, Restore, report_of
-from orders.api.health import Parts as HealthParts
+from orders.api.health import Purpose, report_of
 from orders.api.reader import Found
 from orders.api.waiting import Told
 from orders.http.fastlane import LEAVE, FastLane, Lookup, fast_lane
 from orders.http.representation import tag_of
 from orders.http.server import server
 from orders.order import Content
+from orders.readiness import Lag, Part, Report, Restore
+from orders.readiness import Parts as HealthParts
 from orders.record import Outcome
 from support.waiting import wait_for
 

@@ -9,9 +9,10 @@ from typing import Any, get_args
 
 import pytest
 
-from orders.api.health import PURPOSES, Parts
+from orders.api.health import PURPOSES
 from orders.metrics.kinds import Definition, Histogram
 from orders.metrics.table import TABLE, IngestState
+from orders.readiness import Parts
 from support.alerts import CASES, rules
 from support.promql import Matcher, grouped, selectors
 from tools import dashboard

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from orders.api.health import Purpose, Report
+from orders.api.health import Purpose
 from orders.api.reader import Found
-from orders.api.startup import THROUGH, Start
+from orders.api.startup import THROUGH
 from orders.api.waiting import Gate, Told
 from orders.errors import Busy
 from orders.http.fastlane import Lookup
@@ -17,6 +17,7 @@ from orders.metrics.exposition import Page
 from orders.metrics.kinds import Values
 from orders.metrics.table import BUSY, Full, private
 from orders.order import Content
+from orders.readiness import Report, Start
 
 Shape = Literal["standard", "original"]
 """How a GET shows an order: as it is stored, or as the original Go service did."""

@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
-from orders.api.health import Lag, Part, Parts, Restore, report_of
-from orders.api.startup import THROUGH, Start, StartParts
+from orders.api.health import report_of
+from orders.api.startup import THROUGH
 from orders.api.views import original
 from orders.decoder import decode
 from orders.order import Content, document
+from orders.readiness import Lag, Part, Parts, Restore, Start, StartParts
 
 UID = "b563feg7bdg3286ttjr67siej"
 

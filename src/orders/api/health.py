@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import structlog
-from msgspec import Struct
 from msgspec.structs import replace
 
 from orders import threads
@@ -19,6 +18,7 @@ from orders.errors import OrdersError
 from orders.kafka.topic import View
 from orders.memory.notices import GONE_SECONDS, IngestNotice, KeeperNotice, read_board
 from orders.outages import Outage
+from orders.readiness import Lag, Part, Parts, Report, Restore
 from orders.timing import Clock
 
 log = structlog.get_logger()
@@ -34,53 +34,8 @@ FOLLOW_SECONDS = 1.0
 KAFKA_ANSWER_SECONDS = 2.0
 """How long it is waited for; then Kafka counts as away, and the next check may find what this one asked for."""
 
-
-class Part(Struct, frozen=True):
-    """One condition; `reason` is one sentence where it is not met, else empty."""
-
-    ok: bool
-    reason: str = ""
-
-
-class Lag(Struct, frozen=True):
-    """Messages that are in the topic and not yet in PostgreSQL; None if that cannot be told."""
-
-    ok: bool
-    reason: str = ""
-    messages: int | None = None
-
-
-class Restore(Struct, frozen=True):
-    """Orders that memory was given back since its start, and how many there will be."""
-
-    ok: bool
-    reason: str = ""
-    done: int = 0
-    total: int = 0
-
-
-class Parts(Struct, frozen=True):
-    postgres: Part
-    kafka: Part
-    assignment: Part
-    lag: Lag
-    memory: Part
-    restore: Restore
-    process: Part = Part(ok=True)
-
-
 STOPPING = Part(ok=False, reason="this process is stopping")
 NO_KEEPER = f"no keeper has reported for {GONE_SECONDS:g} s"
-
-
-class Report(Struct, frozen=True):
-    """The body of /readyz: `ready` for what was asked, then for each purpose."""
-
-    ready: bool
-    reading: bool
-    writing: bool
-    parts: Parts
-
 
 Positions = Mapping[tuple[str, int], int]
 

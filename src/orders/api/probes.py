@@ -7,9 +7,9 @@ from msgspec import Meta, Struct
 from orders.api import examples
 from orders.api.answers import Response, answer
 from orders.api.endpoint import Query, Request, Resource, Returns
-from orders.api.health import Purpose, Report
-from orders.api.startup import Start
+from orders.api.health import Purpose
 from orders.http.problems import RETRY
+from orders.readiness import Report, Start
 
 RETRIED = ("Retry-After",)
 

@@ -10,7 +10,7 @@ from typing import get_args
 from msgspec.structs import asdict
 
 from orders import __version__
-from orders.api.health import Look, Parts, readiness
+from orders.api.health import Look, readiness
 from orders.api.waiting import in_time
 from orders.errors import Unavailable
 from orders.memory.notices import IngestNotice
@@ -35,6 +35,7 @@ from orders.metrics.table import (
     RESTORE_EXPECTED,
     IngestState,
 )
+from orders.readiness import Parts
 from orders.timing import Clock
 
 RECORD_SECONDS = 0.8

@@ -8,27 +8,12 @@ begin the restore again. Whether memory is full is for /readyz.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from msgspec import Struct
-
-from orders.api.health import NO_KEEPER, Part, Positions, tried, waits
+from orders.api.health import NO_KEEPER, Positions, tried, waits
 from orders.memory.notices import KeeperNotice, read_board
+from orders.readiness import Part, Start, StartParts
 from orders.timing import Clock
 
 LOOK_SECONDS = 0.5
-
-
-class StartParts(Struct, frozen=True):
-    """As in /readyz, of the start alone."""
-
-    postgres: Part
-    restore: Part
-
-
-class Start(Struct, frozen=True):
-    """The body of /startupz."""
-
-    started: bool
-    parts: StartParts
 
 
 THROUGH = Start(started=True, parts=StartParts(Part(ok=True), Part(ok=True)))

@@ -14,13 +14,14 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from orders import settings
+from orders import readiness, settings
 from orders.commands.figures import Figures, figures_of
 from orders.errors import OrdersError, StartError
+from orders.readiness import Part, Ready
 from orders.record import NEW
 from orders.settings import Settings, without_password
 from orders.system import state
-from orders.system.probe import PATHS, READY_SECONDS, Part, Ready, fetch, http_url
+from orders.system.probe import PATHS, READY_SECONDS, fetch, http_url
 from orders.timing import monotonic
 
 STATEMENT_SECONDS = 3.0
@@ -191,7 +192,7 @@ def _ready(place: Where) -> Ready | str:
     if not place.url:
         return f"nothing runs in {place.settings.data}: start it with `orders run`"
     try:
-        return msgspec.json.decode(fetch(place.url, PATHS["ready"], READY_SECONDS)[1], type=Ready)
+        return readiness.read(fetch(place.url, PATHS["ready"], READY_SECONDS)[1])
     except StartError:
         return f"nothing answers at {place.url}"
     except msgspec.MsgspecError:
@@ -261,17 +262,16 @@ def _status(place: Where, answers: Answers) -> Status:
     figures = answers.figures if isinstance(answers.figures, Figures) else Figures()
     reason = answers.ready if isinstance(answers.ready, str) else ready.missing
     unknown: dict[str, str] = {}
-    lag = ready.parts.get("lag", Part())
     stored, exact = _known(answers.stored.orders, (None, True), "orders.stored", unknown)
     open_letters = _known(answers.stored.open_dead_letters, None, "dead_letters.open", unknown)
     standing = _known(answers.stored.standing, [], "partitions.reason", unknown)
-    partitions = partitions_of(figures, standing, ready.parts.get("assignment", Part()).reason)
+    partitions = partitions_of(figures, standing, ready.parts.get("assignment", Part(ok=False)).reason)
     if isinstance(answers.figures, str):
         unknown |= dict.fromkeys(("orders.in_memory", "memory", "partitions"), answers.figures)
     else:
         unknown |= missing(figures, partitions, ready)
-    if lag.messages is None:
-        unknown["lag"] = lag.reason or reason
+    if ready.lag.messages is None:
+        unknown["lag"] = ready.lag.reason or reason
     started_at = place.found.started_at
     if not started_at:
         unknown["uptime_seconds"] = "only the machine that it runs on knows" if place.url else "nothing runs"
@@ -291,10 +291,10 @@ def _status(place: Where, answers: Answers) -> Status:
         reason,
         Orders(stored, not exact, figures.memory_orders),
         MemoryUse(figures.memory_used, figures.memory_limit),
-        lag.messages,
+        ready.lag.messages,
         partitions,
         DeadLetters(open_letters),
-        _restore(place, ready.parts.get("restore", Part())),
+        _restore(place, ready.restore),
         unknown,
     )
 
@@ -346,23 +346,21 @@ def partitions_of(figures: Figures, standing: list[Standing], reason: str) -> li
     return [found[number] for number in sorted(found)]
 
 
-def _restore(place: Where, part: Part) -> Restore:
+def _restore(place: Where, first: readiness.Restore) -> Restore:
     """Where one is under way, a second look tells how fast."""
-    restore = Restore(part.ok, part.done, part.total)
-    if part.ok or not part.total:
+    restore = Restore(first.ok, first.done, first.total)
+    if first.ok or not first.total:
         return restore
     began = monotonic()
     time.sleep(SAMPLE_SECONDS)
     with suppress(StartError, msgspec.MsgspecError):
-        later = msgspec.json.decode(fetch(place.url, PATHS["ready"], READY_SECONDS)[1], type=Ready).parts.get(
-            "restore", part
-        )
-        seconds = remaining(part, later, monotonic() - began)
+        later = readiness.read(fetch(place.url, PATHS["ready"], READY_SECONDS)[1]).restore
+        seconds = remaining(first, later, monotonic() - began)
         return Restore(later.ok, later.done, later.total, seconds)
     return restore
 
 
-def remaining(first: Part, later: Part, seconds: float) -> float | None:
+def remaining(first: readiness.Restore, later: readiness.Restore, seconds: float) -> float | None:
     """How long a restore will still take, from two looks at it that are `seconds` apart; None where it stands."""
     if later.ok or later.done <= first.done:
         return None

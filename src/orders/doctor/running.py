@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from orders.doctor.check import Case, Check, failed, ok, skipped
-from orders.system.probe import Ready, ask_ready
+from orders.readiness import Ready
+from orders.system.probe import ask_ready
 
 
 def look(case: Case) -> Iterator[Check]:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import Struct
 
 from orders.errors import StartError
+from orders.readiness import Part, Ready, read
 from orders.settings import Settings
 from orders.system import state
 
@@ -21,29 +21,6 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - names them, b
 """Addresses that a server may listen on and nobody can ask, and what is asked instead."""
 
 PATHS = {"ready": "/readyz", "ready for writing": "/readyz?for=writing", "alive": "/livez", "started": "/startupz"}
-
-
-class Part(Struct, frozen=True):
-    """A part of /readyz; `messages` belongs to lag, `done` and `total` to restore."""
-
-    ok: bool = False
-    reason: str = ""
-    messages: int | None = None
-    done: int = 0
-    total: int = 0
-
-
-class Ready(Struct, frozen=True):
-    """What /readyz says; /startupz has parts too."""
-
-    ready: bool = False
-    writing: bool = False
-    parts: dict[str, Part] = {}
-
-    @property
-    def missing(self) -> str:
-        """The reasons why it is not ready."""
-        return "; ".join(f"{name}: {part.reason}" for name, part in self.parts.items() if not part.ok)
 
 
 class Told(NamedTuple):
@@ -87,8 +64,8 @@ def fetch(url: str, path: str, seconds: float = ANSWER_SECONDS) -> tuple[int, by
 def ask_ready(url: str) -> Ready:
     """What /readyz says of the whole system, also when nobody answers."""
     with suppress(StartError, msgspec.MsgspecError):
-        return msgspec.json.decode(fetch(url, PATHS["ready for writing"], READY_SECONDS)[1], type=Ready)
-    return Ready(parts={"http": Part(reason="nothing answers")})
+        return read(fetch(url, PATHS["ready for writing"], READY_SECONDS)[1])
+    return Ready(parts={"http": Part(ok=False, reason="nothing answers")})
 
 
 def ask(url: str, condition: str) -> Told:
@@ -97,7 +74,7 @@ def ask(url: str, condition: str) -> Told:
     if status == HTTPStatus.OK:
         return Told(met=True, sentence=condition, body=body)
     try:
-        reason = msgspec.json.decode(body, type=Ready).missing
+        reason = read(body).missing
     except msgspec.MsgspecError:
         reason = ""
     return Told(met=False, sentence=f"not {condition}: {reason or f'{url} answered {status}'}", body=body)

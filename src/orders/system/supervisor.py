@@ -22,12 +22,13 @@ from orders.memory.shared import Memory
 from orders.metrics.table import RESTARTS, ProcessKind, private, shared
 from orders.postgres import grants
 from orders.postgres.migrations import migrate, told
+from orders.readiness import Ready
 from orders.settings import Settings, environment, inherited, public, without_password
 from orders.system import state
 from orders.system.capacity import memory_directory, require_disk, require_files, require_memory
 from orders.system.children import Child, stop_all
 from orders.system.claims import Claim, bind, claimed, url_of
-from orders.system.probe import Part, Ready, ask_ready
+from orders.system.probe import ask_ready
 from orders.system.services import Services
 from orders.system.shutdown import Stop, Stopped
 from orders.system.state import Process, State, process_of
@@ -214,8 +215,7 @@ class System:
         with self._steps.counted("restoring orders") as bar:
             while not ready.ready and monotonic() < until:
                 ready = self._ask_ready()
-                restore = ready.parts.get("restore", Part())
-                bar.at(restore.done, restore.total)
+                bar.at(ready.restore.done, ready.restore.total)
         self._steps.step("ready" if ready.ready else f"not ready yet: {ready.missing}")
 
     def _ask_ready(self) -> Ready:

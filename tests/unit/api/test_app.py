@@ -14,9 +14,9 @@ from structlog.testing import capture_logs
 
 from orders import sample
 from orders.api.app import ENDPOINTS
-from orders.api.health import Lag, Part, Parts, Purpose, Report, Restore, report_of
+from orders.api.health import Purpose, report_of
 from orders.api.reader import Found
-from orders.api.startup import THROUGH, Start, StartParts
+from orders.api.startup import THROUGH
 from orders.api.views import original
 from orders.api.waiting import Told
 from orders.decoder import decode
@@ -26,6 +26,7 @@ from orders.metrics.exposition import Page, page
 from orders.metrics.table import POSTS, Route, private
 from orders.order import MAX_DOCUMENT_BYTES, Content, document
 from orders.pages.start import page_at
+from orders.readiness import Lag, Part, Parts, Report, Restore, Start, StartParts
 from orders.record import Outcome
 from support.metrics import READERS, counted, series_of
 from support.problem import is_problem

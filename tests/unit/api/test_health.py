@@ -8,11 +8,12 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from orders.api.health import Health, Part, Purpose, Report, assignment, lag, never, purpose_of
+from orders.api.health import Health, Purpose, assignment, lag, never, purpose_of
 from orders.errors import Misconfigured, OrdersError, Unavailable
 from orders.kafka.topic import TopicWatch, View
 from orders.memory.notices import GONE_SECONDS, IngestNotice, KeeperNotice, KeeperState, encode
 from orders.metrics.table import IngestState
+from orders.readiness import Part, Report
 
 NOW = 100.0
 VIEW = View("t", {0: 10, 1: 20})

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from orders.api.health import Lag, Look, Part, Parts, Restore
+from orders.api.health import Look
 from orders.api.scrape import Scrape
 from orders.errors import Unavailable
 from orders.kafka.topic import View
 from orders.memory.notices import IngestNotice
 from orders.memory.shared import Stats
 from orders.metrics.table import LAYOUT, IngestState
+from orders.readiness import Lag, Part, Parts, Restore
 from support.metrics import series_of
 
 WELL, NOT_WELL = Part(ok=True), Part(ok=False, reason="away")

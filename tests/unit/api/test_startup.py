@@ -6,9 +6,10 @@ from typing import Literal
 
 import pytest
 
-from orders.api.startup import THROUGH, Start, Startup
+from orders.api.startup import THROUGH, Startup
 from orders.errors import OrdersError, Unavailable
 from orders.memory.notices import GONE_SECONDS, KeeperNotice, KeeperState, encode
+from orders.readiness import Start
 
 NOW = 100.0
 

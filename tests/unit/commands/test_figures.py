@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders import __version__
-from orders.api.health import Lag, Look, Part, Parts, Restore
+from orders.api.health import Look
 from orders.api.scrape import numbered, of_ingests, of_parts, of_topic
 from orders.commands.figures import figures_of
 from orders.kafka.topic import View
@@ -13,6 +13,7 @@ from orders.memory.notices import IngestNotice
 from orders.memory.shared import Stats
 from orders.metrics.exposition import page
 from orders.metrics.table import BUILD, LAG_SECONDS, LAYOUT, MEMORY_LIMIT, MEMORY_ORDERS, MEMORY_USED
+from orders.readiness import Lag, Part, Parts, Restore
 
 FINE = Part(ok=True)
 

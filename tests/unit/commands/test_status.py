@@ -11,9 +11,9 @@ from orders.commands.figures import figures_of
 from orders.commands.status import Partition, Standing, Stored, Where, partitions_of, remaining, where
 from orders.errors import Misconfigured, OrdersError, StartError, Unavailable
 from orders.metrics.table import BUILD, LAG_MESSAGES, LAG_SECONDS, LOG_END, PARTITION_STOPPED, POSITION
+from orders.readiness import Lag, Part, Ready, Restore
 from orders.settings import Settings
 from orders.system import state
-from orders.system.probe import Part, Ready
 from support.system import ROOT
 
 STOPPED = "an ingest is stopped: topic orders was recreated"
@@ -21,9 +21,9 @@ READY = Ready(
     ready=False,
     parts={
         "postgres": Part(ok=True),
-        "assignment": Part(reason=STOPPED),
-        "lag": Part(ok=True, messages=7),
-        "restore": Part(ok=True, done=9, total=9),
+        "assignment": Part(ok=False, reason=STOPPED),
+        "lag": Lag(ok=True, messages=7),
+        "restore": Restore(ok=True, done=9, total=9),
     },
 )
 PAGE = f"""
@@ -105,7 +105,7 @@ def test_without_http_postgresql_is_told_and_why(answers: dict[str, Any]) -> Non
 def test_without_kafka_partitions_are_told_as_postgresql_has_them_and_why(answers: dict[str, Any]) -> None:
     """Ends and lag are Kafka's."""
     answers["/metrics"] = "\n".join(line for line in PAGE.splitlines() if "partition=" not in line).encode()
-    away = dict(READY.parts, kafka=Part(reason="Kafka is unavailable (Connection refused)"))
+    away = dict(READY.parts, kafka=Part(ok=False, reason="Kafka is unavailable (Connection refused)"))
     answers["/readyz"] = msgspec.json.encode(Ready(parts=away))
     found = ask()
     assert found.partitions == [Partition(0, 3, stop="dead_letters", reason="too many"), Partition(1, 5)]
@@ -116,7 +116,7 @@ def test_without_kafka_partitions_are_told_as_postgresql_has_them_and_why(answer
 def test_figures_that_the_service_leaves_out_are_unknown_for_the_reason_that_it_gives(answers: dict[str, Any]) -> None:
     left_out = ("orders_position", "orders_lag_", "orders_memory")
     answers["/metrics"] = "\n".join(line for line in PAGE.splitlines() if not line.startswith(left_out)).encode()
-    away = dict(READY.parts, postgres=Part(reason="PostgreSQL cannot be reached"))
+    away = dict(READY.parts, postgres=Part(ok=False, reason="PostgreSQL cannot be reached"))
     answers["/readyz"] = msgspec.json.encode(Ready(parts=away))
     answers["stored"] = UNREAD
     found = ask()
@@ -135,7 +135,7 @@ def test_what_answers_and_is_another_service_is_named(answers: dict[str, Any], p
 
 
 def test_lag_is_unknown_for_the_reason_that_the_service_gives(answers: dict[str, Any]) -> None:
-    parts = dict(READY.parts, lag=Part(reason="unknown while PostgreSQL or Kafka is unavailable"))
+    parts = dict(READY.parts, lag=Lag(ok=False, reason="unknown while PostgreSQL or Kafka is unavailable"))
     answers["/readyz"] = msgspec.json.encode(Ready(parts=parts))
     assert ask().unknown["lag"] == "unknown while PostgreSQL or Kafka is unavailable"
 
@@ -150,13 +150,15 @@ def test_a_stop_that_postgresql_does_not_know_has_the_reason_of_readiness() -> N
 @pytest.mark.parametrize(
     ("first", "later", "seconds"),
     [
-        (Part(done=100, total=1000), Part(done=200, total=1000), 4.0),
-        (Part(done=100, total=1000), Part(done=100, total=1000), None),
-        (Part(done=100, total=1000), Part(ok=True, done=1000, total=1000), None),
-        (Part(done=900, total=1000), Part(done=1100, total=1000), 0.0),
+        (Restore(ok=False, done=100, total=1000), Restore(ok=False, done=200, total=1000), 4.0),
+        (Restore(ok=False, done=100, total=1000), Restore(ok=False, done=100, total=1000), None),
+        (Restore(ok=False, done=100, total=1000), Restore(ok=True, done=1000, total=1000), None),
+        (Restore(ok=False, done=900, total=1000), Restore(ok=False, done=1100, total=1000), 0.0),
     ],
 )
-def test_what_a_restore_still_takes_is_reckoned_from_two_looks(first: Part, later: Part, seconds: float | None) -> None:
+def test_what_a_restore_still_takes_is_reckoned_from_two_looks(
+    first: Restore, later: Restore, seconds: float | None
+) -> None:
     assert remaining(first, later, 0.5) == seconds
 
 
@@ -164,7 +166,7 @@ def test_a_restore_that_is_under_way_is_looked_at_twice(
     answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def at(done: int) -> bytes:
-        return msgspec.json.encode(Ready(parts={"restore": Part(done=done, total=1000)}))
+        return msgspec.json.encode(Ready(parts={"restore": Restore(ok=False, done=done, total=1000)}))
 
     answers["/readyz"] = at(100)
     monkeypatch.setattr("orders.commands.status.time.sleep", lambda _: answers.update({"/readyz": at(300)}))

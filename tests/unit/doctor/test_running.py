@@ -4,15 +4,15 @@ from pathlib import Path
 
 from orders.doctor import running
 from orders.doctor.check import Case
+from orders.readiness import Part, Ready
 from orders.settings import Settings
-from orders.system.probe import Part, Ready
 from orders.system.state import Process, State
 
 RUN, SERVE = Process("run", 1), Process("serve", 2)
 
 
 def test_each_part_of_readyz_is_a_check_with_its_reason() -> None:
-    parts = {"kafka": Part(ok=True), "lag": Part(reason="more than 10 messages behind")}
+    parts = {"kafka": Part(ok=True), "lag": Part(ok=False, reason="more than 10 messages behind")}
     assert [(c.name, c.state, c.found) for c in running.parts(Ready(parts=parts))] == [
         ("ready: kafka", "ok", "yes"),
         ("ready: lag", "failed", "more than 10 messages behind"),

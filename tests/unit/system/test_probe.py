@@ -15,9 +15,10 @@ from click.testing import CliRunner, Result
 from orders.api import health, startup
 from orders.commands.cli import cli
 from orders.errors import StartError
+from orders.readiness import Lag, Part, Parts, Report, Restore, Start, StartParts
 from orders.system import probe, state
 from orders.system.claims import bind, claimed, url_of
-from orders.system.probe import Part, Ready, ask_ready, fetch, http_url, url_for
+from orders.system.probe import ask_ready, fetch, http_url, url_for
 from orders.system.state import State, addressed, process_of
 from support.wire import plain_app, serving
 
@@ -28,11 +29,6 @@ def test_nobody_who_answers_is_one_sentence_and_no_health() -> None:
     with pytest.raises(StartError, match=f"^nothing answers at {url}: start it with `orders run`$"):
         fetch(url, "/livez")
     assert ask_ready(url).missing == "http: nothing answers"
-
-
-def test_what_is_missing_names_each_part_with_its_reason() -> None:
-    parts = {"postgres": Part(ok=True), "lag": Part(reason="too far behind"), "restore": Part(reason="under way")}
-    assert Ready(parts=parts).missing == "lag: too far behind; restore: under way"
 
 
 @pytest.mark.parametrize(
@@ -93,21 +89,21 @@ def test_an_address_that_is_given_counts_and_else_that_of_the_system_that_runs(t
 
 
 UNREADY = "postgres: PostgreSQL cannot be reached; memory: PostgreSQL cannot be reached"
-FINE, AWAY = health.Part(ok=True), health.Part(ok=False, reason="PostgreSQL cannot be reached")
+FINE, AWAY = Part(ok=True), Part(ok=False, reason="PostgreSQL cannot be reached")
 
 
-def report(*, ready: bool, kafka: health.Part = FINE) -> Callable[[health.Purpose], Awaitable[health.Report]]:
-    async def told(purpose: health.Purpose) -> health.Report:
+def report(*, ready: bool, kafka: Part = FINE) -> Callable[[health.Purpose], Awaitable[Report]]:
+    async def told(purpose: health.Purpose) -> Report:
         known = FINE if ready else AWAY
-        parts = health.Parts(known, kafka, FINE, health.Lag(ok=True), known, health.Restore(ok=True))
+        parts = Parts(known, kafka, FINE, Lag(ok=True), known, Restore(ok=True))
         return health.report_of(parts, purpose)
 
     return told
 
 
-def start(*, started: bool) -> Callable[[], Awaitable[startup.Start]]:
-    async def told() -> startup.Start:
-        return startup.THROUGH if started else startup.Start(started, startup.StartParts(AWAY, FINE))
+def start(*, started: bool) -> Callable[[], Awaitable[Start]]:
+    async def told() -> Start:
+        return startup.THROUGH if started else Start(started, StartParts(AWAY, FINE))
 
     return told
 
@@ -140,7 +136,7 @@ def test_health_says_one_sentence(tmp_path: Path, options: list[str], well: bool
 
 def test_health_without_kafka_is_ready_for_reading_alone(tmp_path: Path) -> None:
     """As a container's health check asks, and as the whole is asked for; `orders status` speaks of the whole."""
-    unavailable = health.Part(ok=False, reason="Kafka does not answer in time")
+    unavailable = Part(ok=False, reason="Kafka does not answer in time")
     with asked(tmp_path, health=report(ready=True, kafka=unavailable)) as ask:
         assert (ask().output, ask("--writing").exit_code) == ("ready\n", 1)
     with serving(plain_app(health=report(ready=True, kafka=unavailable)), None) as (_, port):
