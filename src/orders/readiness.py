@@ -1,63 +1,65 @@
 """What /readyz and /startupz answer: serve processes encode it, and commands read it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class Part(Struct, frozen=True):
     """One condition; `reason` is one sentence where it is not met, else empty."""
 
-    ok: bool
-    reason: str = ""
+    ok: Annotated[bool, Meta(description="Whether the condition is met")]
+    reason: Annotated[str, Meta(description="Why not and what to do, in one sentence; empty where it is met")] = ""
 
 
 class Lag(Part, frozen=True):
     """Messages that are in the topic and not yet in PostgreSQL; None if that cannot be told."""
 
-    messages: int | None = None
+    messages: Annotated[int | None, Meta(description="Messages that PostgreSQL does not have yet; null: unknown")] = (
+        None
+    )
 
 
 class Restore(Part, frozen=True):
     """Orders that memory was given back since its start, and how many there will be."""
 
-    done: int = 0
-    total: int = 0
+    done: Annotated[int, Meta(description="Orders that the restore has read")] = 0
+    total: Annotated[int, Meta(description="Orders that it is to read in all")] = 0
 
 
 class Parts(Struct, frozen=True):
-    postgres: Part
-    kafka: Part
-    assignment: Part
-    lag: Lag
-    memory: Part
-    restore: Restore
-    process: Part = Part(ok=True)
+    postgres: Annotated[Part, Meta(description="PostgreSQL answers a query")]
+    kafka: Annotated[Part, Meta(description="Kafka describes the topic")]
+    assignment: Annotated[Part, Meta(description="The ingests of this machine run, and one of them has a partition")]
+    lag: Annotated[Lag, Meta(description="At most ORDERS_READY_LAG messages are not stored yet")]
+    memory: Annotated[Part, Meta(description="Memory can be read, and was not emptied since its last restore")]
+    restore: Annotated[Restore, Meta(description="The keeper runs, and memory has its orders back")]
+    process: Annotated[Part, Meta(description="Nobody asked this process to stop")] = Part(ok=True)
 
 
 class Report(Struct, frozen=True):
     """The body of /readyz: `ready` for what was asked, then for each purpose."""
 
-    ready: bool
-    reading: bool
-    writing: bool
-    parts: Parts
+    ready: Annotated[bool, Meta(description="Whether it is ready for what was asked")]
+    reading: Annotated[bool, Meta(description="Whether it is ready for GETs: memory or PostgreSQL is enough")]
+    writing: Annotated[bool, Meta(description="Whether it is ready for POSTs: every part is ok")]
+    parts: Annotated[Parts, Meta(description="Each condition, and why it is not met")]
 
 
 class StartParts(Struct, frozen=True):
     """As in /readyz, of the start alone."""
 
-    postgres: Part
-    restore: Part
+    postgres: Annotated[Part, Meta(description="PostgreSQL answers a query")]
+    restore: Annotated[Part, Meta(description="The keeper has begun to restore memory")]
 
 
 class Start(Struct, frozen=True):
     """The body of /startupz."""
 
-    started: bool
-    parts: StartParts
+    started: Annotated[bool, Meta(description="Whether the start is over")]
+    parts: Annotated[StartParts, Meta(description="Each condition, and what it waits for")]
 
 
 # ---- read ----
