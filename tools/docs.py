@@ -113,6 +113,7 @@ def measures() -> str:
     return page(
         "metrics.md",
         metrics=table(("metric", "kind", "unit", "what", "labels"), map(measure, TABLE)),
+        actions=table(("metric", "when to look, and what to do"), ((code(m.name), linked(m.action)) for m in TABLE)),
         buckets=table(("histogram", "bounds"), bounds),
     )
 
@@ -120,6 +121,11 @@ def measures() -> str:
 def measure(metric: Definition) -> tuple[str, ...]:
     labels = "; ".join(label(name, values) for name, values in metric.labels.items())
     return code(metric.name), metric.kind, metric.unit, metric.help, labels
+
+
+def linked(text: str) -> str:
+    """A text in which each alert leads to its section in the runbook."""
+    return re.sub(r"\bOrders[A-Z]\w+", lambda found: f"[{found[0]}](runbook.md#{found[0].lower()})", text)
 
 
 def label(name: str, values: Sequence[str]) -> str:

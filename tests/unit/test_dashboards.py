@@ -148,6 +148,26 @@ def test_an_alert_has_a_severity_texts_and_its_section(rule: dict[str, Any]) -> 
     assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
 
 
+def test_a_metric_names_the_alerts_on_it_and_none_that_there_is_not() -> None:
+    """Whoever reads what to do about it is led to the runbook."""
+    named = {metric.name: set(re.findall(r"\bOrders[A-Z]\w+", metric.action)) for metric in TABLE}
+    assert set().union(*named.values()) <= {rule["alert"] for rule in RULES}
+    for rule in RULES:
+        for metric in filter(None, (metric_of(each.metric) for each in selectors(rule["expr"]))):
+            assert rule["alert"] in named[metric.name], metric.name
+
+
+def test_the_metrics_and_commands_that_a_metric_names_are_there() -> None:
+    text = " ".join(metric.action for metric in TABLE)
+    assert set(re.findall(r"`((?:orders|http|messaging)_\w+)`", text)) <= METRICS.keys()
+    known = (ROOT / "docs/commands.md").read_text()
+    for command in re.findall(r"`\./orders ([a-z -]+)`", text):
+        assert f"## orders {command}\n" in known, command
+    assert set(re.findall(r"ORDERS_\w+", text)) <= set(
+        re.findall(r"ORDERS_\w+", (ROOT / "docs/settings.md").read_text())
+    )
+
+
 def test_the_runbook_has_a_section_for_each_alert_in_their_order_and_no_other() -> None:
     assert re.findall(r"^## (.*)$", RUNBOOK, re.MULTILINE) == [rule["alert"] for rule in RULES]
 

@@ -19,13 +19,17 @@ UNITS = ("seconds", "bytes", "messages", "records", "orders")
 
 
 class Definition:
-    """What every kind has: a name, and a help text in a sentence without its stop."""
+    """What every kind has: a name, a help text in a sentence without its stop, and what to do about a value.
+
+    `action` says in whole sentences when to look at the metric and what to do then, and names the alerts on it.
+    """
 
     kind: ClassVar[Kind]
 
-    def __init__(self, name: str, about: str, labels: Labels) -> None:
+    def __init__(self, name: str, about: str, action: str, labels: Labels) -> None:
         self.name = name
         self.help = about
+        self.action = action
         self.labels = labels
 
     @property
@@ -40,8 +44,8 @@ class Gauge(Definition):
 
     kind = "gauge"
 
-    def __init__(self, name: str, about: str, *labels: str) -> None:
-        super().__init__(name, about, dict.fromkeys(labels, ()))
+    def __init__(self, name: str, about: str, action: str, *labels: str) -> None:
+        super().__init__(name, about, action, dict.fromkeys(labels, ()))
 
 
 class Kept(Definition, Generic[L]):
@@ -53,8 +57,8 @@ class Kept(Definition, Generic[L]):
 
     width: int
 
-    def __init__(self, name: str, about: str, labels: Labels | None = None) -> None:
-        super().__init__(name, about, labels or {})
+    def __init__(self, name: str, about: str, action: str, labels: Labels | None = None) -> None:
+        super().__init__(name, about, action, labels or {})
         chosen = [values for values in self.labels.values() if len(values) > 1]
         keys = (key if len(key) > 1 else key[0] if key else None for key in product(*chosen))
         self.rows = {cast("L", key): number for number, key in enumerate(keys)}
@@ -76,8 +80,10 @@ class Histogram(Kept[L]):
 
     kind = "histogram"
 
-    def __init__(self, name: str, about: str, buckets: tuple[float, ...], labels: Labels | None = None) -> None:
-        super().__init__(name, about, labels)
+    def __init__(
+        self, name: str, about: str, action: str, buckets: tuple[float, ...], labels: Labels | None = None
+    ) -> None:
+        super().__init__(name, about, action, labels)
         self.buckets = buckets
         self.width = len(buckets) + 2
 

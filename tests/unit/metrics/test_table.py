@@ -51,6 +51,11 @@ def test_help_is_one_line_that_begins_with_a_capital_and_has_no_stop(metric: Any
     assert re.fullmatch(r"[A-Z][^\n]{20,}[^.\s]", metric.help)
 
 
+@pytest.mark.parametrize("metric", TABLE, ids=lambda m: m.name)
+def test_every_metric_says_what_to_do_about_it_in_sentences(metric: Any) -> None:
+    assert re.fullmatch(r"[A-Z0-9`][^\n]{30,}[.?]", metric.action)
+
+
 @pytest.mark.parametrize("metric", KEPT, ids=lambda m: m.name)
 def test_the_labels_are_those_that_the_type_checker_knows(metric: Any) -> None:
     (known,) = get_args(metric.__orig_class__)
@@ -82,11 +87,11 @@ def test_a_misspelt_label_and_a_wrong_kind_are_errors_of_types() -> None:
 
 
 Colour = Literal["red", "green"]
-PAINTED = Counter[Colour]("painted_total", "Pots", {"colour": get_args(Colour), "shop": ("one",)})
+PAINTED = Counter[Colour]("painted_total", "Pots", "Paint.", {"colour": get_args(Colour), "shop": ("one",)})
 DRIED = Histogram[tuple[Colour, Colour]](
-    "dried_seconds", "Hours", (1.0, 2.0, 5.0), {"under": get_args(Colour), "over": get_args(Colour)}
+    "dried_seconds", "Hours", "Wait.", (1.0, 2.0, 5.0), {"under": get_args(Colour), "over": get_args(Colour)}
 )
-PAINT = Layout([PAINTED, Gauge("shelf", "Pots on it"), DRIED])
+PAINT = Layout([PAINTED, Gauge("shelf", "Pots on it", "Tidy it."), DRIED])
 
 COLOURS = st.sampled_from(get_args(Colour))
 EIGHTHS = st.integers(-10, 100).map(lambda n: n / 8)
@@ -117,7 +122,12 @@ def test_any_sequence_is_the_sums_and_buckets_that_it_should_be(
 def layout(
     name: str = "painted_total", colours: tuple[str, ...] = ("red", "green"), bounds: tuple[float, ...] = (1, 2)
 ) -> Layout:
-    return Layout([Counter[str](name, "Pots", {"colour": colours}), Histogram[None]("dried_seconds", "Hours", bounds)])
+    return Layout(
+        [
+            Counter[str](name, "Pots", "Paint.", {"colour": colours}),
+            Histogram[None]("dried_seconds", "Hours", "Wait.", bounds),
+        ]
+    )
 
 
 def test_only_arrays_that_fit_have_the_same_fingerprint() -> None:
