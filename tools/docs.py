@@ -11,12 +11,12 @@ from pathlib import Path
 
 import click
 
+from orders.api.request_metrics import SERVE_TABLE
 from orders.commands import config
 from orders.commands.cli import cli
 from orders.commands.options import AS_IT_IS, exits
 from orders.http.problems import KINDS, PATH
 from orders.metrics.kinds import Definition, Histogram
-from orders.metrics.table import TABLE
 from orders.settings import explain
 from orders.settings.file import name_of
 from orders.settings.given import keys
@@ -108,12 +108,13 @@ def takers(name: str) -> str:
 
 
 def measures() -> str:
-    histograms = [each for each in TABLE if isinstance(each, Histogram)]
+    histograms = [each for each in SERVE_TABLE if isinstance(each, Histogram)]
     bounds = ((code(each.name), ", ".join(f"{bound:g}" for bound in each.buckets)) for each in histograms)
+    actions = ((code(each.name), linked(each.action)) for each in SERVE_TABLE)
     return page(
         "metrics.md",
-        metrics=table(("metric", "kind", "unit", "what", "labels"), map(measure, TABLE)),
-        actions=table(("metric", "when to look, and what to do"), ((code(m.name), linked(m.action)) for m in TABLE)),
+        metrics=table(("metric", "kind", "unit", "what", "labels"), map(measure, SERVE_TABLE)),
+        actions=table(("metric", "when to look, and what to do"), actions),
         buckets=table(("histogram", "bounds"), bounds),
     )
 

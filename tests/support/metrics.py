@@ -16,6 +16,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from orders.api.request_metrics import HTTP_SECONDS, SERVE_LAYOUT
+from orders.http.durations import Durations
 from orders.metrics.exposition import OPENMETRICS, page
 from orders.metrics.files import claim
 from orders.metrics.kinds import Values
@@ -42,9 +44,14 @@ def named(labels: Mapping[str, str]) -> str:
     return f"{{{pairs}}}" if pairs else ""
 
 
+def durations() -> Durations:
+    """What a serve process counts with, and nobody else reads."""
+    return Durations(HTTP_SECONDS, Values(SERVE_LAYOUT))
+
+
 def counted(values: Values) -> Series:
     """What one process counted, without what it did not."""
-    series = series_of(page(values.cells.tolist(), {}, "").body.decode())
+    series = series_of(page(values.layout, values.cells.tolist(), {}, "").body.decode())
     return {name: value for name, value in series.items() if value}
 
 

@@ -10,8 +10,9 @@ from typing import Any, get_args
 import pytest
 
 from orders.api.health import PURPOSES
+from orders.api.request_metrics import SERVE_TABLE
 from orders.metrics.kinds import Definition, Histogram
-from orders.metrics.table import TABLE, IngestState
+from orders.metrics.table import IngestState
 from orders.readiness import Parts
 from support.alerts import CASES, rules
 from support.promql import Matcher, grouped, selectors
@@ -22,7 +23,7 @@ DASHBOARD = json.loads(dashboard.FILE.read_text())
 PANELS: list[dict[str, Any]] = [each for each in DASHBOARD["panels"] if each["type"] != "row"]
 RULES = rules()
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
-METRICS = {metric.name: metric for metric in TABLE}
+METRICS = {metric.name: metric for metric in SERVE_TABLE}
 OUTSIDE = {"job", "instance"}
 """Labels that Prometheus gives to what it scrapes."""
 FIXED = {
@@ -80,7 +81,7 @@ def is_possible(matcher: Matcher, values: tuple[str, ...]) -> bool:
 
 def test_every_metric_is_shown_or_its_absence_has_a_reason() -> None:
     shown = {metric_of(each.metric) for p in PANELS for t in p["targets"] for each in selectors(t["expr"])}
-    assert {metric.name for metric in TABLE if metric not in shown} == set(UNUSED)
+    assert {metric.name for metric in SERVE_TABLE if metric not in shown} == set(UNUSED)
 
 
 # ---- the dashboard ----
@@ -150,7 +151,7 @@ def test_an_alert_has_a_severity_texts_and_its_section(rule: dict[str, Any]) -> 
 
 def test_a_metric_names_the_alerts_on_it_and_none_that_there_is_not() -> None:
     """Whoever reads what to do about it is led to the runbook."""
-    named = {metric.name: set(re.findall(r"\bOrders[A-Z]\w+", metric.action)) for metric in TABLE}
+    named = {metric.name: set(re.findall(r"\bOrders[A-Z]\w+", metric.action)) for metric in SERVE_TABLE}
     assert set().union(*named.values()) <= {rule["alert"] for rule in RULES}
     for rule in RULES:
         for metric in filter(None, (metric_of(each.metric) for each in selectors(rule["expr"]))):
@@ -158,7 +159,7 @@ def test_a_metric_names_the_alerts_on_it_and_none_that_there_is_not() -> None:
 
 
 def test_the_metrics_and_commands_that_a_metric_names_are_there() -> None:
-    text = " ".join(metric.action for metric in TABLE)
+    text = " ".join(metric.action for metric in SERVE_TABLE)
     assert set(re.findall(r"`((?:orders|http|messaging)_\w+)`", text)) <= METRICS.keys()
     known = (ROOT / "docs/commands.md").read_text()
     for command in re.findall(r"`\./orders ([a-z -]+)`", text):

@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 
 from orders import __version__
 from orders.api.health import Look, readiness
+from orders.api.request_metrics import SERVE_LAYOUT
 from orders.api.waiting import in_time
 from orders.errors import Unavailable
 from orders.memory.notices import IngestNotice
@@ -74,7 +75,7 @@ class Scrape:
         if self._sampling is None or self._sampling.done():
             self._sampling = asyncio.create_task(self._sample())
         sampled = await asyncio.shield(self._sampling)
-        return page(self._totals(), sampled, accept)
+        return page(SERVE_LAYOUT, self._totals(), sampled, accept)
 
     async def _sample(self) -> Samples:
         look = await self._look()

@@ -13,9 +13,11 @@ from orders.api.dependencies import Dependencies
 from orders.api.health import Health, never
 from orders.api.posts import Posts
 from orders.api.reader import Reader
+from orders.api.request_metrics import HTTP_SECONDS, SERVE_LAYOUT
 from orders.api.scrape import Scrape
 from orders.api.startup import Startup
 from orders.api.waiting import Outcomes
+from orders.http.durations import Durations
 from orders.http.hosts import Unknown
 from orders.http.limits import limits_of
 from orders.http.server import Stopping, server
@@ -25,7 +27,7 @@ from orders.kafka.topic import TopicView, TopicWatch
 from orders.memory.shared import Memory
 from orders.metrics.files import totals
 from orders.metrics.kinds import Values
-from orders.metrics.table import LAYOUT, private, shared
+from orders.metrics.table import shared
 from orders.settings import Settings
 from orders.timing import monotonic
 
@@ -38,7 +40,7 @@ def dependencies(
 ) -> Dependencies:
     """What the application stands on, from settings; connections are opened by its lifespan."""
     kafka, topic, deadline = settings.kafka, settings.kafka_topic, settings.post_deadline
-    values = values or private()
+    values = values or Values(SERVE_LAYOUT)
     watch = TopicWatch(partial(TopicView(kafka, topic).look, "Write"), monotonic)
     reader = Reader(settings.postgres_dsn, topic, settings.postgres_connections, memory, monotonic)
     producer = OrderProducer(kafka, topic, deadline * DELIVERY_SHARE)
@@ -57,7 +59,7 @@ def dependencies(
     )
     startup = Startup(reader.positions, memory.board, monotonic)
     scrape = Scrape(
-        partial(totals, Path(settings.memory_path), LAYOUT, values),
+        partial(totals, Path(settings.memory_path), SERVE_LAYOUT, values),
         health.look,
         memory.stats,
         partial(times_of, kafka, topic, settings.kafka_group),
@@ -95,14 +97,14 @@ def dependencies(
 def serve(settings: Settings, sockets: Sequence[socket.socket], stopping: Stopping) -> None:
     """Serves on bound sockets until `stopping` and drained. Raises `StartError` if memory cannot be opened."""
     memory = Memory.open(Path(settings.memory_path))
-    values = shared(Path(settings.memory_path))
+    values = shared(Path(settings.memory_path), SERVE_LAYOUT)
     try:
         app = create_app(dependencies(settings, memory, values, stopping))
         lookup = memory.get if settings.default_view == "standard" else None
         running = server(
             app,
             lookup,
-            values,
+            Durations(HTTP_SECONDS, values),
             stopping,
             settings.drain_seconds,
             hosts=settings.hosts,

@@ -12,5 +12,6 @@ representation   ETags, gzip and conditions of what is served
 problems         errors
 refusals         errors of requests that no application sees
 request_ids      request and trace ids
+durations        how long requests took, by method, route and status
 instrumented     a request on its way through the application, and what is counted of it
 """

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 from xxhash import xxh3_64_intdigest as digest
 
+from orders.http.durations import Durations, unread
 from orders.http.flow_control import PIECE, Flow, LastAnswer
 from orders.http.hosts import ANY, Unknown, knows
 from orders.http.instrumented import Counted
@@ -27,12 +28,12 @@ from orders.http.refusals import failure, misdirected, refusal
 from orders.http.representation import CACHE, WORTH_BYTES, tag_of, takes_gzip
 from orders.http.request_ids import FIELD, REQUEST_ID
 from orders.http.request_line import HOST, TARGET_URI, WIDE, Pieces, is_help, wrong_with_target
-from orders.metrics.kinds import Values
-from orders.metrics.table import BUSY, HTTP_SECONDS, LAYOUT, LOOKUPS, QUICK, private
+from orders.metrics.table import BUSY, LAYOUT, LOOKUPS, QUICK
 from orders.order import LONGEST_UID
 from orders.timing import monotonic
 
 PREFIX = b"/orders/"
+ROUTE = "/orders/{order_uid}"
 LONGEST_URL = len(PREFIX) + LONGEST_UID
 MAX_FIELDS = 100
 BLANK = b" \t"
@@ -63,7 +64,6 @@ LINGER_SECONDS = 0.1
 """How long an idle connection is kept when the server stops: a request may be on its way."""
 
 # What a hit counts is counted in its cells at once: by `Values` it took twice the time.
-ROW, ROW_304 = (LAYOUT.place(HTTP_SECONDS, ("GET", "/orders/{order_uid}", status)) for status in ("200", "304"))
 TO_SUM = len(QUICK) + 1
 HITS = LAYOUT.place(LOOKUPS, "hit")
 SHORTEST = QUICK[0]
@@ -79,12 +79,13 @@ class FastLane(HttpToolsProtocol):
     __slots__ = (
         *("_began", "_cells", "_crowded", "_deadline", "_deaf", "_fields", "_gzip", "_head", "_head_304"),
         *("_head_refusal", "_hit", "_host", "_hosts", "_in_head", "_in_request", "_keep", "_last", "_last_answer"),
-        *("_leaving", "_match", "_noted", "_pieces", "_plain", "_refusal", "_request_id", "_running", "_stranger"),
+        *("_leaving", "_match", "_noted", "_pieces", "_plain", "_refusal", "_request_id", "_row", "_row_304"),
+        *("_running", "_stranger"),
     )
     """Beside the attributes that uvicorn has: with more than thirty in a dictionary each access takes longer."""
 
     lookup: Lookup | None = None
-    values: Values
+    durations: Durations
     knows: Callable[[bytes], bool]
     unknown: Unknown
     limits: Limits
@@ -113,7 +114,8 @@ class FastLane(HttpToolsProtocol):
         self._refusal = "invalid-http"
         self._deadline: asyncio.TimerHandle | None = None
         self._began = 0.0
-        self._cells = self.values.cells
+        self._cells = self.durations.values.cells
+        self._row, self._row_304 = (self.durations.place("GET", ROUTE, status) for status in (200, 304))
         self._fields: list[tuple[bytes, bytes]] | None = None
         self._head = self._head_304 = b""
         self._running: RequestResponseCycle | None = None
@@ -124,7 +126,7 @@ class FastLane(HttpToolsProtocol):
         self._last_answer = LastAnswer(transport, self._finish)
         self._crowded = len(self.connections) > self.limits.connections
         if self._crowded:
-            self.values.add(BUSY, "connections")
+            self.durations.values.add(BUSY, "connections")
         if len(self.connections) > self.limits.connections + SPARE:
             self.transport.close()
             return
@@ -393,7 +395,7 @@ class FastLane(HttpToolsProtocol):
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
         self.headers.extend([(name, value.rstrip(BLANK)) for name, value in headers])
-        self._start(Counted(self.app, self.values, self._began, request_id=self._request_id))
+        self._start(Counted(self.app, self.durations, self._began, request_id=self._request_id))
         if self._crowded:
             self.cycle.keep_alive = False
         self._last = not self.cycle.keep_alive
@@ -429,10 +431,10 @@ class FastLane(HttpToolsProtocol):
         if self._request_id:
             end = b"\r\n%b: %b%b" % (FIELD, self._request_id, end)
         if self._match and self._match == tag_of(body):
-            row = ROW_304
+            row = self._row_304
             self.transport.write(NOT_MODIFIED % (self._head_304, self._match, end))
         else:
-            row = ROW
+            row = self._row
             self.transport.write(HIT % (self._head, digest(body), len(body), end, body))
         cells, seconds = self._cells, monotonic() - self._began
         cells[row if seconds <= SHORTEST else row + bisect_left(QUICK, seconds)] += 1.0
@@ -477,7 +479,7 @@ class FastLane(HttpToolsProtocol):
         super().on_message_begin()
         self.url = b"/"
         app = failure(mistake) if mistake else self._refusal_of(name)
-        self._start(Counted(app, self.values, self._began, readable=False, request_id=request_id))
+        self._start(Counted(app, self.durations, self._began, readable=False, request_id=request_id))
         if not has_method:
             self.scope["method"] = "GET"  # the parser has that of the request before: an answer to HEAD has no body
 
@@ -508,7 +510,7 @@ def mistake_in(error: httptools.HttpParserError) -> BaseException | None:
 
 def fast_lane(
     lookup: Lookup | None,
-    values: Values | None = None,
+    durations: Durations | None = None,
     hosts: Iterable[str] = (ANY,),
     limits: Limits = USUAL,
     unknown: Unknown | None = None,
@@ -519,7 +521,7 @@ def fast_lane(
     """
     given: dict[str, Any] = {
         "lookup": None if lookup is None else staticmethod(lookup),
-        "values": values or private(),
+        "durations": durations or unread(),
         "knows": staticmethod(knows(hosts)),
         "unknown": unknown or Unknown(),
         "limits": limits,

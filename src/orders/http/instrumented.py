@@ -1,24 +1,21 @@
 """One request on its way through an application: its name, and what is counted when its answer is out."""
 
 import asyncio
-from typing import cast, get_args
+from typing import cast
 
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
 
+from orders.http.durations import Durations
 from orders.http.problems import fields_of, problem
 from orders.http.request_ids import FIELD, new_id, trace_of
-from orders.metrics.kinds import Values
-from orders.metrics.table import HTTP_SECONDS, Method, Request, Route, Status
+from orders.metrics.table import OTHER, UNMATCHED
 from orders.timing import monotonic
 
-METHODS: dict[str, Method] = {name: name for name in get_args(Method)}
-ROUTES: dict[str, Route] = {name: name for name in get_args(Route)}
 FAILED = 500
 """From this status on the failure is ours, and the client is told a name for it."""
 AWAY = problem("unavailable")
 AWAY_FIELDS = fields_of("unavailable", AWAY)
-STATUSES: dict[int, Status] = {int(name): name for name in get_args(Status) if name.isdecimal()}
 
 
 class Counted:
@@ -29,10 +26,16 @@ class Counted:
     """
 
     def __init__(
-        self, app: ASGI3Application, values: Values, began: float, *, readable: bool = True, request_id: bytes = b""
+        self,
+        app: ASGI3Application,
+        durations: Durations,
+        began: float,
+        *,
+        readable: bool = True,
+        request_id: bytes = b"",
     ) -> None:
         self._app = app
-        self._values = values
+        self._durations = durations
         self._began = began
         self._readable = readable
         self._given = bool(request_id)
@@ -71,13 +74,8 @@ class Counted:
 
     def count(self) -> None:
         """To be called when the last of the answer is written."""
-        self._values.observe(HTTP_SECONDS, self._request(), monotonic() - self._began)
-
-    def _request(self) -> Request:
-        status = STATUSES.get(self._status, "_OTHER")
-        if not self._readable:
-            return "_OTHER", "unmatched", status
-        # Set by the application where an endpoint was found.
-        template = str(self._scope.get("path_template", ""))
-        method = str(self._scope.get("method", ""))
-        return METHODS.get(method, "_OTHER"), ROUTES.get(template, "unmatched"), status
+        method, route = OTHER, UNMATCHED
+        if self._readable:
+            # Set by the application where it found an endpoint.
+            method, route = self._scope["method"], str(self._scope.get("path_template", UNMATCHED))
+        self._durations.observe(method, route, self._status, monotonic() - self._began)

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import structlog
 import uvicorn
 
+from orders.http.durations import Durations
 from orders.http.fastlane import LEAVE, Lookup, fast_lane
 from orders.http.hosts import ANY, Unknown
 from orders.http.limits import USUAL, Limits
-from orders.metrics.kinds import Values
 from orders.timing import Clock, monotonic
 
 log = structlog.get_logger()
@@ -80,7 +80,7 @@ class Server(uvicorn.Server):
 def server(
     app: Any,
     lookup: Lookup | None,
-    values: Values | None = None,
+    durations: Durations | None = None,
     stopping: Stopping | None = None,
     drain_seconds: float = 0.0,
     *,
@@ -94,7 +94,7 @@ def server(
     """
     settings: dict[str, Any] = {
         "loop": "uvloop",
-        "http": fast_lane(lookup, values, hosts, limits, unknown),
+        "http": fast_lane(lookup, durations, hosts, limits, unknown),
         "ws": "none",
         "lifespan": "on",
         "interface": "asgi3",

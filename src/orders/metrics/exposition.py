@@ -8,8 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
 
-from orders.metrics.kinds import Counter, Gauge, Histogram, Kept
-from orders.metrics.table import LAYOUT, TABLE
+from orders.metrics.kinds import Counter, Gauge, Histogram, Kept, Layout
+from orders.metrics.table import TABLE
 
 OPENMETRICS = "application/openmetrics-text"
 VERSION = "; version=1.0.0"
@@ -25,29 +25,30 @@ class Page(NamedTuple):
     content_type: str
 
 
-def page(totals: Sequence[float], sampled: Sampled, accept: str) -> Page:
-    """All metrics: in OpenMetrics for who asks for it, else in Prometheus' own format."""
+def page(layout: Layout, totals: Sequence[float], sampled: Sampled, accept: str) -> Page:
+    """All metrics: in OpenMetrics for who asks for it, else in Prometheus' format. `totals` are the layout's cells."""
     # Only our own words reach the encoder: it fails at a version that is no number, and echoes the rest.
     encode, content_type = choose_encoder(OPENMETRICS + VERSION if OPENMETRICS in accept else "")
-    return Page(encode(Families(totals, sampled)), content_type)
+    return Page(encode(Families(layout, totals, sampled)), content_type)
 
 
 class Families:
-    """What the client asks to collect; `totals` are all cells of the layout."""
+    """What the client asks to collect."""
 
-    def __init__(self, totals: Sequence[float], sampled: Sampled) -> None:
+    def __init__(self, layout: Layout, totals: Sequence[float], sampled: Sampled) -> None:
+        self._layout = layout
         self._totals = totals
         self._sampled = sampled
 
     def collect(self) -> Iterator[Metric]:
-        """A family for each metric of the table."""
-        for metric in TABLE:
-            if isinstance(metric, Gauge):
-                yield gauge(metric, self._sampled.get(metric, {}))
-            elif isinstance(metric, Counter):
-                yield counter(metric, self._totals)
-            elif isinstance(metric, Histogram):
-                yield histogram(metric, self._totals)
+        """A family for each metric of the layout and for each gauge."""
+        for metric in self._layout.kept:
+            begin = self._layout.begins[metric.name]
+            cells = self._totals[begin : begin + metric.width * len(metric.rows)]
+            yield counter(metric, cells) if isinstance(metric, Counter) else histogram(metric, cells)
+        for each in TABLE:
+            if isinstance(each, Gauge):
+                yield gauge(each, self._sampled.get(each, {}))
 
 
 def gauge(metric: Gauge, samples: Mapping[tuple[str, ...], float]) -> Metric:
@@ -57,25 +58,24 @@ def gauge(metric: Gauge, samples: Mapping[tuple[str, ...], float]) -> Metric:
     return family
 
 
-def counter(metric: Counter[Any], totals: Sequence[float]) -> Metric:
+def counter(metric: Counter[Any], cells: Sequence[float]) -> Metric:
     family = CounterMetricFamily(metric.name, metric.help, labels=list(metric.labels), unit=metric.unit)
-    for values, (count,) in rows(metric, totals):
+    for values, (count,) in rows(metric, cells):
         family.add_metric(values, count)
     return family
 
 
-def histogram(metric: Histogram[Any], totals: Sequence[float]) -> Metric:
+def histogram(metric: Histogram[Any], cells: Sequence[float]) -> Metric:
     family = HistogramMetricFamily(metric.name, metric.help, labels=list(metric.labels), unit=metric.unit)
     bounds = [*map(floatToGoString, metric.buckets), "+Inf"]
-    for values, (*counts, total) in rows(metric, totals):
+    for values, (*counts, total) in rows(metric, cells):
         family.add_metric(values, list(zip(bounds, accumulate(counts), strict=True)), total)
     return family
 
 
-def rows(metric: Kept[Any], totals: Sequence[float]) -> Iterator[tuple[tuple[str, ...], Sequence[float]]]:
+def rows(metric: Kept[Any], cells: Sequence[float]) -> Iterator[tuple[tuple[str, ...], Sequence[float]]]:
     """Label values and cells of each row; where labels are combined, only of combinations that occurred."""
-    begin = LAYOUT.begins[metric.name]
     for (key, number), values in zip(metric.rows.items(), metric.named(), strict=True):
-        cells = totals[begin + number * metric.width : begin + (number + 1) * metric.width]
-        if not isinstance(key, tuple) or any(cells):
-            yield values, cells
+        row = cells[number * metric.width : (number + 1) * metric.width]
+        if not isinstance(key, tuple) or any(row):
+            yield values, row

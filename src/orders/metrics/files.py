@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from operator import add
 from pathlib import Path
+from typing import cast
 
 import structlog
 
@@ -60,20 +61,29 @@ def fill(file: int, size: int) -> None:
 
 
 def remove_others(memory: Path, layout: Layout) -> None:
-    """Removes files of other layouts, of an earlier release, that nobody holds any more."""
+    """Removes files of other layouts, of an earlier release, that nobody holds any more.
+
+    A layout and those that have it as their base are of one release.
+    """
     for path in files(memory, MARK):
-        if not path.name.startswith(prefix(memory, layout).name):
+        theirs = path.name.removeprefix(memory.name + MARK).rpartition("-")[0]
+        if not theirs.startswith(layout.fingerprint) and not layout.fingerprint.startswith(theirs):
             with suppress(OSError), opened(path, os.O_RDWR) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
 
 
 def totals(memory: Path, layout: Layout, own: Values) -> list[float]:
-    """The sums over all processes, those that are gone too; of private values only one's own. Raises `Unavailable`."""
-    sums = list(own.cells) if own.private else [0.0] * layout.size
+    """The sums over all processes, those that are gone too; of private values only one's own. Raises `Unavailable`.
+
+    What processes counted in the base of the layout is in them.
+    """
+    sums = list(own.cells) if own.private else []
+    sums += [0.0] * (layout.size - len(sums))
     try:
-        for path in files(memory, f"{MARK}{layout.fingerprint}-"):
-            sums = list(map(add, sums, read(path, 8 * layout.size)))
+        for each in filter(None, (layout, layout.base)):
+            for path in files(memory, f"{MARK}{each.fingerprint}-"):
+                sums[: each.size] = map(add, sums, read(path, 8 * each.size))
     except OSError as error:
         raise Unavailable(f"the metrics beside the shared memory cannot be read: {error.strerror}") from error
     return sums
@@ -85,7 +95,7 @@ def read(path: Path, size: int) -> list[float]:
         if os.fstat(file).st_size < size:
             return [0.0] * (size // 8)
         with mmap.mmap(file, size, access=mmap.ACCESS_READ) as view, memoryview(view).cast("d") as cells:
-            return list(cells)
+            return cast("list[float]", cells.tolist())
 
 
 def prefix(memory: Path, layout: Layout) -> Path:

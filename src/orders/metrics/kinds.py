@@ -7,7 +7,6 @@ A metric is generic over its label, so that a misspelt value is an error of type
 import hashlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import product
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
 L = TypeVar("L")
@@ -52,20 +51,36 @@ class Kept(Definition, Generic[L]):
     """Something whose values are kept, in `width` cells for each row.
 
     `L` is the value of the label, a tuple where there are several labels, None where there is none. A label with one
-    possible value is a constant and no part of `L`.
+    possible value is a constant and no part of `L`. Several labels have a row for each of the `combinations` that
+    can occur, which must be given: their product has mostly rows that never count.
     """
 
     width: int
 
-    def __init__(self, name: str, about: str, action: str, labels: Labels | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        about: str,
+        action: str,
+        labels: Labels | None = None,
+        *,
+        combinations: Iterable[L] | None = None,
+    ) -> None:
         super().__init__(name, about, action, labels or {})
-        chosen = [values for values in self.labels.values() if len(values) > 1]
-        keys = (key if len(key) > 1 else key[0] if key else None for key in product(*chosen))
-        self.rows = {cast("L", key): number for number, key in enumerate(keys)}
+        rows = self._values() if combinations is None else combinations
+        self.rows = {row: number for number, row in enumerate(dict.fromkeys(rows))}
+
+    def _values(self) -> Iterable[L]:
+        """Those of the one label. Raises `ValueError` where there are several."""
+        chosen: list[tuple[Any, ...]] = [values for values in self.labels.values() if len(values) > 1]
+        (values,) = chosen or [(None,)]
+        return values
 
     def named(self) -> Iterator[tuple[str, ...]]:
         """The values of all labels, row by row."""
-        return product(*self.labels.values())
+        for row in self.rows:
+            chosen = iter(cast("tuple[str, ...]", row if isinstance(row, tuple) else (row,)))
+            yield tuple(values[0] if len(values) == 1 else next(chosen) for values in self.labels.values())
 
 
 class Counter(Kept[L]):
@@ -81,25 +96,38 @@ class Histogram(Kept[L]):
     kind = "histogram"
 
     def __init__(
-        self, name: str, about: str, action: str, buckets: tuple[float, ...], labels: Labels | None = None
+        self,
+        name: str,
+        about: str,
+        action: str,
+        buckets: tuple[float, ...],
+        labels: Labels | None = None,
+        *,
+        combinations: Iterable[L] | None = None,
     ) -> None:
-        super().__init__(name, about, action, labels)
+        super().__init__(name, about, action, labels, combinations=combinations)
         self.buckets = buckets
         self.width = len(buckets) + 2
 
 
 class Layout:
-    """Where the rows of each counter and histogram of a table stand. Of two with one fingerprint the arrays fit."""
+    """Where the rows of each counter and histogram of a table stand. Of two with one fingerprint the arrays fit.
 
-    def __init__(self, table: Iterable[Definition]) -> None:
-        self.kept: list[Counter[Any] | Histogram[Any]] = [m for m in table if isinstance(m, Counter | Histogram)]
-        self.begins: dict[str, int] = {}
-        self.size = 0
-        for metric in self.kept:
+    One with a `base` begins as that does, and has the rows of its table behind: a place in the base is the same in it.
+    """
+
+    def __init__(self, table: Iterable[Definition], base: "Layout | None" = None) -> None:
+        own: list[Counter[Any] | Histogram[Any]] = [m for m in table if isinstance(m, Counter | Histogram)]
+        self.base = base
+        self.kept: list[Counter[Any] | Histogram[Any]] = [*base.kept, *own] if base else own
+        self.begins: dict[str, int] = dict(base.begins) if base else {}
+        self.size: int = base.size if base else 0
+        for metric in own:
             self.begins[metric.name] = self.size
             self.size += metric.width * len(metric.rows)
-        shape = [(m.name, list(m.rows), getattr(m, "buckets", ())) for m in self.kept]
-        self.fingerprint = hashlib.sha256(repr(shape).encode()).hexdigest()[:12]
+        shape = [(m.name, list(m.rows), getattr(m, "buckets", ())) for m in own]
+        digest = hashlib.sha256(repr(shape).encode()).hexdigest()[:12]
+        self.fingerprint: str = f"{base.fingerprint}+{digest}" if base else digest
 
     def place(self, metric: Kept[L], label: L) -> int:
         """The index of a row's first cell."""
@@ -114,6 +142,7 @@ class Values:
 
     def __init__(self, layout: Layout, cells: "memoryview[float] | None" = None) -> None:
         self.private = cells is None
+        self.layout = layout
         self.cells = memoryview(bytearray(8 * layout.size)).cast("d") if cells is None else cells
         self._begins = layout.begins
         self._place = layout.place
@@ -124,8 +153,11 @@ class Values:
 
     def observe(self, histogram: Histogram[L], label: L, value: float) -> None:
         """Counts a measured value."""
+        self.observe_at(histogram, self._place(histogram, label), value)
+
+    def observe_at(self, histogram: Histogram[Any], place: int, value: float) -> None:
+        """The same in a row whose place in the layout is known."""
         cells, buckets = self.cells, histogram.buckets
-        place = self._begins[histogram.name] + histogram.width * histogram.rows[label]
         cells[place + bisect_left(buckets, value)] += 1.0
         cells[place + len(buckets) + 1] += value
 

@@ -4,6 +4,7 @@ A metric's type says which labels may be counted; `/metrics` and the docs page a
 those of OpenTelemetry in Prometheus' form where it has one, else they begin with `orders_`. Units are base units.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,13 +14,12 @@ from orders.metrics.kinds import Counter, Definition, Gauge, Histogram, Layout, 
 from orders.record import Cause, Fault, Outcome
 from orders.threads import HOOKS, Task, Thread
 
-Method = Literal["GET", "HEAD", "POST", "_OTHER"]
-Page = Literal["/", "/docs", "/problems/{name}", "/openapi.json", "/asyncapi.json", "/schemas/order.json"]
-Route = Literal["/orders/{order_uid}", "/orders", "/livez", "/readyz", "/startupz", "/metrics", Page, "unmatched"]
-Success = Literal["200", "201", "202", "204", "304"]
-Failure = Literal["400", "403", "404", "405", "408", "409", "413", "415", "421", "422", "431", "500", "503", "505"]
-Status = Literal[Success, Failure, "_OTHER"]
-Request = tuple[Method, Route, Status]
+Request = tuple[str, str, str]
+"""Method, route and status of a request; which there are, the endpoints declare."""
+OTHER = "_OTHER"
+"""What stands for a method, or a status, that is not declared."""
+UNMATCHED = "unmatched"
+"""The route of a request that led to none, or could not be read."""
 Lookup = Literal["hit", "miss"]
 Posted = Literal["created", "replaced", "unchanged", "conflict", "refused", "accepted", "unavailable"]
 Full = Literal["connections", "posts", "misses"]
@@ -47,18 +47,27 @@ def labelled(name: str, values: Any) -> dict[str, tuple[str, ...]]:
 
 # ---- HTTP ----
 
-HTTP_SECONDS = Histogram[Request](
-    "http_server_request_duration_seconds",
-    "Time from the first byte of a request to the last of its answer; what could not be read has method _OTHER",
-    "5xx of orders: OrdersHttpErrors. Slow GETs: does memory miss (OrdersMemoryMisses)? Slow POSTs wait for "
-    "PostgreSQL: look at `orders_commit_duration_seconds`. Status `_OTHER` is an answer that no endpoint declares: "
-    "report it.",
-    QUICK,
-    labelled("http_request_method", Method)
-    | labelled("http_route", Route)
-    | labelled("http_response_status_code", Status)
-    | {"url_scheme": ("http",)},
-)
+
+def http_seconds(rows: Sequence[Request]) -> Histogram[Request]:
+    """The histogram of requests, with a row for each of the combinations that can occur."""
+    methods, routes, statuses = (tuple(dict.fromkeys(column)) for column in zip(*rows, strict=True))
+    return Histogram(
+        "http_server_request_duration_seconds",
+        "Time from the first byte of a request to the last of its answer; what could not be read has method _OTHER",
+        "5xx of orders: OrdersHttpErrors. Slow GETs: does memory miss (OrdersMemoryMisses)? Slow POSTs wait for "
+        "PostgreSQL: look at `orders_commit_duration_seconds`. Status `_OTHER` is an answer that no endpoint declares: "
+        "report it.",
+        QUICK,
+        {
+            "http_request_method": methods,
+            "http_route": routes,
+            "http_response_status_code": statuses,
+            "url_scheme": ("http",),
+        },
+        combinations=rows,
+    )
+
+
 LOOKUPS = Counter[Lookup](
     "orders_memory_lookups_total",
     "GETs and HEADs of an order by whether memory had it",
@@ -292,9 +301,10 @@ BUILD = Gauge(
 )
 
 TABLE: tuple[Definition, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Definition))
-"""All of the above, in their order."""
+"""All of the above but the histogram of requests, in their order."""
 
 LAYOUT = Layout(TABLE)
+"""What any process may count. A serve process counts requests too: which, the endpoints say, which are above this."""
 
 
 def private() -> Values:
@@ -302,12 +312,12 @@ def private() -> Values:
     return Values(LAYOUT)
 
 
-def shared(memory: Path) -> Values:
-    """Values of this process that all serve processes of the memory read.
+def shared(memory: Path, layout: Layout = LAYOUT) -> Values:
+    """Values of this process that all serve processes of the memory read; another layout has `LAYOUT` as its base.
 
     What its logs hold back and the threads that it loses are counted there.
     """
-    values = claim(memory, LAYOUT)
+    values = claim(memory, layout)
 
     def count(level: str) -> None:
         values.add(SUPPRESSED, LEVELS.get(level, "error"))

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from orders.api.health import Look
+from orders.api.request_metrics import SERVE_LAYOUT
 from orders.api.scrape import Scrape
 from orders.errors import Unavailable
 from orders.kafka.topic import View
 from orders.memory.notices import IngestNotice
 from orders.memory.shared import Stats
-from orders.metrics.table import LAYOUT, IngestState
+from orders.metrics.table import IngestState
 from orders.readiness import Lag, Part, Parts, Restore
 from support.metrics import series_of
 
@@ -60,7 +61,7 @@ class Rig:
 
     @property
     def scrape(self) -> Scrape:
-        return Scrape(lambda: [0.0] * LAYOUT.size, self.look, self.stats, self.times, lambda: NOW)
+        return Scrape(lambda: [0.0] * SERVE_LAYOUT.size, self.look, self.stats, self.times, lambda: NOW)
 
     def gauges(self) -> dict[str, float]:
         series = series_of(asyncio.run(self.scrape.page("")).body.decode())

@@ -29,7 +29,7 @@ def test_what_the_service_writes_is_read() -> None:
     samples[BUILD] = {(__version__, "3.13"): 1.0}
     stats = Stats(31_000, 0, 45_654_016, 2**28)
     samples |= {MEMORY_ORDERS: {(): stats.documents}, MEMORY_USED: {(): stats.used}, MEMORY_LIMIT: {(): stats.budget}}
-    found = figures_of(page([0.0] * LAYOUT.size, samples, "").body.decode())
+    found = figures_of(page(LAYOUT, [0.0] * LAYOUT.size, samples, "").body.decode())
     assert (found.version, found.memory_orders, found.memory_used) == (__version__, 31_000, 45_654_016)
     assert found.memory_limit == 2**28
     assert found.partitions[0] == {"position": 3, "end": 10, "lag": 7, "lag_seconds": 1.2}

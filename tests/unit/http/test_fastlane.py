@@ -15,20 +15,22 @@ from structlog.testing import capture_logs
 from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from orders.api.request_metrics import HTTP_SECONDS, SERVE_LAYOUT
 from orders.errors import Unavailable
 from orders.http import fastlane
-from orders.http.fastlane import ROW, fast_lane
+from orders.http.fastlane import ROUTE, fast_lane
 from orders.http.limits import USUAL
 from orders.http.problems import problem
-from orders.metrics.table import HTTP_SECONDS, private
+from orders.metrics.kinds import Values
 from support.clocked import Clocked, turn
-from support.metrics import counted, times
+from support.metrics import counted, durations, times
 from support.wire import CLOSE, FAST, HIT, MEMORY, REQUESTS, SLOW, UID, Line, chunked, converse, get, plain_app, post
 
 APP: ASGIApp = plain_app()
-COUNTED = private()
+DURATIONS = durations()
+COUNTED = DURATIONS.values
 COUNTING: ASGIApp = plain_app(values=COUNTED)
-COUNTING_FAST, COUNTING_SLOW = fast_lane(MEMORY.get, COUNTED), fast_lane(None, COUNTED)
+COUNTING_FAST, COUNTING_SLOW = fast_lane(MEMORY.get, DURATIONS), fast_lane(None, DURATIONS)
 HTTP = "http_server_request_duration_seconds_count"
 
 
@@ -171,7 +173,7 @@ def lines(*chunks: bytes) -> list[dict[str, str]]:
 
 def counts(lane: type[fastlane.FastLane], *chunks: bytes) -> tuple[bytes, dict[str, float]]:
     """What is answered, and what a conversation adds to the counts."""
-    COUNTED.cells[:] = private().cells
+    COUNTED.cells[:] = Values(SERVE_LAYOUT).cells
     written, _, _ = asyncio.run(converse(lane, COUNTING, chunks))
     return written, times(counted(COUNTED))
 
@@ -243,12 +245,13 @@ def test_a_request_takes_as_long_as_its_bytes_took_to_come(lane: type[fastlane.F
         await line.settle()
         line.wire.close()
 
-    COUNTED.cells[:] = private().cells
+    COUNTED.cells[:] = Values(SERVE_LAYOUT).cells
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("orders.http.fastlane.monotonic", lambda: now)
         patch.setattr("orders.http.instrumented.monotonic", lambda: now)
         asyncio.run(scenario())
-    row = COUNTED.cells[ROW : ROW + HTTP_SECONDS.width].tolist()
+    place = DURATIONS.place("GET", ROUTE, 200)
+    row = COUNTED.cells[place : place + HTTP_SECONDS.width].tolist()
     one_and_a_half = HTTP_SECONDS.buckets.index(2.5)
     assert (row[0], row[one_and_a_half], sum(row[:-1]), row[-1]) == (1, 1, 2, 1.5)
 

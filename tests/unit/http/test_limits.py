@@ -14,7 +14,7 @@ from orders.http.limits import USUAL, Limits, limits_of
 from orders.metrics.table import private
 from orders.settings import Settings
 from support.held import Held
-from support.metrics import counted
+from support.metrics import counted, durations
 from support.problem import is_problem
 from support.wire import HIT, MEMORY, Line, chunked, converse, get, plain_app, post
 
@@ -63,8 +63,9 @@ class Crowd:
     """Connections that stay open, on one server."""
 
     def __init__(self, most: int) -> None:
-        self.values = private()
-        self._lane = fast_lane(MEMORY.get, self.values, limits=USUAL._replace(connections=most))
+        counting = durations()
+        self.values = counting.values
+        self._lane = fast_lane(MEMORY.get, counting, limits=USUAL._replace(connections=most))
         self._lines: list[Line] = []
 
     def join(self) -> Line:
@@ -177,14 +178,14 @@ def test_more_than_may_wait_are_told_503_and_those_who_wait_get_their_answer(
     sent: bytes, limit: str, after: bytes
 ) -> None:
     async def scenario() -> None:
-        held, values = Held(2), private()
+        held, counting = Held(2), durations()
         app = plain_app(
             submit=held.submit,
             order=held.order,
-            values=values,
+            values=counting.values,
             limits=USUAL._replace(waiting_posts=2, waiting_misses=2),
         )
-        made = fast_lane(MEMORY.get, values)
+        made = fast_lane(MEMORY.get, counting)
         lines = [Line(made, app) for _ in range(2)]
         for line in lines:
             await line.feed(sent)
@@ -202,7 +203,7 @@ def test_more_than_may_wait_are_told_503_and_those_who_wait_get_their_answer(
         for line in (*lines, late):
             line.wire.close()
         await asyncio.sleep(0)
-        assert counted(values)[f'orders_http_busy_total{{limit="{limit}"}}'] == 1
+        assert counted(counting.values)[f'orders_http_busy_total{{limit="{limit}"}}'] == 1
 
     asyncio.run(scenario())
 

@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter as Tally
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args
 
 import pytest
 from hypothesis import given
@@ -59,15 +60,7 @@ def test_every_metric_says_what_to_do_about_it_in_sentences(metric: Any) -> None
 @pytest.mark.parametrize("metric", KEPT, ids=lambda m: m.name)
 def test_the_labels_are_those_that_the_type_checker_knows(metric: Any) -> None:
     (known,) = get_args(metric.__orig_class__)
-    assert list(metric.rows) == list(keys(known))
-
-
-def keys(known: Any) -> Any:
-    """All values of a label's type: of a literal, of a tuple of literals, of None."""
-    if get_origin(known) is tuple:
-        method, route, status = (get_args(each) for each in get_args(known))
-        return ((m, r, s) for m in method for r in route for s in status)
-    return get_args(known) or (None,)
+    assert tuple(metric.rows) == (get_args(known) or (None,))
 
 
 @pytest.mark.parametrize("metric", [m for m in KEPT if m.kind == "histogram"], ids=lambda m: m.name)
@@ -89,7 +82,12 @@ def test_a_misspelt_label_and_a_wrong_kind_are_errors_of_types() -> None:
 Colour = Literal["red", "green"]
 PAINTED = Counter[Colour]("painted_total", "Pots", "Paint.", {"colour": get_args(Colour), "shop": ("one",)})
 DRIED = Histogram[tuple[Colour, Colour]](
-    "dried_seconds", "Hours", "Wait.", (1.0, 2.0, 5.0), {"under": get_args(Colour), "over": get_args(Colour)}
+    "dried_seconds",
+    "Hours",
+    "Wait.",
+    (1.0, 2.0, 5.0),
+    {"under": get_args(Colour), "over": get_args(Colour)},
+    combinations=product(get_args(Colour), get_args(Colour)),
 )
 PAINT = Layout([PAINTED, Gauge("shelf", "Pots on it", "Tidy it."), DRIED])
 
@@ -136,6 +134,24 @@ def test_only_arrays_that_fit_have_the_same_fingerprint() -> None:
     others += [layout(colours=("red",)), layout(bounds=(1, 3)), layout(bounds=(1, 2, 3))]
     assert len({each.fingerprint for each in [layout(), *others]}) == 7
     assert layout().fingerprint == layout().fingerprint
+
+
+def test_labels_that_are_combined_need_their_combinations() -> None:
+    """Only those have rows; what is not among them is not counted."""
+    labels = {"under": get_args(Colour), "over": get_args(Colour)}
+    with pytest.raises(ValueError, match="too many values"):
+        Counter[tuple[Colour, Colour]]("coats_total", "Coats", "Dry them.", labels)
+    coats = Counter[tuple[Colour, Colour]](
+        "coats_total",
+        "Coats",
+        "Dry them.",
+        labels | {"shop": ("one",)},
+        combinations=[("green", "red"), ("red", "red"), ("green", "red")],
+    )
+    assert list(coats.named()) == [("green", "red", "one"), ("red", "red", "one")]
+    values = Values(Layout([coats]))
+    with pytest.raises(KeyError):
+        values.add(coats, ("red", "green"))
 
 
 # ---- slots ----
@@ -201,6 +217,39 @@ def test_files_of_another_layout_go_once_nobody_holds_them(tmp_path: Path) -> No
     assert [LAYOUT.fingerprint in path.name for path in files(memory, "")] == [True, True]
     assert not other.private
     assert not new.private
+
+
+LARGER, OTHERWISE = Layout([PAINTED], SMALL), Layout([DRIED], SMALL)
+
+
+def test_what_is_counted_in_a_layout_and_in_its_base_is_added_up(tmp_path: Path) -> None:
+    """Also where the file of the larger one is not held: its process may come again."""
+    memory = tmp_path / "memory"
+    larger = claim(memory, LARGER)
+    larger.add(BATCHES, "dry", 3)
+    larger.add(PAINTED, "green", 5)
+    del larger
+    smaller = claim(memory, SMALL)
+    smaller.add(BATCHES, "dry", 4)
+    cells = totals(memory, LARGER, smaller)
+    assert (cells[LARGER.place(BATCHES, "dry")], cells[LARGER.place(PAINTED, "green")]) == (7, 5)
+    assert len(cells) == LARGER.size == SMALL.size + 2
+
+
+def test_private_values_of_the_base_are_in_the_sums_of_the_larger_layout(tmp_path: Path) -> None:
+    own = Values(SMALL)
+    own.add(BATCHES, "dry")
+    assert totals(tmp_path / "memory", LARGER, own) == [1.0, *[0.0] * (LARGER.size - 1)]
+
+
+def test_a_larger_layout_of_another_release_is_left_behind(tmp_path: Path) -> None:
+    """Its file goes with the first process that has the newer one; of the base nothing is lost."""
+    memory = tmp_path / "memory"
+    claim(memory, SMALL).add(BATCHES, "dry")
+    claim(memory, OTHERWISE).add(BATCHES, "dry")
+    claim(memory, LARGER).add(BATCHES, "dry")
+    assert totals(memory, LARGER, private())[LARGER.place(BATCHES, "dry")] == 2
+    assert len(list(files(memory, ""))) == 2
 
 
 def test_other_files_beside_the_memory_are_left_alone(tmp_path: Path) -> None:
