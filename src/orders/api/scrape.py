@@ -48,8 +48,8 @@ Samples = dict[Gauge, dict[tuple[str, ...], float]]
 class Scrape:
     """Answers scrapes; those at the same time share one look.
 
-    `totals` gives the cells of all processes. `times` blocks, and gives the timestamps of the records at the given
-    offsets by partition, as far as it can within so many seconds.
+    `totals` gives the cells of all processes, and is called in a thread. `times` blocks, and gives the timestamps of
+    the records at the given offsets by partition, as far as it can within so many seconds.
     """
 
     def __init__(
@@ -75,6 +75,10 @@ class Scrape:
         if self._sampling is None or self._sampling.done():
             self._sampling = asyncio.create_task(self._sample())
         sampled = await asyncio.shield(self._sampling)
+        return await asyncio.to_thread(self._write, sampled, accept)
+
+    def _write(self, sampled: Samples, accept: str) -> Page:
+        """Adds up and encodes: milliseconds for which the loop would answer nobody."""
         return page(SERVE_LAYOUT, self._totals(), sampled, accept)
 
     async def _sample(self) -> Samples:

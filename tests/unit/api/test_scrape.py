@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from orders.errors import Unavailable
 from orders.kafka.topic import View
 from orders.memory.notices import IngestNotice
 from orders.memory.shared import Stats
+from orders.metrics.exposition import Page, page
 from orders.metrics.table import IngestState
 from orders.readiness import Lag, Part, Parts, Restore
 from support.metrics import series_of
@@ -55,13 +57,16 @@ class Rig:
             raise Unavailable("the shared memory fails")
         return self._stats
 
+    def totals(self) -> list[float]:
+        return [0.0] * SERVE_LAYOUT.size
+
     def times(self, places: Mapping[int, int], _seconds: float) -> dict[int, float]:
         self.asked.append(places)
         return {0: NOW - 2.5}
 
     @property
     def scrape(self) -> Scrape:
-        return Scrape(lambda: [0.0] * SERVE_LAYOUT.size, self.look, self.stats, self.times, lambda: NOW)
+        return Scrape(self.totals, self.look, self.stats, self.times, lambda: NOW)
 
     def gauges(self) -> dict[str, float]:
         series = series_of(asyncio.run(self.scrape.page("")).body.decode())
@@ -198,3 +203,36 @@ def test_scrapes_at_the_same_time_share_one_look_and_later_ones_look_again() -> 
         assert rig.looks == 2
 
     asyncio.run(scenario())
+
+
+def test_the_loop_continues_while_a_scrape_is_added_up_and_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have something done by the loop before they end."""
+    rig, loop = Rig(look()), asyncio.new_event_loop()
+
+    def with_the_loop() -> None:
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(30)
+
+    def totals() -> list[float]:
+        with_the_loop()
+        return [0.0] * SERVE_LAYOUT.size
+
+    def encode(*given: Any) -> Page:
+        with_the_loop()
+        return page(*given)
+
+    rig.totals = totals  # type: ignore[method-assign] # other processes
+    monkeypatch.setattr("orders.api.scrape.page", encode)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        assert "orders_ready" in runner.run(rig.scrape.page("")).body.decode()
+
+
+def test_files_that_cannot_be_read_are_unavailable() -> None:
+    """What goes wrong in the thread comes to whoever asked."""
+
+    def totals() -> list[float]:
+        raise Unavailable("the metrics beside the shared memory cannot be read")
+
+    rig = Rig(look())
+    rig.totals = totals  # type: ignore[method-assign] # files that are gone
+    with pytest.raises(Unavailable, match="cannot be read"):
+        asyncio.run(rig.scrape.page(""))
