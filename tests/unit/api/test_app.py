@@ -13,7 +13,6 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from orders import sample
-from orders.api.app import ENDPOINTS
 from orders.api.health import Purpose, report_of
 from orders.api.reader import Found
 from orders.api.startup import THROUGH
