@@ -3,18 +3,27 @@
 import os
 import shutil
 import sys
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
+from msgspec import Raw
 
 from orders import __version__, streams
 from orders.commands.dead_letters import dead_letters
-from orders.commands.options import POSITIVE, command, for_programs, progress, sentences, settings_of
-from orders.settings import load
+from orders.commands.options import POSITIVE, command, progress, sentences
+from orders.commands.output import Output, Outputs, is_for_programs, output
+from orders.settings import Effective, load
 from orders.system.state import addressed, joined
 
 if TYPE_CHECKING:
-    from orders.commands import sending
+    from orders.commands.client import Migrated
+    from orders.commands.resuming import Resumed
+    from orders.commands.sending import Checked, Sent, Way
+    from orders.commands.status import Status
+    from orders.doctor.check import Checks
+    from orders.doctor.creation import Created
+    from orders.verify.report import Report
 
 NATURAL = click.IntRange(min=0)
 EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong usage. A command that a signal stopped ends by that signal."
@@ -39,12 +48,12 @@ def main() -> NoReturn:
 def cli() -> None:
     """An order service: Kafka to PostgreSQL to memory to HTTP.
 
-    Start everything with `orders run`; the other commands then find it by themselves.
+    Start everything with `orders run`; the other commands then find it by themselves. docs/commands.md has the fields
+    of what they write with --json.
     """
 
 
 @command(cli, "run", "orders run --http-port 9000 --http-workers 2")
-@settings_of("run")
 def run(**given: Any) -> None:
     """Start the whole system and keep it running.
 
@@ -56,7 +65,6 @@ def run(**given: Any) -> None:
 
 
 @command(cli, "serve", "orders serve --http-port 8081")
-@settings_of("serve")
 @click.option("--socket-fd", type=int, hidden=True)
 @click.option("--parent-fd", type=int, hidden=True)
 def serve(socket_fd: int | None, parent_fd: int | None, **given: Any) -> None:
@@ -70,7 +78,6 @@ def serve(socket_fd: int | None, parent_fd: int | None, **given: Any) -> None:
 
 
 @command(cli, "ingest", "orders ingest --number 1")
-@settings_of("ingest")
 @click.option("--number", type=NATURAL, metavar="N", default=0, help="number of this ingest on its machine")
 @click.option("--parent-fd", type=int, hidden=True)
 def ingest(number: int, parent_fd: int | None, **given: Any) -> None:
@@ -84,7 +91,6 @@ def ingest(number: int, parent_fd: int | None, **given: Any) -> None:
 
 
 @command(cli, "keep", "orders keep --memory-path /dev/shm/orders/memory")
-@settings_of("keep")
 @click.option("--parent-fd", type=int, hidden=True)
 def keep(parent_fd: int | None, **given: Any) -> None:
     """Restore memory from PostgreSQL and keep it true.
@@ -111,7 +117,6 @@ def sample(count: int, seed: int) -> None:
 
 
 @command(cli, "send", "orders sample 1000 | orders send -")
-@settings_of("send")
 @click.argument("file", type=click.File("rb"))
 @click.option("--skip-invalid", "way", flag_value="valid", help="leave out what is no valid order, and send the rest")
 @click.option("--as-is", "way", flag_value="as is", help="send lines untouched: what is wrong becomes a dead letter")
@@ -124,10 +129,8 @@ def sample(count: int, seed: int) -> None:
     show_default=True,
     help="with --wait: how long to wait while nothing is stored",
 )
-@for_programs("one JSON object")
-def send(
-    file: IO[bytes], *, way: "sending.Way | None", wait: bool, timeout: float, as_json: bool, **given: Any
-) -> None:
+@output()
+def send(file: IO[bytes], *, way: "Way | None", wait: bool, timeout: float, **given: Any) -> "Outputs[Sent]":
     """Send the orders of a file to Kafka.
 
     FILE has JSON objects, a line each, indented, one after the other or in one array, packed by gzip or not; `-` is
@@ -137,40 +140,30 @@ def send(
     What was sent is not yet stored. --wait waits until PostgreSQL's positions have passed every order that was sent,
     also behind what others sent before. It ends early where a partition is stopped, and gives up when no position has
     moved for --timeout seconds. The summary is shown after Ctrl-C too.
-
-    In --json `sent` are in Kafka, `invalid` and `refused` (too large) are not, with the `first` and `first_refused` by
-    line; of `unknown` Kafka gave no answer; `complete` and `error` say whether and why the rest was not sent. `wait`
-    has `stored`, `dead_letters`, `skipped`, `pending` and `reasons`; without --wait it is null.
     """
-    from orders.commands import client, sending
+    from orders.commands import sending
 
     sent = sending.send(joined(os.environ, given), file, way or "valid or nothing", timeout if wait else None)
-    click.echo(client.as_json(sent) if as_json else sending.sent_text(sent), err=not as_json)
+    yield Output(sent, sending.sent_text, sent.is_done, on_stderr=True)
     if sent.is_interrupted:
         raise KeyboardInterrupt
-    if not sent.is_done:
-        sys.exit(1)
 
 
 @command(cli, "validate", "orders validate orders.json")
-@settings_of("validate")
 @click.argument("file", type=click.File("rb"))
-@for_programs("one JSON object")
-def validate(file: IO[bytes], *, as_json: bool, **given: Any) -> None:
+@output()
+def validate(file: IO[bytes], **given: Any) -> "Output[Checked]":
     """Check the orders of a file as `orders send` does.
 
     Nothing is sent, and no system needs to run. FILE is as for `orders send`.
     """
-    from orders.commands import client, sending
+    from orders.commands import sending
 
     checked = sending.check(load(os.environ, given), file)
-    click.echo(client.as_json(checked) if as_json else sending.checked_text(checked))
-    if checked.invalid:
-        sys.exit(1)
+    return Output(checked, sending.checked_text, is_ok=not checked.invalid)
 
 
 @command(cli, "get", "orders get b563feg7bdg3286ttjr67siej")
-@settings_of("get")
 @click.argument("uid")
 @click.option("--view", type=click.Choice(["standard", "original"]), help="shape of the order")
 def get(uid: str, view: str | None, **given: Any) -> None:
@@ -186,29 +179,24 @@ def get(uid: str, view: str | None, **given: Any) -> None:
 
 
 @command(cli, "status", "orders status --json")
-@settings_of("status")
-@for_programs("one JSON object")
-def status(*, as_json: bool, **given: Any) -> None:
+@output()
+def status(**given: Any) -> "Output[Status]":
     """Show what runs and how it is.
 
     Readiness, version, uptime, addresses, orders stored and in memory, lag, restore, open dead letters, processes, and
     each partition with why it is stopped if it is. The system is that of the data directory, or the one at
     ORDERS_HTTP_HOST and ORDERS_HTTP_PORT where these are given, on this machine or another. What cannot be asked is
-    unknown, with why, and the rest is shown. docs/operations.md has the fields of --json.
+    unknown, with why, and the rest is shown.
     """
     from orders.commands import status_text
-    from orders.commands.client import as_json as encoded
     from orders.commands.status import status as asked
 
     found = asked(os.environ, given)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    click.echo(encoded(found) if as_json else status_text.text(found, width))
-    if not found.runs:
-        sys.exit(1)
+    return Output(found, partial(status_text.text, width=width), found.runs)
 
 
 @command(cli, "health", "orders health --startup")
-@settings_of("health")
 @click.option(
     "--writing", "condition", flag_value="ready for writing", help="readiness for POSTs too, not for GETs alone"
 )
@@ -216,8 +204,8 @@ def status(*, as_json: bool, **given: Any) -> None:
 @click.option(
     "--startup", "condition", flag_value="started", help="whether the start is through, in place of readiness"
 )
-@for_programs("the body of the answer")
-def health(*, condition: str | None, as_json: bool, **given: Any) -> None:
+@output("the body of the answer")
+def health(*, condition: str | None, **given: Any) -> Output[Raw]:
     """Ask whether the system is ready, alive or started.
 
     Ready is for reading: memory or PostgreSQL can answer a GET. `--writing` asks whether a POST can be stored too.
@@ -228,16 +216,13 @@ def health(*, condition: str | None, as_json: bool, **given: Any) -> None:
     from orders.system import probe
 
     told = probe.ask(probe.url_for(addressed(os.environ, given)), condition or "ready")
-    click.echo(told.body if as_json else told.sentence)
-    if not told.met:
-        sys.exit(1)
+    return Output(Raw(told.body), lambda _: told.sentence, told.met)
 
 
 cli.add_command(dead_letters)
 
 
 @command(cli, "resume", "orders resume --partition 2 --from stored")
-@settings_of("resume")
 @click.option(
     "--partition",
     "partitions",
@@ -257,10 +242,10 @@ cli.add_command(dead_letters)
 )
 @click.option("--records", type=NATURAL, metavar="N", default=0, help="so many records do not count towards the limit")
 @click.option("--skip", is_flag=True, help="go on there although records are then never read")
-@for_programs("a JSON array")
+@output("a JSON array")
 def resume(
-    *, partitions: tuple[int, ...], every: bool, start: str, records: int, skip: bool, as_json: bool, **given: Any
-) -> None:
+    *, partitions: tuple[int, ...], every: bool, start: str, records: int, skip: bool, **given: Any
+) -> "Outputs[list[Resumed]]":
     """Resume stopped partitions.
 
     A partition stops where too many of its records become dead letters, retention has passed its position, Kafka's log
@@ -271,51 +256,44 @@ def resume(
 
     Then it waits until an ingest has read on or the partition has stopped again, and says which: until
     ORDERS_DEAD_LETTER_WINDOW records or all that there are have been read. It ends when nothing was read for 15
-    seconds, or no ingest runs. The `state` of --json is `reading`, `idle` (nothing to read), `stopped` or `waiting`.
+    seconds, or no ingest runs.
     """
-    from orders.commands import client, resuming, watching
+    from orders.commands import resuming, watching
     from orders.commands.positions import INTERRUPTED
 
     settings = joined(os.environ, given)
     done = resuming.resume(settings, resuming.Asked(partitions, every, start, records, skip))
-    if not as_json:
+    if not is_for_programs():
         click.echo(resuming.text(done.partitions, settings.kafka_topic))
     watched = watching.watch(settings, done) if done.partitions else []
-    if as_json or watched:
-        click.echo(client.as_json(watched) if as_json else watching.text(watched, settings.kafka_topic))
+    is_ok = not any(each.state == "stopped" for each in watched)
+    yield Output(watched, partial(watching.text, topic=settings.kafka_topic), is_ok)
     if any(each.reason == INTERRUPTED for each in watched):
         raise KeyboardInterrupt
-    if any(each.state == "stopped" for each in watched):
-        sys.exit(1)
 
 
 @command(cli, "verify", "orders verify --limit 100")
-@settings_of("verify")
 @click.option("--no-memory", "memory", is_flag=True, flag_value=False, default=True, help="leave memory out")
 @click.option(
     "--limit", type=NATURAL, metavar="N", default=20, show_default=True, help="most differences that are shown"
 )
-@for_programs("one JSON object")
-def verify(*, memory: bool, limit: int, as_json: bool, **given: Any) -> None:
+@output()
+def verify(*, memory: bool, limit: int, **given: Any) -> "Output[Report]":
     """Compare topic, PostgreSQL and memory.
 
     The topic is read from its start up to where PostgreSQL is; every order, dead letter and entry of memory is compared
     with what the records say. Changes nothing, and the system may run on meanwhile. All differences are counted, the
     first are shown, never with content. What cannot be judged, such as what retention has removed, is no difference.
     """
-    from orders.commands.client import as_json as encoded
     from orders.verify import report, run
 
     found = run.verify(joined(os.environ, given), memory=memory, limit=limit)
-    click.echo(encoded(found) if as_json else report.text(found))
-    if not found.same:
-        sys.exit(1)
+    return Output(found, report.text, found.same)
 
 
 @command(cli, "migrate", "orders migrate")
-@settings_of("migrate")
-@for_programs("one JSON object")
-def migrate(*, as_json: bool, **given: Any) -> None:
+@output()
+def migrate(**given: Any) -> "Output[Migrated]":
     """Bring PostgreSQL's schema up to date.
 
     `orders run` does the same where its role may. Give this command the role that owns the database, and `orders run`
@@ -323,8 +301,7 @@ def migrate(*, as_json: bool, **given: Any) -> None:
     """
     from orders.commands import client
 
-    migrated = client.migrate(joined(os.environ, given))
-    click.echo(client.as_json(migrated) if as_json else client.migrated_text(migrated))
+    return Output(client.migrate(joined(os.environ, given)), client.migrated_text)
 
 
 @cli.group("topics")
@@ -333,48 +310,41 @@ def topics() -> None:
 
 
 @command(topics, "topics create", "orders topics create --partitions 12 --retention-days 14")
-@settings_of("topics create")
 @click.option("--partitions", type=POSITIVE, metavar="N", help="its partitions; unset: ORDERS_KAFKA_PARTITIONS")
 @click.option("--replication-factor", type=POSITIVE, metavar="N", help="replicas of each; unset: 3, or one a broker")
 @click.option("--retention-days", type=POSITIVE, metavar="N", help="days it keeps records; unset: as the brokers do")
-@for_programs("one JSON object")
-def create_topic(*, as_json: bool, **given: Any) -> None:
+@output()
+def create_topic(**given: Any) -> "Outputs[Created]":
     """Make the topic, so that orders are safe in it.
 
     It is made in the given Kafka, or in that of the running system: min.insync.replicas one below the replication
     factor, no unclean leader election, messages of up to 1048588 bytes, cleanup.policy=delete. A topic that is there
     is left as it is; where it falls short, or is not what these options ask for, that is shown with the way to fix it.
     """
-    from orders.commands import client
     from orders.doctor import creation, show
 
     asked = creation.Asked(*(given.pop(name) for name in creation.Asked.__struct_fields__))
     found = creation.create(joined(os.environ, given), asked)
-    click.echo(client.as_json(found) if as_json else creation.text(found))
-    if not as_json:
+    yield Output(found, creation.text, found.created or found.fits)
+    if not is_for_programs():
         show.differences(found.checks)
-    if not (found.created or found.fits):
-        sys.exit(1)
 
 
 @command(cli, "config", "orders config --json")
-@settings_of("config")
-@for_programs("a JSON array")
-def config(*, as_json: bool, **given: Any) -> None:
+@output("a JSON array")
+def config(**given: Any) -> Output[list[Effective]]:
     """Show every setting and where it comes from.
 
     Secrets are masked. With a running system in the data directory it is what a command that joins it uses.
     """
-    from orders.commands import client, config
+    from orders.commands import config
 
-    effective = config.effective(os.environ, given)
-    click.echo(client.as_json(effective) if as_json else config.text(effective))
+    return Output(config.effective(os.environ, given), config.text)
 
 
 @command(cli, "doctor", "orders doctor")
-@settings_of("doctor")
-@for_programs("one JSON object")
-def doctor(*, as_json: bool, **given: Any) -> None:
+@output()
+def doctor(**given: Any) -> "Output[Checks]":
     """Check all that the system stands on.
 
     Python and its packages, settings, the data directory, disk, memory, the port, PostgreSQL, Kafka and the topic, and
@@ -382,10 +352,11 @@ def doctor(*, as_json: bool, **given: Any) -> None:
     whatever hangs.
     """
     from orders.doctor import examine, show
+    from orders.doctor.check import checks_of
 
     checks = examine.examine(os.environ, given)
-    if not (show.as_json if as_json else show.report)(checks):
-        sys.exit(1)
+    found = checks_of(checks if is_for_programs() else show.one_by_one(checks))
+    return Output(found, show.summary, found.ok)
 
 
 @command(cli, "completion", "orders completion zsh > ~/.zfunc/_orders")

@@ -1,10 +1,11 @@
 """What the commands ask of a running system: over HTTP, Kafka and PostgreSQL, wherever it says it is."""
 
 from http import HTTPStatus
+from typing import Annotated
 from urllib.parse import quote, urlencode
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from orders.errors import StartError, Unavailable
 from orders.settings import Settings
@@ -35,9 +36,9 @@ def indented(document: bytes) -> bytes:
 
 
 class Migrated(Struct, frozen=True):
-    """What `orders migrate --json` writes: the migrations that were applied, in their order."""
+    """What brought the schema up to date."""
 
-    applied: list[str]
+    applied: Annotated[list[str], Meta(description="the migrations that were applied, in their order")]
 
 
 def migrate(settings: Settings) -> Migrated:
@@ -56,8 +57,3 @@ def migrated_text(migrated: Migrated) -> str:
     from orders.postgres import migrations  # noqa: PLC0415 - as above
 
     return migrations.told(migrated.applied)
-
-
-def as_json(value: object) -> str:
-    """One line of JSON."""
-    return msgspec.json.encode(value).decode()

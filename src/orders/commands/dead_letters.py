@@ -3,19 +3,23 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from orders.commands.options import POSITIVE, command, for_programs, progress, settings_of
+from orders.commands.options import POSITIVE, command, progress
+from orders.commands.output import Output, Outputs, is_for_programs, output
 from orders.errors import StartError, UsageError
 from orders.system.state import joined
 
 if TYPE_CHECKING:
+    from orders.dead_letters.actions import DeadLetter, Discarded, Edited, Exported, Shown, Written
+    from orders.dead_letters.replay import Replayed
     from orders.dead_letters.stored import Wanted
     from orders.postgres.connection import Connection
     from orders.settings import Settings
@@ -77,45 +81,38 @@ def dead_letters() -> None:
 
 
 @command(dead_letters, "dead-letters list", "orders dead-letters list --state open --limit 5")
-@settings_of("dead-letters list")
 @choosing
 @of_state
 @click.option("--limit", type=POSITIVE, metavar="N", default=20, show_default=True, help="most that are shown")
-@for_programs("one JSON object per line")
-def list_dead_letters(*, limit: int, as_json: bool, **given: Any) -> None:
+@output("one JSON object per line")
+def list_dead_letters(*, limit: int, **given: Any) -> "Output[Iterator[DeadLetter]]":
     """Show the newest dead letters.
 
     Number, when they were refused, state, where they stood, their key if it is a valid order_uid, what is wrong and
     where. Never their content.
     """
-    from orders.commands import client
     from orders.dead_letters import actions
 
     wanted = wanted_of(given, given.pop("state"))
     settings = joined(os.environ, {name: value for name, value in given.items() if name not in FILTERS})
-    for letter in actions.listed(settings, wanted, limit):
-        click.echo(client.as_json(letter) if as_json else actions.line(letter))
+    return Output(iter(actions.listed(settings, wanted, limit)), actions.listed_text)
 
 
 @command(dead_letters, "dead-letters show", "orders dead-letters show 42")
-@settings_of("dead-letters show")
 @click.argument("number", type=click.IntRange(min=1, max=2**63 - 1), metavar="ID")
-@for_programs("one JSON object")
-def show(number: int, *, as_json: bool, **given: Any) -> None:
+@output()
+def show(number: int, **given: Any) -> "Output[Shown]":
     """Show one dead letter with its content.
 
     Place, reason, key, headers, value, and all that was done about it. Bytes that cannot be read are in base64. What is
     shown may be personal data.
     """
-    from orders.commands import client
     from orders.dead_letters import actions
 
-    found = actions.show(joined(os.environ, given), number)
-    click.echo(client.as_json(found) if as_json else actions.shown_text(found))
+    return Output(actions.show(joined(os.environ, given), number), actions.shown_text)
 
 
 @command(dead_letters, "dead-letters replay", "orders dead-letters replay --reason 'Invalid JSON' --yes")
-@settings_of("dead-letters replay")
 @acting
 @click.option("--force", is_flag=True, help="also where the stored order is newer, and without the message's condition")
 @click.option(
@@ -126,49 +123,37 @@ def show(number: int, *, as_json: bool, **given: Any) -> None:
     show_default=True,
     help="how long outcomes are waited for",
 )
-@for_programs("one JSON object per line")
-def replay(*, force: bool, deadline: float, as_json: bool, **given: Any) -> None:
+@output("one JSON object per line")
+def replay(*, force: bool, deadline: float, **given: Any) -> "Outputs[Iterator[Replayed]]":
     """Send dead letters to Kafka again.
 
     By number, by filters, or all that are open; oldest first. Each goes the way of any message, with the bytes of its
     last edit if it was edited, and replaces no order that is newer than it was. What is refused again stays open.
     Filters leave out what was replayed or discarded already; by number it is sent again.
     """  # fmt: skip
-    from orders.commands import client
     from orders.dead_letters import actions
     from orders.system import state
 
     with agreed(given, "replayed", "open") as choice:
         state.require(choice.settings, "kafka_bootstrap")
-        counts, unsettled = Counter[str | None](), list[str]()
-        with progress(len(choice.ids), alone=not as_json) as advance:
-            for result in actions.replay(
-                choice.settings, choice.connection, choice.ids, forced=force, deadline=deadline
-            ):
-                counts[result.outcome] += 1
-                advance(1)
-                if as_json:
-                    click.echo(client.as_json(result))
-                elif result.outcome not in actions.SETTLED:
-                    unsettled.append(actions.unsettled_text(result))
-    if not as_json:
-        click.echo("\n".join([*unsettled, actions.replayed_text(counts, len(choice.ids))]))
-    if sum(counts[each] for each in actions.SETTLED) < len(choice.ids):
+        total, counts = len(choice.ids), Counter[str | None]()
+        results = actions.replay(choice.settings, choice.connection, choice.ids, forced=force, deadline=deadline)
+        with closing(with_progress(results, total, alone=not is_for_programs())) as shown:
+            yield Output(actions.counted(shown, counts), partial(actions.replays_text, counts=counts, total=total))
+    if sum(counts[each] for each in actions.SETTLED) < total:
         sys.exit(1)
 
 
 @command(dead_letters, "dead-letters edit", "orders dead-letters edit 42 fixed.json")
-@settings_of("dead-letters edit")
 @click.argument("number", type=click.IntRange(min=1, max=2**63 - 1), metavar="ID")
 @click.argument("file", type=click.File("rb"), required=False)
-@for_programs("one JSON object")
-def edit(number: int, file: IO[bytes] | None, *, as_json: bool, **given: Any) -> None:
+@output()
+def edit(number: int, file: IO[bytes] | None, **given: Any) -> "Output[Edited]":
     """Keep a fixed value for a dead letter.
 
     From FILE (`-`: standard input), or on a terminal with $EDITOR. The bytes that came stay; a replay sends the last
     edit. What is still wrong with it is said at once.
     """
-    from orders.commands import client
     from orders.dead_letters import actions, stored
     from orders.order import MAX_DOCUMENT_BYTES
 
@@ -177,9 +162,7 @@ def edit(number: int, file: IO[bytes] | None, *, as_json: bool, **given: Any) ->
         found = stored.letter(connection, number)
         value = file.read(MAX_DOCUMENT_BYTES + 1) if file else by_hand(found.current)
         edited = actions.edit(connection, number, value, settings.order_nesting)
-    click.echo(client.as_json(edited) if as_json else actions.edited_text(edited))
-    if not edited.valid:
-        sys.exit(1)
+    return Output(edited, actions.edited_text, edited.valid)
 
 
 def by_hand(value: bytes | None) -> bytes:
@@ -193,56 +176,54 @@ def by_hand(value: bytes | None) -> bytes:
 
 
 @command(dead_letters, "dead-letters discard", "orders dead-letters discard --until 2026-01-31")
-@settings_of("dead-letters discard")
 @acting
-@for_programs("one JSON object")
-def discard(*, as_json: bool, **given: Any) -> None:
+@output()
+def discard(**given: Any) -> "Output[Discarded]":
     """Mark dead letters as dealt with.
 
     By number, by filters, or all that are open. They stay, with their bytes, and can still be replayed by number.
     """
-    from orders.commands import client
     from orders.dead_letters import actions
 
     with agreed(given, "discarded", "open") as choice, progress(len(choice.ids), alone=True) as advance:
         actions.discard(choice.connection, choice.ids, advance)
-    done = actions.Discarded(len(choice.ids), choice.left_out)
-    click.echo(client.as_json(done) if as_json else f"{done.discarded} discarded")
+    return Output(actions.Discarded(len(choice.ids), choice.left_out), actions.discarded_text)
 
 
 @command(dead_letters, "dead-letters export", "orders dead-letters export --all --yes > dead-letters.ndjson")
-@settings_of("dead-letters export")
 @acting
 @of_state
 @click.option("--raw", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="values, a file each")
-@for_programs("with --raw one JSON object; without, it is JSON lines anyway")
-def export(*, raw: Path | None, state: str | None, as_json: bool, **given: Any) -> None:
+@output("with --raw one JSON object; without, it is JSON lines anyway")
+def export(
+    *, raw: Path | None, state: str | None, **given: Any
+) -> "Generator[Output[Iterator[Exported]] | Output[Written], None, None]":
     """Write dead letters with their content.
 
     By number, by filters, or all; oldest first. One JSON object per line with bytes in base64; with --raw each value
     as it came, in a file of its number's name, and an edit beside it. What is written may be personal data.
     """
-    from orders.commands import client
     from orders.dead_letters import actions
 
-    with agreed(given, "exported", state) as choice, progress(len(choice.ids), alone=raw is not None) as advance:
-        found = told(actions.export(choice.connection, choice.ids), advance)
-        if raw is None:
-            for letter in found:
-                sys.stdout.buffer.write(actions.exported(letter) + b"\n")
-            return
-        written = actions.write_raw(raw, found)
-    click.echo(client.as_json(written) if as_json else actions.written_text(written))
+    with agreed(given, "exported", state) as choice:
+        letters = actions.export(choice.connection, choice.ids)
+        with closing(with_progress(letters, len(choice.ids), alone=raw is not None)) as shown:
+            if raw is None:
+                lines: Iterator[Exported] = map(actions.exported, shown)
+                yield Output(lines, text=None)
+            else:
+                yield Output(actions.write_raw(raw, shown), actions.written_text)
 
 
 T = TypeVar("T")
 
 
-def told(items: Iterable[T], advance: Callable[[int], None]) -> Iterable[T]:
-    """The same items; each is counted when the next is asked for."""
-    for item in items:
-        yield item
-        advance(1)
+def with_progress(items: Iterable[T], total: int, *, alone: bool) -> Generator[T, None, None]:
+    """The same items; how many of `total` there were is shown until there are no more."""
+    with progress(total, alone=alone) as advance:
+        for item in items:
+            yield item
+            advance(1)
 
 
 class Choice(NamedTuple):

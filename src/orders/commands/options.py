@@ -80,28 +80,28 @@ AS_IT_IS = "\b"
 
 
 def command(group: click.Group, path: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """Makes a function the command `path` of a group; its help ends with an example and the exit statuses."""
+    """Makes a function the command `path` of a group, with the options of its settings.
+
+    Its help ends with an example and the exit statuses.
+    """
     told = "\n".join(f"  {status:<6}  {meaning}" for status, meaning in exits(path).items())
     epilog = f"Example: {example}\n\n{AS_IT_IS}\nExit status:\n{told}"
-    return group.command(path.rsplit(maxsplit=1)[-1], epilog=epilog)
+    named = group.command(path.rsplit(maxsplit=1)[-1], epilog=epilog)
+    return lambda function: named(with_settings(function, path))
 
 
-def settings_of(path: str) -> Callable[[F], F]:
+def with_settings(function: F, path: str) -> F:
     """Adds the options of a command's settings, made from the table in `settings`."""
-
-    def decorate(function: F) -> F:
-        for name in reversed(OPTIONS[path]):
-            kind = get_args(kinds()[name])[0]
-            shown = f", default {DEFAULTS[name]}" if DEFAULTS[name] != "" else ""
-            function = click.option(
-                option(name),
-                type=parameter(kind),
-                metavar=metavar(kind),
-                help=f"{purpose(name, path)}  [{variable(name)}{shown}]",
-            )(function)
-        return function
-
-    return decorate
+    for name in reversed(OPTIONS.get(path, ())):
+        kind = get_args(kinds()[name])[0]
+        shown = f", default {DEFAULTS[name]}" if DEFAULTS[name] != "" else ""
+        function = click.option(
+            option(name),
+            type=parameter(kind),
+            metavar=metavar(kind),
+            help=f"{purpose(name, path)}  [{variable(name)}{shown}]",
+        )(function)
+    return function
 
 
 def parameter(kind: Any) -> click.ParamType[Any]:
@@ -111,11 +111,6 @@ def parameter(kind: Any) -> click.ParamType[Any]:
 
 def metavar(kind: Any) -> str | None:
     return None if get_origin(kind) is Literal else {int: "N", float: "SECONDS"}.get(kind, "TEXT")
-
-
-def for_programs(what: str) -> Callable[[F], F]:
-    """Adds `--json`."""
-    return click.option("--json", "as_json", is_flag=True, help=f"for programs: {what}")
 
 
 @contextmanager

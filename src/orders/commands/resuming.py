@@ -3,9 +3,9 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from orders.errors import StartError, UsageError
 from orders.os_users import name_of
@@ -46,21 +46,22 @@ State = Literal["reading", "idle", "stopped", "waiting"]
 
 
 class Resumed(Struct, frozen=True):
-    """A partition that was resumed, as `orders resume --json` writes it; records below `counted_from` do not count.
+    """A partition that was resumed."""
 
-    `end_offset` is where it ended in Kafka then, `position` where it stood in PostgreSQL at last; `reason` is why it
-    stopped again, or why nothing is known yet.
-    """
-
-    partition: int
-    stop: str
-    from_offset: int | None
-    to_offset: int
-    counted_from: int
-    end_offset: int
-    state: State = "waiting"
-    position: int = 0
-    reason: str = ""
+    partition: Annotated[int, Meta(description="its number")]
+    stop: Annotated[str, Meta(description="the kind of stop that it was resumed from; `new`: it had not been read yet")]
+    from_offset: Annotated[
+        int | None, Meta(description="where it stood; null where the topic was recreated, and it had no position yet")
+    ]
+    to_offset: Annotated[int, Meta(description="the offset that it continues at")]
+    counted_from: Annotated[int, Meta(description="dead letters below this offset do not count towards the limit")]
+    end_offset: Annotated[int, Meta(description="where it ended in Kafka when it was resumed")]
+    state: Annotated[
+        State,
+        Meta(description="`reading`: an ingest reads it; `idle`: it has nothing to read; `stopped`: it stopped again"),
+    ] = "waiting"
+    position: Annotated[int, Meta(description="where it stands in PostgreSQL at last")] = 0
+    reason: Annotated[str, Meta(description="why it stopped again, or why it still waits; else empty")] = ""
 
 
 class Done(NamedTuple):

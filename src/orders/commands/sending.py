@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from threading import Lock
-from typing import IO, TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Annotated, Literal, NamedTuple, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from orders import malformed
 from orders.commands.positions import INTERRUPTED
@@ -49,22 +49,22 @@ class Outgoing(NamedTuple):
 
 
 class Wrong(Struct, frozen=True):
-    """A value that is no valid order: the line where it begins, the JSONPath of the fault, and why; never a value.
+    """A value that is no valid order, or is too large; never the value itself."""
 
-    What is not JSON has no path: the reason has the position in the file, unpacked if it was gzip's.
-    """
-
-    line: int
-    path: str
-    reason: str
+    line: Annotated[int, Meta(description="line where the value begins, from 1")]
+    path: Annotated[str, Meta(description="JSONPath of the fault; empty where it is not JSON or is too large")]
+    reason: Annotated[
+        str,
+        Meta(description="what is wrong; of what is not JSON with its place in the file, unpacked if it was gzip's"),
+    ]
 
 
 class Checked(Struct):
-    """What `orders validate --json` writes: how many values are valid orders and how many not, the first of those."""
+    """What the orders of a file are like."""
 
-    valid: int = 0
-    invalid: int = 0
-    first: list[Wrong] = []
+    valid: Annotated[int, Meta(description="how many are valid orders")] = 0
+    invalid: Annotated[int, Meta(description="how many are not")] = 0
+    first: Annotated[list[Wrong], Meta(description=f"the first of those that are not, up to {SHOWN}")] = []
 
     def note(self, wrong: Wrong) -> None:
         self.invalid += 1
@@ -73,24 +73,27 @@ class Checked(Struct):
 
 
 class Sent(Struct, frozen=True):
-    """What `orders send --json` writes: how many records are in the topic, how many without a key, what was left out.
+    """What was sent, and what was left out."""
 
-    `complete` is false where the input was not sent to its end; `error` says why, unless something in it is wrong.
-    `refused` counts records that are too large, `unknown` those that Kafka neither acknowledged nor refused.
-    `wait` is what PostgreSQL made of those that were sent; null without `--wait`.
-    """
-
-    topic: str
-    sent: int
-    keyless: int
-    invalid: int = 0
-    first: list[Wrong] = []
-    complete: bool = True
-    refused: int = 0
-    first_refused: list[Wrong] = []
-    unknown: int = 0
-    error: str = ""
-    wait: Stored | None = None
+    topic: Annotated[str, Meta(description="the topic that was sent to")]
+    sent: Annotated[int, Meta(description="how many records are in Kafka")]
+    keyless: Annotated[int, Meta(description="how many of them have no key, since no `order_uid` was found")]
+    invalid: Annotated[int, Meta(description="how many values are not valid orders, and were not sent")] = 0
+    first: Annotated[list[Wrong], Meta(description=f"the first of those, up to {SHOWN}")] = []
+    complete: Annotated[
+        bool, Meta(description="whether the input was sent to its end, but for what was left out as asked")
+    ] = True
+    refused: Annotated[int, Meta(description="how many records are too large, and were not sent")] = 0
+    first_refused: Annotated[list[Wrong], Meta(description=f"the first of those, up to {SHOWN}")] = []
+    unknown: Annotated[
+        int, Meta(description="how many may be in Kafka or not: it neither acknowledged nor refused them")
+    ] = 0
+    error: Annotated[
+        str, Meta(description="why the rest was not sent; empty where nothing failed, or something in it is not valid")
+    ] = ""
+    wait: Annotated[Stored | None, Meta(description="what PostgreSQL made of what was sent; null without `--wait`")] = (
+        None
+    )
 
     @property
     def is_interrupted(self) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from orders import readiness, settings
@@ -33,92 +33,89 @@ SAMPLE_SECONDS = 0.5
 
 
 class RunningProcess(Struct, frozen=True):
-    kind: str
-    pid: int
+    kind: Annotated[str, Meta(description="what it is, such as `serve`, `ingest:0` or `postgres`")]
+    pid: Annotated[int, Meta(description="its process id")]
 
 
 class Http(Struct, frozen=True):
     """Where HTTP is asked, and whether this service answers there."""
 
-    url: str
-    answers: bool
+    url: Annotated[str, Meta(description="where it is asked; empty where nothing runs and no address was given")]
+    answers: Annotated[bool, Meta(description="whether this service answers there")]
 
 
 class Kafka(Struct, frozen=True):
-    bootstrap: str
-    topic: str = ""
+    bootstrap: Annotated[str, Meta(description="addresses of its brokers; empty where nothing runs")]
+    topic: Annotated[str, Meta(description="the topic of the orders")] = ""
 
 
 class Postgres(Struct, frozen=True):
-    dsn: str
+    dsn: Annotated[str, Meta(description="its address, without the password; empty where nothing runs")]
 
 
 class Orders(Struct, frozen=True):
-    """How many orders PostgreSQL holds, about so many if `estimated`, and how many memory does."""
-
-    stored: int | None = None
-    estimated: bool = False
-    in_memory: int | None = None
+    stored: Annotated[int | None, Meta(description="how many PostgreSQL has")] = None
+    estimated: Annotated[bool, Meta(description=f"whether that is an estimate, as above {COUNTED:,}")] = False
+    in_memory: Annotated[int | None, Meta(description="how many memory has")] = None
 
 
 class MemoryUse(Struct, frozen=True):
-    """Bytes that orders take in memory, and may take."""
-
-    used_bytes: int | None = None
-    limit_bytes: int | None = None
+    used_bytes: Annotated[int | None, Meta(description="bytes that orders take in it")] = None
+    limit_bytes: Annotated[int | None, Meta(description="bytes that they may take")] = None
 
 
 class Partition(Struct, frozen=True):
-    """A partition: `position` is the next offset for PostgreSQL, `end` Kafka's, `lag` the records between them.
-
-    `lag_seconds` is the age of the first of those. `stop` is why nothing is read of it (`record.StopKind`), null where
-    it is read; `reason` is the same in a sentence.
-    """
-
-    partition: int
-    position: int | None = None
-    end: int | None = None
-    lag: int | None = None
-    lag_seconds: float | None = None
-    stop: str | None = None
-    reason: str = ""
+    partition: Annotated[int, Meta(description="its number")]
+    position: Annotated[int | None, Meta(description="the next offset for PostgreSQL")] = None
+    end: Annotated[int | None, Meta(description="the offset that Kafka gives the next record")] = None
+    lag: Annotated[int | None, Meta(description="records between the two")] = None
+    lag_seconds: Annotated[float | None, Meta(description="age in seconds of the first of those")] = None
+    stop: Annotated[
+        str | None,
+        Meta(
+            description="the kind of its [stop](operations.md#positions), `new` while it is read "
+            "[in rounds](operations.md#more-partitions); null where it is read as ever"
+        ),
+    ] = None
+    reason: Annotated[str, Meta(description="the same in a sentence; else empty")] = ""
 
 
 class DeadLetters(Struct, frozen=True):
-    """How many dead letters nobody has replayed or discarded."""
-
-    open: int | None = None
+    open: Annotated[int | None, Meta(description="how many are neither replayed nor discarded")] = None
 
 
 class Restore(Struct, frozen=True):
-    """Orders that memory was given back and how many there will be; `remaining_seconds` only while it is under way."""
-
-    ok: bool = False
-    done: int = 0
-    total: int = 0
-    remaining_seconds: float | None = None
+    ok: Annotated[bool, Meta(description="whether it is finished")] = False
+    done: Annotated[int, Meta(description="orders that are restored")] = 0
+    total: Annotated[int, Meta(description="orders that there are to restore")] = 0
+    remaining_seconds: Annotated[
+        float | None, Meta(description="seconds that it will still take, while it is under way")
+    ] = None
 
 
 class Status(Struct, frozen=True):
-    """What `orders status --json` writes. A figure that cannot be had is null, and `unknown` says why, by its name."""
+    """What runs, and how it is. A figure that cannot be had is null."""
 
-    version: str | None
-    uptime_seconds: float | None
-    data_dir: str
-    processes: list[RunningProcess]
-    http: Http
-    kafka: Kafka
-    postgres: Postgres
-    ready: bool
-    writing: bool
-    reason: str
-    orders: Orders
-    memory: MemoryUse
-    lag: int | None
-    partitions: list[Partition]
-    dead_letters: DeadLetters
-    restore: Restore
-    unknown: dict[str, str]
+    version: Annotated[str | None, Meta(description="the release that runs")]
+    uptime_seconds: Annotated[float | None, Meta(description="seconds that `orders run` has been running")]
+    data_dir: Annotated[str, Meta(description="the data directory that was looked in")]
+    processes: Annotated[list[RunningProcess], Meta(description="the processes that belong to it")]
+    http: Annotated[Http, Meta(description="the HTTP server")]
+    kafka: Annotated[Kafka, Meta(description="the Kafka that the system uses")]
+    postgres: Annotated[Postgres, Meta(description="the PostgreSQL that it uses")]
+    ready: Annotated[bool, Meta(description="whether it is ready for reading, as `/readyz` has it")]
+    writing: Annotated[bool, Meta(description="whether it is ready for writing")]
+    reason: Annotated[str, Meta(description="why it is not ready; else empty")]
+    orders: Annotated[Orders, Meta(description="how many orders there are")]
+    memory: Annotated[MemoryUse, Meta(description="how full the shared memory is")]
+    lag: Annotated[int | None, Meta(description="records in Kafka that are not yet in PostgreSQL")]
+    partitions: Annotated[list[Partition], Meta(description="each partition of the topic")]
+    dead_letters: Annotated[DeadLetters, Meta(description="the dead letters")]
+    restore: Annotated[Restore, Meta(description="the last restore of memory from PostgreSQL")]
+    unknown: Annotated[
+        dict[str, str],
+        Meta(description="why figures could not be had, by name, such as `orders.stored`, `memory` or `partitions`"),
+    ]
 
     @property
     def runs(self) -> bool:

@@ -7,9 +7,9 @@ import time
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from orders.commands.positions import INTERRUPTED, LOOK_SECONDS, Place, Positions
 from orders.errors import Forbidden, OrdersError
@@ -62,13 +62,13 @@ class Offsets:
 
 
 class Stored(Struct, frozen=True):
-    """What became of records that are in Kafka; `pending` are not known to be stored, and `reasons` says why."""
+    """What became of records that are in Kafka."""
 
-    stored: int = 0
-    dead_letters: int = 0
-    skipped: int = 0
-    pending: int = 0
-    reasons: list[str] = []
+    stored: Annotated[int, Meta(description="how many are stored")] = 0
+    dead_letters: Annotated[int, Meta(description="how many became dead letters")] = 0
+    skipped: Annotated[int, Meta(description="how many `orders resume --skip` left out")] = 0
+    pending: Annotated[int, Meta(description="how many are not known to be stored")] = 0
+    reasons: Annotated[list[str], Meta(description="why, and what else could not be found out")] = []
 
     @property
     def is_all(self) -> bool:

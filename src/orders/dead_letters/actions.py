@@ -3,14 +3,14 @@
 import base64
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from orders import decoder
 from orders.dead_letters import stored
@@ -41,24 +41,33 @@ def opened(settings: Settings) -> Iterator[Connection]:
 # ---- list ----
 
 
+Number = Annotated[int, Meta(description="its number")]
+DeadLetterState = Annotated[LetterState, Meta(description="`open` until it is replayed or discarded")]
+RecordTopic = Annotated[str, Meta(description="the topic of its record")]
+RecordPartition = Annotated[int, Meta(description="the partition of its record")]
+RecordOffset = Annotated[int, Meta(description="the offset of its record")]
+RecordTime = Annotated[datetime | None, Meta(description="the time of its record; null where that has none")]
+RefusedAt = Annotated[datetime, Meta(description="when it was refused")]
+Reason = Annotated[str, Meta(description="what is wrong with it")]
+FaultPath = Annotated[str, Meta(description="JSONPath of the fault; empty where it has none")]
+IsEdited = Annotated[bool, Meta(description="whether it was edited: a replay then sends the last edit")]
+
+
 class DeadLetter(Struct, frozen=True):
-    """A dead letter but for its content; `time` is its record's, `at` when it was refused.
+    """A dead letter without its content."""
 
-    `key` is null where it is no valid order_uid: it may hold anything. `key_bytes` is its length, null without a key.
-    """
-
-    id: int
-    state: LetterState
-    topic: str
-    partition: int
-    offset: int
-    time: datetime | None
-    at: datetime
-    key: str | None
-    key_bytes: int | None
-    reason: str
-    path: str
-    edited: bool
+    id: Number
+    state: DeadLetterState
+    topic: RecordTopic
+    partition: RecordPartition
+    offset: RecordOffset
+    time: RecordTime
+    at: RefusedAt
+    key: Annotated[str | None, Meta(description="its key if that is a valid `order_uid`, else null")]
+    key_bytes: Annotated[int | None, Meta(description="length of its key in bytes; null without a key")]
+    reason: Reason
+    path: FaultPath
+    edited: IsEdited
 
 
 def listed(settings: Settings, wanted: Wanted, limit: int) -> list[DeadLetter]:
@@ -92,6 +101,11 @@ def uid_in(key: bytes | None) -> str | None:
         return None
 
 
+def listed_text(letters: Iterable[DeadLetter]) -> str:
+    """Dead letters for a person, a line each."""
+    return "\n".join(map(line, letters))
+
+
 def line(letter: DeadLetter) -> str:
     """A dead letter for a person, on one line."""
     key = letter.key or ("none" if letter.key_bytes is None else f"of {letter.key_bytes} bytes")
@@ -107,17 +121,17 @@ def line(letter: DeadLetter) -> str:
 class Head(Struct, frozen=True):
     """What a dead letter says of itself, its content aside."""
 
-    id: int
-    state: LetterState
-    topic: str
-    topic_id: str
-    partition: int
-    offset: int
-    time: datetime | None
-    at: datetime
-    reason: str
-    path: str
-    note: str | None
+    id: Number
+    state: DeadLetterState
+    topic: RecordTopic
+    topic_id: Annotated[str, Meta(description="the id that Kafka gave this topic")]
+    partition: RecordPartition
+    offset: RecordOffset
+    time: RecordTime
+    at: RefusedAt
+    reason: Reason
+    path: FaultPath
+    note: Annotated[str | None, Meta(description="what else was found out when it was refused")]
 
 
 def head_of(letter: Letter) -> dict[str, Any]:
@@ -129,26 +143,43 @@ def head_of(letter: Letter) -> dict[str, Any]:
 
 
 class Bytes(Struct, frozen=True, omit_defaults=True):
-    """Bytes as text where all of it can be read, else as base64."""
+    """Bytes as text where all of it can be read, else as base64; the other field is left out."""
 
-    text: str | None = None
-    base64: str | None = None
+    text: Annotated[str | None, Meta(description="the bytes as text, where all of it can be read")] = None
+    base64: Annotated[str | None, Meta(description="else the bytes in base64")] = None
 
 
 class Header(Struct, frozen=True):
-    name: str
-    value: Bytes | None
+    name: Annotated[str, Meta(description="its name")]
+    value: Annotated[Bytes | None, Meta(description="its value; null where it has none")]
+
+
+class ShownAction(Struct, frozen=True, omit_defaults=True):
+    """What was done about a dead letter; what does not apply is left out."""
+
+    action: Annotated[str, Meta(description="`edit`, `replay`, `discard`, `export`, or `outcome` of a replay")]
+    at: Annotated[datetime, Meta(description="when")]
+    by_user: Annotated[str | None, Meta(description="who, a user of the operating system; else the service")] = None
+    by_host: Annotated[str | None, Meta(description="the host that this user was on")] = None
+    state: Annotated[LetterState | None, Meta(description="the state that the dead letter has since then")] = None
+    forced: Annotated[bool | None, Meta(description="whether a replay was made with `--force`")] = None
+    outcome: Annotated[str | None, Meta(description="what became of a [replay](operations.md#replay)")] = None
+    reason: Annotated[str | None, Meta(description="what is wrong with what was replayed")] = None
+    path: Annotated[str | None, Meta(description="JSONPath of the fault")] = None
+    topic_id: Annotated[str | None, Meta(description="the id of the topic that a replay was sent to")] = None
+    partition: Annotated[int | None, Meta(description="the partition of its record there")] = None
+    offset: Annotated[int | None, Meta(description="the offset of that record")] = None
 
 
 class Shown(Head, frozen=True):
-    """A dead letter with its content: what `orders dead-letters show --json` writes."""
+    """A dead letter with its content."""
 
-    key: Bytes | None
-    headers: list[Header]
-    value: Bytes | None
-    edited: bool
-    edit: Bytes | None
-    actions: list[dict[str, Any]]
+    key: Annotated[Bytes | None, Meta(description="its key; null where it has none")]
+    headers: Annotated[list[Header], Meta(description="its headers, in their order")]
+    value: Annotated[Bytes | None, Meta(description="its value as it came; null where it has none")]
+    edited: IsEdited
+    edit: Annotated[Bytes | None, Meta(description="the value of its last edit; null without one")]
+    actions: Annotated[list[ShownAction], Meta(description="what was done about it, in order")]
 
 
 def show(settings: Settings, number: int) -> Shown:
@@ -165,8 +196,12 @@ def shown(letter: Letter, actions: Iterable[Action]) -> Shown:
         value=readable(letter.value),
         edited=letter.edited,
         edit=readable(letter.edit),
-        actions=[{name: told for name, told in each._asdict().items() if told not in {None, ""}} for each in actions],
+        actions=[shown_action(each) for each in actions],
     )
+
+
+def shown_action(action: Action) -> ShownAction:
+    return ShownAction(**{name: found for name, found in action._asdict().items() if found != ""})
 
 
 def readable(value: bytes | None) -> Bytes | None:
@@ -213,12 +248,12 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def action_text(action: Mapping[str, Any]) -> str:
-    by = f"{action['by_user']}@{action['by_host']}" if "by_user" in action else "the service"
-    forced = ", forced" if action.get("forced") else ""
-    outcome = f": {action['outcome']}" if "outcome" in action else ""
-    why = f" ({action.get('path') or '-'}: {action['reason']})" if "reason" in action else ""
-    return f"{action['at']:%Y-%m-%d %H:%M:%S}  {action['action']}{forced} by {by}{outcome}{why}"
+def action_text(each: ShownAction) -> str:
+    by = f"{each.by_user}@{each.by_host}" if each.by_user else "the service"
+    forced = ", forced" if each.forced else ""
+    outcome = f": {each.outcome}" if each.outcome else ""
+    why = f" ({each.path or '-'}: {each.reason})" if each.reason else ""
+    return f"{each.at:%Y-%m-%d %H:%M:%S}  {each.action}{forced} by {by}{outcome}{why}"
 
 
 # ---- replay ----
@@ -238,6 +273,19 @@ def replay(
         yield from Replays(connection, producer, forced=forced, deadline=deadline).run(ids)
     finally:
         producer.close()
+
+
+def counted(results: Iterable[Replayed], counts: Counter[str | None]) -> Iterator[Replayed]:
+    """The same, their outcomes counted."""
+    for each in results:
+        counts[each.outcome] += 1
+        yield each
+
+
+def replays_text(results: Iterable[Replayed], counts: Counter[str | None], total: int) -> str:
+    """What became of replays, for a person: a line for each that stays open, and how many came to what."""
+    unsettled = [unsettled_text(each) for each in results if each.outcome not in SETTLED]
+    return "\n".join([*unsettled, replayed_text(counts, total)])
 
 
 def replayed_text(counts: Counter[str | None], total: int) -> str:
@@ -262,13 +310,13 @@ def why(reason: str, path: str) -> str:
 
 
 class Edited(Struct, frozen=True):
-    """What `orders dead-letters edit --json` writes: whether the decoder takes the bytes now, and what is wrong."""
+    """What an edit is like; it is kept in any case."""
 
-    id: int
-    valid: bool
-    order_uid: str | None
-    reason: str
-    path: str
+    id: Number
+    valid: Annotated[bool, Meta(description="whether it is a valid order")]
+    order_uid: Annotated[str | None, Meta(description="its `order_uid`; null where none can be read")]
+    reason: Annotated[str, Meta(description="what is still wrong; empty where it is valid")]
+    path: FaultPath
 
 
 def edit(connection: Connection, number: int, value: bytes, nesting: int = MAX_NESTING) -> Edited:
@@ -299,10 +347,15 @@ def edited_text(edited: Edited) -> str:
 
 
 class Discarded(Struct, frozen=True):
-    """What `orders dead-letters discard --json` writes."""
+    """How many were discarded."""
 
-    discarded: int
-    left_out: int
+    discarded: Annotated[int, Meta(description="how many were discarded")]
+    left_out: Annotated[int, Meta(description="how many the filters matched that were not open, and stay as they are")]
+
+
+def discarded_text(done: Discarded) -> str:
+    """How many were discarded, for a person."""
+    return f"{done.discarded} discarded"
 
 
 def discard(connection: Connection, ids: Sequence[int], advance: Callable[[int], None]) -> None:
@@ -321,21 +374,21 @@ def chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 class Exported(Head, frozen=True):
-    """A dead letter with its bytes in base64: a line of what `orders dead-letters export` writes."""
+    """A dead letter with its bytes in base64."""
 
-    key: bytes | None
-    headers: list[tuple[str, bytes | None]]
-    value: bytes | None
-    edited: bool
-    edit: bytes | None
+    key: Annotated[bytes | None, Meta(description="its key; null where it has none")]
+    headers: Annotated[list[tuple[str, bytes | None]], Meta(description="name and value of each header, in order")]
+    value: Annotated[bytes | None, Meta(description="its value as it came; null where it has none")]
+    edited: IsEdited
+    edit: Annotated[bytes | None, Meta(description="the value of its last edit; null without one")]
 
 
 class Written(Struct, frozen=True):
-    """What `orders dead-letters export --raw DIR --json` writes; records without a value have no file."""
+    """What `--raw` wrote."""
 
-    directory: str
-    files: int
-    without_value: int
+    directory: Annotated[str, Meta(description="the directory of the files")]
+    files: Annotated[int, Meta(description="how many files were written")]
+    without_value: Annotated[int, Meta(description="how many dead letters have no value, and so no file for it")]
 
 
 def export(connection: Connection, ids: Sequence[int]) -> Iterator[Letter]:
@@ -348,10 +401,9 @@ def export(connection: Connection, ids: Sequence[int]) -> Iterator[Letter]:
         yield from (stored.letter(connection, each) for each in some)
 
 
-def exported(letter: Letter) -> bytes:
-    """A line of NDJSON."""
+def exported(letter: Letter) -> Exported:
     content = {name: getattr(letter, name) for name in ("key", "headers", "value", "edited", "edit")}
-    return msgspec.json.encode(Exported(**head_of(letter), **content))
+    return Exported(**head_of(letter), **content)
 
 
 def write_raw(directory: Path, found: Iterable[Letter]) -> Written:

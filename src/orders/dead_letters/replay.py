@@ -4,10 +4,10 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from orders import decoder
 from orders.dead_letters import stored
@@ -30,14 +30,16 @@ Header = tuple[str, bytes | None]
 
 
 class Replayed(Struct, frozen=True):
-    """What became of one; `outcome` is null where nothing did within the deadline, `unsent` where it is too large."""
+    """What became of one dead letter."""
 
-    id: int
-    outcome: str | None
-    reason: str = ""
-    path: str = ""
-    partition: int | None = None
-    offset: int | None = None
+    id: Annotated[int, Meta(description="its number")]
+    outcome: Annotated[
+        str | None, Meta(description="its [outcome](operations.md#replay); null where it had none within `--deadline`")
+    ]
+    reason: Annotated[str, Meta(description="why it stays open; else empty")] = ""
+    path: Annotated[str, Meta(description="JSONPath of the fault; empty where there is none")] = ""
+    partition: Annotated[int | None, Meta(description="the partition of the record that was sent, if any")] = None
+    offset: Annotated[int | None, Meta(description="the offset of that record")] = None
 
 
 class Message(NamedTuple):

@@ -1,9 +1,9 @@
 """What one look found, and for what system everything is looked at."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from orders import settings
 from orders.settings import Settings
@@ -16,12 +16,27 @@ MANY_GB = 10
 
 
 class Check(Struct, frozen=True):
-    """`found` and `advice` are a sentence each, without personal data or secrets; advice only where it is not ok."""
+    """`found` and `advice` are a sentence each, without personal data or secrets."""
 
-    name: str
-    state: Literal["ok", "warning", "failed", "skipped"]
-    found: str
-    advice: str = ""
+    name: Annotated[str, Meta(description="what was checked")]
+    state: Annotated[
+        Literal["ok", "warning", "failed", "skipped"],
+        Meta(description="`failed` has to be fixed; `skipped` could not be checked, or nothing depends on it"),
+    ]
+    found: Annotated[str, Meta(description="what it is like, or why it could not be checked")]
+    advice: Annotated[str, Meta(description="what to do; empty where nothing is to be done")] = ""
+
+
+class Checks(Struct, frozen=True):
+    """All that was checked."""
+
+    ok: Annotated[bool, Meta(description="whether no check failed")]
+    checks: Annotated[list[Check], Meta(description="each check, in the order in which they were made")]
+
+
+def checks_of(found: Iterable[Check]) -> Checks:
+    checks = list(found)
+    return Checks(all(each.state != "failed" for each in checks), checks)
 
 
 def ok(name: str, found: str) -> Check:

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from orders.doctor.check import Check, warning
 from orders.doctor.kafka import DAY, SAFE_REPLICAS, fitness, span
@@ -28,14 +29,14 @@ class Asked(Struct, frozen=True):
 
 
 class Created(Struct, frozen=True):
-    """What `orders topics create --json` writes: the topic as it is now; it `fits` if all checks are ok."""
+    """The topic as it is now."""
 
-    topic: str
-    created: bool
-    partitions: int
-    replication_factor: int
-    fits: bool
-    checks: list[Check]
+    topic: Annotated[str, Meta(description="its name")]
+    created: Annotated[bool, Meta(description="whether this command created it")]
+    partitions: Annotated[int, Meta(description="how many partitions it has")]
+    replication_factor: Annotated[int, Meta(description="how many replicas each has")]
+    fits: Annotated[bool, Meta(description="whether no check is a warning or failed")]
+    checks: Annotated[list[Check], Meta(description="what was checked of it")]
 
 
 def create(settings: Settings, asked: Asked) -> Created:

@@ -2,15 +2,13 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
-import click
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from orders.doctor.check import Check
+from orders.doctor.check import Check, Checks
 
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "skipped": ("-", "bright_black")}
 NAME_WIDTH = 19
@@ -19,23 +17,13 @@ NARROWEST = 30
 """Columns of text, however narrow the terminal is."""
 
 
-def report(checks: Iterable[Check]) -> bool:
-    """Shows each check as soon as it is made, and how many there are of each state; whether none failed."""
+def one_by_one(checks: Iterable[Check]) -> Iterator[Check]:
+    """The same checks; shows each as soon as it is made."""
     console = Console(highlight=False, soft_wrap=True)
-    shown = []
     with busy(console):
         for check in checks:
             show(check, console)
-            shown.append(check)
-    console.print(summary(shown))
-    return passed(shown)
-
-
-def as_json(checks: Iterable[Check]) -> bool:
-    """Writes all checks as one JSON object; whether none failed."""
-    found = list(checks)
-    click.echo(msgspec.json.encode({"ok": passed(found), "checks": found}))
-    return passed(found)
+            yield check
 
 
 def differences(checks: Iterable[Check]) -> None:
@@ -44,10 +32,6 @@ def differences(checks: Iterable[Check]) -> None:
     for check in checks:
         if check.state != "ok":
             show(check, console)
-
-
-def passed(checks: Iterable[Check]) -> bool:
-    return all(check.state != "failed" for check in checks)
 
 
 def busy(console: Console) -> AbstractContextManager[object]:
@@ -73,7 +57,7 @@ def indented(text: str, width: int | None) -> str:
     return f"\n{' ' * INDENT}".join(lines)
 
 
-def summary(checks: Iterable[Check]) -> str:
+def summary(found: Checks) -> str:
     """How many checks there are of each state."""
-    counts = Counter(str(check.state) for check in checks)
+    counts = Counter(str(check.state) for check in found.checks)
     return ", ".join(f"{counts[state]} {state}" for state in MARKS if counts[state])

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from orders.errors import UsageError
@@ -51,13 +51,13 @@ def load(
 
 
 class Effective(Struct, frozen=True):
-    """A setting as `orders config` shows it: `value` without its secrets, `origin` in words for a person."""
+    """A setting, its value and where that comes from."""
 
-    name: str
-    value: Any
-    origin: str
-    secret: bool
-    variable: str
+    name: Annotated[str, Meta(description="its name, as in the settings file")]
+    value: Annotated[Any, Meta(description="its value in its own type; secrets in it are masked")]
+    origin: Annotated[str, Meta(description="where the value comes from, in words for a person")]
+    secret: Annotated[bool, Meta(description="whether the value may hold a secret")]
+    variable: Annotated[str, Meta(description="its environment variable")]
 
 
 def explain(

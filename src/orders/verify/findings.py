@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 DIFFERENCES: Mapping[str, str] = {
@@ -41,20 +41,20 @@ UNJUDGED: Mapping[str, str] = {
 
 
 class Difference(Struct, frozen=True, omit_defaults=True):
-    """One difference, without any value of the order; `fields` are those that differ, where that is known."""
+    """One difference, without any value of the order; a field that is None or empty is left out."""
 
-    kind: str
-    order_uid: str | None = None
-    partition: int | None = None
-    offset: int | None = None
-    fields: tuple[str, ...] = ()
+    kind: Annotated[str, Meta(description="its [kind](operations.md#verification)")]
+    order_uid: Annotated[str | None, Meta(description="the order")] = None
+    partition: Annotated[int | None, Meta(description="the partition of its record or position")] = None
+    offset: Annotated[int | None, Meta(description="the offset there")] = None
+    fields: Annotated[tuple[str, ...], Meta(description="what differs, where that is known")] = ()
 
 
 class Spread(Struct, frozen=True):
     """An order whose records lie in several partitions, between which Kafka keeps no order."""
 
-    order_uid: str
-    partitions: tuple[int, ...]
+    order_uid: Annotated[str, Meta(description="the order")]
+    partitions: Annotated[tuple[int, ...], Meta(description="the partitions that have records of it")]
 
 
 class Clue(NamedTuple):

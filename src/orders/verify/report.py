@@ -1,8 +1,9 @@
 """What `orders verify` says in the end, for a person and for programs. No value of an order is in it."""
 
 from collections.abc import Iterator, Mapping
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from orders.verify.findings import DIFFERENCES, UNJUDGED, Difference, Findings, Spread
 
@@ -10,28 +11,33 @@ SPREAD = "orders, of which Kafka does not say which record is the last: see docs
 
 
 class Compared(Struct, frozen=True):
-    """How much was compared; `memory` is null where no memory was looked at."""
+    """How much was compared."""
 
-    records: int
-    orders: int
-    dead_letters: int
-    memory: int | None
+    records: Annotated[int, Meta(description="records of the topic")]
+    orders: Annotated[int, Meta(description="orders in PostgreSQL")]
+    dead_letters: Annotated[int, Meta(description="dead letters in PostgreSQL")]
+    memory: Annotated[int | None, Meta(description="orders in memory; null where no memory was looked at")]
 
 
 class Report(Struct, frozen=True):
-    """What `orders verify --json` writes: all is counted, of the differences the first are there one by one.
+    """What was compared, and how it differs."""
 
-    So it is with the orders whose records lie in several partitions: which of them is the last the topic does not say.
-    """
-
-    topic: str
-    same: bool
-    compared: Compared
-    differences: Mapping[str, int]
-    unjudged: Mapping[str, int]
-    shown: list[Difference]
-    in_several_partitions: int
-    spread: list[Spread]
+    topic: Annotated[str, Meta(description="the topic that was compared")]
+    same: Annotated[bool, Meta(description="whether there is no difference")]
+    compared: Annotated[Compared, Meta(description="how much was compared")]
+    differences: Annotated[
+        Mapping[str, int],
+        Meta(description="how many differences there are, by [kind](operations.md#verification)"),
+    ]
+    unjudged: Annotated[
+        Mapping[str, int],
+        Meta(description="how much could not be judged, by [reason](operations.md#verification)"),
+    ]
+    shown: Annotated[list[Difference], Meta(description="the first differences, up to `--limit`")]
+    in_several_partitions: Annotated[
+        int, Meta(description="how many orders have records in [several partitions](operations.md#more-partitions)")
+    ]
+    spread: Annotated[list[Spread], Meta(description="the first of those orders, up to `--limit`")]
 
 
 def report(topic: str, compared: Compared, findings: Findings) -> Report:

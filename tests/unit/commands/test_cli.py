@@ -93,9 +93,10 @@ def test_version() -> None:
     assert CliRunner().invoke(cli, ["--version"]).output == "orders 0.1.0\n"
 
 
-def test_help_answers_at_once_and_loads_no_library_of_a_service() -> None:
+def test_help_answers_at_once_and_loads_no_library_of_a_service_and_no_model() -> None:
     # The heavy imports are what would make it slow; the time itself has room for a busy machine.
     heavy = {"starlette", "uvicorn", "confluent_kafka", "psycopg", "lmdb", "structlog", "rich", "psutil", "jinja2"}
+    heavy |= {"orders.commands.sending", "orders.commands.status", "orders.dead_letters", "orders.doctor"}
     code = (
         "import sys\n"
         "from orders.commands.cli import cli\n"

@@ -1,13 +1,12 @@
 """Checks as they are read: on a terminal, in a file, by a program."""
 
 import io
-import json
 
 import pytest
 from rich.console import Console
 
 from orders.doctor import show
-from orders.doctor.check import Check, failed, ok, skipped, warning
+from orders.doctor.check import Check, checks_of, failed, ok, skipped, warning
 
 CHECKS = [
     ok("Python", "3.11"),
@@ -50,17 +49,16 @@ def test_a_long_command_is_not_broken_within_a_word() -> None:
     assert "x" * 90 in shown(failed("a", "b", command), terminal=True)
 
 
-def test_a_report_ends_with_the_numbers_and_tells_whether_none_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert show.report(CHECKS) is False
-    assert capsys.readouterr().out.splitlines()[-1] == "1 ok, 1 warning, 1 failed, 1 skipped"
-    assert show.report(CHECKS[:2]) is True
+def test_each_check_is_shown_as_it_is_made_and_the_numbers_end_them(capsys: pytest.CaptureFixture[str]) -> None:
+    checks = show.one_by_one(iter(CHECKS))
+    assert next(checks) == CHECKS[0]
+    assert capsys.readouterr().out == "✓ ok       Python              3.11\n"
+    assert show.summary(checks_of([CHECKS[0], *checks])) == "1 ok, 1 warning, 1 failed, 1 skipped"
 
 
-def test_for_programs_all_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
-    assert show.as_json(iter(CHECKS[:2])) is True
-    found = json.loads(capsys.readouterr().out)
-    assert found["ok"] is True
-    assert found["checks"][0] == {"name": "Python", "state": "ok", "found": "3.11", "advice": ""}
+def test_all_is_ok_unless_one_failed() -> None:
+    assert checks_of(CHECKS[:2]).ok
+    assert not checks_of(CHECKS).ok
 
 
 def test_differences_are_all_that_is_not_ok(capsys: pytest.CaptureFixture[str]) -> None:
