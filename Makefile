@@ -75,7 +75,7 @@ docker:
 
 docs: ## Write what is made from the code: pages of docs/, the dashboard, the Postman collection
 	@tools/environment run dev
-	$(PYTHON) tools/docs.py
+	$(PYTHON) -m tools.docs
 	$(PYTHON) -m tools.dashboard
 	$(PYTHON) -m tools.postman
 

@@ -23,6 +23,7 @@ from orders.settings.given import keys
 from orders.settings.properties import REFUSALS, givable, known
 from orders.settings.table import DEFAULTS, SIMPLE, SPECIAL, allowed, option, purpose, variable
 from orders.settings.variables import variable_of
+from tools.outputs import Form, fields_of, forms_of
 
 ROOT = Path(__file__).parents[1]
 DOCS, PAGES = ROOT / "docs", Path(__file__).parent / "pages"
@@ -166,9 +167,16 @@ def told(path: str, command: click.Command) -> str:
         fenced(example(command), "sh"),
         table(("option", "what"), (explained(each, context) for each in own if not each.hidden)),
         f"Settings: {names}." if names else "",
+        *map(written, forms_of(command)),
         table(("exit status", "when"), exits(path).items()),
     )
     return "\n\n".join(filter(None, parts))
+
+
+def written(form: Form) -> str:
+    """What a command writes with `--json`."""
+    rows = ((code(each.path), each.kind, each.meaning) for each in fields_of(form.model))
+    return f"With `--json`: {form.in_words}. {form.about}\n\n{table(('field', 'type', 'what'), rows)}"
 
 
 def explained(parameter: click.Option, context: click.Context) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from orders.kafka.topic import TopicView
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.record import Round, Stop
+from support.outputs import hold_to_model
 from support.services import MakeTopic
 
 
@@ -54,7 +55,9 @@ class Bench(NamedTuple):
     def resume(self, *words: str) -> Result:
         named = {"kafka-bootstrap": self.bootstrap, "kafka-topic": self.topic, "postgres-dsn": self.dsn}
         options = [word for name, value in named.items() for word in (f"--{name}", value)]
-        return CliRunner(env={"ORDERS_KAFKA_GROUP": self.topic}).invoke(cli, ["resume", *options, *words])
+        done = CliRunner(env={"ORDERS_KAFKA_GROUP": self.topic}).invoke(cli, ["resume", *options, *words])
+        hold_to_model(["resume", *words], done.stdout_bytes)
+        return done
 
 
 @pytest.fixture(autouse=True)

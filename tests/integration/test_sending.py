@@ -17,6 +17,7 @@ from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.record import Stop
 from orders.sample import samples
+from support.outputs import hold_to_model
 from support.services import MakeTopic
 
 TAKEN = 5000
@@ -30,7 +31,9 @@ def narrow(make_topic: MakeTopic) -> str:
 
 def send(bootstrap: str, topic: str, given: bytes, *words: str) -> Result:
     options = ["--kafka-bootstrap", bootstrap, "--kafka-topic", topic, "--json", *words]
-    return CliRunner().invoke(cli, ["send", "-", *options], input=given)
+    done = CliRunner().invoke(cli, ["send", "-", *options], input=given)
+    hold_to_model(["send", *options], done.stdout_bytes)
+    return done
 
 
 def values_of(bootstrap: str, topic: str, count: int) -> list[bytes | None]:

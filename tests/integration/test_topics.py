@@ -13,6 +13,7 @@ from orders.doctor.kafka import DAY
 from orders.errors import Misconfigured
 from orders.kafka.admin import Brokers
 from orders.kafka.topic import create_topic
+from support.outputs import hold_to_model
 
 Create = Callable[..., Result]
 
@@ -32,7 +33,13 @@ def create(kafka_bootstrap: str, name: str, monkeypatch: pytest.MonkeyPatch) -> 
     """`orders topics create` for that topic, with more options."""
     monkeypatch.setenv("ORDERS_KAFKA_BOOTSTRAP", kafka_bootstrap)
     monkeypatch.setenv("ORDERS_KAFKA_TOPIC", name)
-    return lambda *options: CliRunner().invoke(cli, ["topics", "create", *options], catch_exceptions=False)
+
+    def create_topic(*options: str) -> Result:
+        done = CliRunner().invoke(cli, ["topics", "create", *options], catch_exceptions=False)
+        hold_to_model(["topics", "create", *options], done.stdout_bytes)
+        return done
+
+    return create_topic
 
 
 def test_a_new_topic_is_as_orders_need_it(create: Create, kafka_bootstrap: str, name: str) -> None:

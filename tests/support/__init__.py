@@ -28,7 +28,7 @@ Real services
 The service, running
     machine         its processes, started one by one, so that a test can kill each
     killable        an ingest that dies at a named point; restarting: a machine that gets up by itself
-    system          `orders run` and its commands, seen from outside
+    system          `orders run` and its commands, seen from outside; outputs: their JSON, held to its models
     starting        `orders run` from a clone, in a namespace, under a limit
     supervised      `orders run` as the checker wants it; stopping: a process that stops itself inside memory's write
     way             an order's way through a system, as a user goes it

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from support.outputs import hold_to_model
 from support.waiting import wait_for
 
 START_SECONDS = 60.0
@@ -28,7 +29,7 @@ def orders(
     data: Path, *arguments: str, given: bytes | None = None, variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Runs one command to its end; `variables` are further ones of its environment."""
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "orders", *arguments],
         env=environment(data) | dict(variables or {}),
         input=given,
@@ -36,6 +37,8 @@ def orders(
         check=False,
         timeout=START_SECONDS,
     )
+    hold_to_model(arguments, done.stdout)
+    return done
 
 
 def environment(data: Path) -> dict[str, str]:

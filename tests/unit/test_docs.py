@@ -4,7 +4,6 @@ import ast
 import inspect
 import json
 import re
-import runpy
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -19,18 +18,19 @@ from orders.logs import LEVELS, STABLE, SUPPRESSED
 from orders.record import Invalid
 from orders.settings import load
 from orders.violations import faults
+from tools import docs
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def pages() -> dict[str, str]:
-    return cast("dict[str, str]", runpy.run_path(str(ROOT / "tools/docs.py"))["pages"]())
+    return docs.pages()
 
 
 @pytest.mark.parametrize("name", ["settings.md", "metrics.md", "commands.md", "problems.md"])
 def test_a_page_that_is_made_from_the_code_is_up_to_date(pages: dict[str, str], name: str) -> None:
-    assert (ROOT / "docs" / name).read_text() == pages[name], "run `python tools/docs.py`"
+    assert (ROOT / "docs" / name).read_text() == pages[name], "run `python -m tools.docs`"
 
 
 def test_the_examples_of_settings_are_accepted(pages: dict[str, str], tmp_path: Path) -> None:

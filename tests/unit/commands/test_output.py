@@ -2,13 +2,17 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from typing import Annotated
 
 import click
 import pytest
 from click.testing import CliRunner
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from orders.commands.cli import cli
 from orders.commands.output import Output, Outputs, is_for_programs, output
+from tools.docs import walked
+from tools.outputs import Form, fields_of, forms_of
 
 
 class Counted(Struct, frozen=True):
@@ -85,3 +89,48 @@ def test_what_follows_an_output_ends_the_command_and_a_failed_one_is_still_close
     assert run(ends) == (5, "1 in all\n", "")
     run(broken)
     assert closed == ["ends", "broken"]
+
+
+class Part(Struct, frozen=True, omit_defaults=True):
+    size: Annotated[int, Meta(description="in bytes")]
+    name: Annotated[str | None, Meta(description="as given")] = None
+
+
+class Whole(Struct, frozen=True):
+    parts: Annotated[list[Part], Meta(description="all of them")]
+    last: Annotated[Part | None, Meta(description="the last one")]
+
+
+def test_fields_are_named_by_their_path_and_objects_of_one_kind_described_once() -> None:
+    assert fields_of(Whole) == [
+        ("parts", "array of objects", "all of them"),
+        ("parts[].size", "integer", "in bytes"),
+        ("parts[].name", "string, or left out", "as given"),
+        ("last", "object or null", "the last one; fields as in `parts`"),
+    ]
+
+
+# ---- the commands ----
+
+COMMANDS = {path: command for path, command in walked(cli) if any("--json" in each.opts for each in command.params)}
+FORMS = {path: forms_of(command) for path, command in COMMANDS.items()}
+
+
+def test_every_command_with_json_has_a_model() -> None:
+    """`orders health` alone hands out what HTTP returned."""
+    assert [path for path, forms in FORMS.items() if not forms] == ["health"]
+
+
+@pytest.mark.parametrize(("path", "form"), [(path, form) for path, forms in FORMS.items() for form in forms])
+def test_every_field_of_a_model_says_what_it_means(path: str, form: Form) -> None:
+    found = fields_of(form.model)
+    assert found
+    assert not [each.path for each in found if not each.meaning], path
+    assert form.about
+
+
+@pytest.mark.parametrize(("path", "form"), [(path, forms[0]) for path, forms in FORMS.items() if len(forms) == 1])
+def test_help_says_what_kind_of_json_a_command_writes(path: str, form: Form) -> None:
+    (option,) = (each for each in COMMANDS[path].params if isinstance(each, click.Option) and "--json" in each.opts)
+    kind = {"one array of objects": "a JSON array", "one object": "one JSON object"}.get(form.in_words)
+    assert option.help == f"for programs: {kind or 'one JSON object per line'}"

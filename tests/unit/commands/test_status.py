@@ -14,7 +14,7 @@ from orders.metrics.table import BUILD, LAG_MESSAGES, LAG_SECONDS, LOG_END, PART
 from orders.readiness import Lag, Part, Ready, Restore
 from orders.settings import Settings
 from orders.system import state
-from support.system import ROOT
+from orders.system.probe import Part, Ready
 
 STOPPED = "an ingest is stopped: topic orders was recreated"
 READY = Ready(
@@ -207,19 +207,3 @@ def test_why_postgresql_cannot_be_asked(error: OrdersError, said: str) -> None:
     place = Where(Settings(), "http://127.0.0.1:9", state.State(), [state.Process("run", 1)])
     assert said in status.refused(error, place)
     assert status.refused(error, place._replace(running=[])) == str(error)
-
-
-def test_every_field_is_documented() -> None:
-    """In docs/operations.md, which the command's help names."""
-    page = (ROOT / "docs" / "operations.md").read_text().partition("## Status\n")[2].partition("\n#")[0]
-    structs = (
-        status.Status,
-        status.Orders,
-        status.MemoryUse,
-        Partition,
-        status.DeadLetters,
-        status.Restore,
-        status.Http,
-    )
-    fields = {field for struct in structs for field in struct.__struct_fields__}
-    assert {field for field in fields if f"`{field}`" not in page} == set()
