@@ -55,10 +55,8 @@ def test_a_company_with_a_mirror_alone_can_start() -> None:
     with open_folder() as folder, ThreadingHTTPServer(("127.0.0.1", 0), handler) as mirror:
         thread = Thread(target=mirror.serve_forever, args=(0.05,))
         thread.start()
-        settings = folder / "jgo.conf"
-        settings.write_text(f"[repositories]\ncentral = http://127.0.0.1:{mirror.server_address[1]}\n")
         variables = environment(folder / "data") | {
-            "JGO_CONFIG_FILE": str(settings),
+            "MVNW_REPOURL": f"http://127.0.0.1:{mirror.server_address[1]}",
             "M2_REPO": str(folder / "m2"),
             **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1"),
             **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:1"),

@@ -75,10 +75,9 @@ def test_another_schema_is_left_alone(postgres_dsn: str, tmp_path: Path, stateme
 
 def test_jars_that_cannot_be_fetched_are_one_sentence(tmp_path: Path) -> None:
     # A mirror that is not there: nothing outside of this machine is asked.
-    (tmp_path / "jgo.conf").write_text("[repositories]\ncentral = http://127.0.0.1:1/maven2\n")
     variables = {
         "M2_REPO": str(tmp_path / "m2"),
-        "JGO_CONFIG_FILE": str(tmp_path / "jgo.conf"),
+        "MVNW_REPOURL": "http://127.0.0.1:1/maven2",
         "NO_PROXY": "127.0.0.1",
     }
     told = refused([*RUN, "--postgres-dsn", "host=127.0.0.1 port=1"], tmp_path / "data", **variables)

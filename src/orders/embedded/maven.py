@@ -1,9 +1,5 @@
-"""Fetching from Maven repositories: mirrors, proxies, certificates, and in plain words what went wrong.
+"""Fetching from a Maven repository: a mirror, proxies, certificates, and in plain words what went wrong."""
 
-Mirrors, and where Maven Central is, are those of jgo; jgo's own download does not tell what a server answered.
-"""
-
-import configparser
 import os
 import re
 import ssl
@@ -19,10 +15,10 @@ from orders.errors import StartError
 if TYPE_CHECKING:
     from requests import RequestException
 
+MIRROR = "MVNW_REPOURL"
+"""Variable with the URL of a repository that is asked in place of Maven Central: Maven's own wrapper reads it too."""
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """Variables that name the trusted certificates to `requests`, by which jars are fetched."""
-CENTRAL = "central"
-"""How jgo calls Maven Central; a mirror of that name stands in its place."""
 CHUNK = 2**16
 SECONDS = 10
 """How long a server may say nothing."""
@@ -31,48 +27,38 @@ REFUSED = re.compile(r"Tunnel connection failed: ([^'\"]*)")
 
 
 class Maven:
-    """The repositories that jgo's settings name and, unless one of them is called `central`, Maven Central last."""
+    """One repository, the mirror that is named or else Maven Central, and the certificates that are trusted."""
 
     def __init__(self) -> None:
-        """Raises `StartError` when jgo is missing or its settings cannot be read."""
+        """Raises `StartError` when packages or certificates are missing."""
         try:
-            from jgo.config import GlobalSettings, get_settings_path  # noqa: PLC0415 - an extra, for the first start
+            import requests  # noqa: F401, PLC0415 - an extra, for the first start
             from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - as above
-
-            self._settings = get_settings_path()
-            mirrors: dict[str, str] = GlobalSettings.load(self._settings).repositories
-        except ImportError:
-            raise StartError("jgo is missing, which fetches Kafka's jars: pip install 'orders[embedded]'") from None
-        except RuntimeError:
-            raise StartError("this user has no home for jgo's settings: name a directory in HOME") from None
-        except (configparser.Error, OSError, UnicodeError) as error:
-            why = str(error).splitlines()[0]
-            raise StartError(f"jgo's settings in {self._settings} cannot be read ({why}): correct them") from None
-        self._repositories = mirrors if CENTRAL in mirrors else {**mirrors, CENTRAL: MAVEN_CENTRAL_URL}
-        trust_as_the_system()
+        except ImportError as error:
+            missing = f"{error.name} is missing, by which Kafka's jars are fetched"
+            raise StartError(f"{missing}: pip install 'orders[embedded]'") from None
+        self._url = os.environ.get(MIRROR, "").rstrip("/") or str(MAVEN_CENTRAL_URL)
+        self._trusted = trusted()
 
     def fetch(self, jar: Jar, folder: Path, advance: Advance) -> None:
         """Fetches a jar to `folder / jar.path`, telling `advance` of each chunk's bytes. Raises `StartError`."""
-        import requests  # noqa: PLC0415 - comes with jgo
+        import requests  # noqa: PLC0415 - an extra, for the first start
 
-        refusals = []
-        for repository in self._repositories.values():
-            host = host_of(repository)
-            try:
-                with requests.get(f"{repository}/{jar.path.as_posix()}", stream=True, timeout=SECONDS) as answer:
-                    if answer.ok:
-                        save(answer.iter_content(CHUNK), folder / jar.path, advance)
-                        return
-                    refusals.append(f"{host} answers {answer.status_code} for {jar.path.name}")
-            except requests.RequestException as error:
-                raise self._failed(trouble(error, host)) from error
-        raise self._failed(" and ".join(refusals))
+        url, host = f"{self._url}/{jar.path.as_posix()}", host_of(self._url)
+        try:
+            with requests.get(url, stream=True, timeout=SECONDS, verify=self._trusted) as answer:
+                if not answer.ok:
+                    raise failed(f"{host} answers {answer.status_code} for {jar.path.name}")
+                save(answer.iter_content(CHUNK), folder / jar.path, advance)
+        except requests.RequestException as error:
+            raise failed(trouble(error, host)) from error
 
-    def _failed(self, why: str) -> StartError:
-        return StartError(
-            f"Kafka's jars cannot be fetched: {why}; a proxy is named in HTTPS_PROXY, a mirror in {self._settings} "
-            "(see docs/operations.md)"
-        )
+
+def failed(why: str) -> StartError:
+    return StartError(
+        f"Kafka's jars cannot be fetched: {why}; a proxy is named in HTTPS_PROXY, a mirror in {MIRROR} "
+        "(see docs/operations.md)"
+    )
 
 
 def save(chunks: Iterable[bytes], file: Path, advance: Advance) -> None:
@@ -84,24 +70,23 @@ def save(chunks: Iterable[bytes], file: Path, advance: Advance) -> None:
             advance(len(chunk))
 
 
-def trust_as_the_system() -> None:
-    """Makes `requests` trust what pip and the system do: behind a company's proxy what it brings itself does not do.
+def trusted() -> str | bool:
+    """What `requests` is to trust: as pip does, the system's certificates; its own know no company's proxy.
 
-    Raises `StartError` when the user names certificates that are not there.
+    True where the user names others, as it reads them itself. Raises `StartError` when those are not there.
     """
     if given := next((name for name in BUNDLES if os.environ.get(name)), None):
         if not Path(os.environ[given]).exists():
             raise StartError(f"{given} names certificates that are not there, {os.environ[given]}: correct it")
-        return
+        return True
     system = ssl.get_default_verify_paths()  # SSL_CERT_FILE and SSL_CERT_DIR count
     folder = system.capath if system.capath and any(Path(system.capath).iterdir()) else None
-    if certificates := system.cafile or folder:
-        os.environ[BUNDLES[0]] = certificates
+    return system.cafile or folder or True
 
 
 def trouble(error: "RequestException", host: str) -> str:
     """An error of `requests` in words; no address is shown whole, for it may hold a password."""
-    from requests import exceptions  # noqa: PLC0415 - comes with jgo
+    from requests import exceptions  # noqa: PLC0415 - an extra
 
     match error:
         case exceptions.ProxyError():

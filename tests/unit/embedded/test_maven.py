@@ -2,8 +2,8 @@
 
 import hashlib
 import http.client
-import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +30,7 @@ NAMES = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "M2_REPO",
+    maven.MIRROR,
 )
 
 
@@ -148,14 +149,6 @@ def url(server: Server, host: str = "127.0.0.1") -> str:
     return f"http://{host}:{server.server_address[1]}"
 
 
-def configure(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> Path:
-    """Writes jgo's settings file and names it, as an administrator would in an image."""
-    file = folder / "jgo.conf"
-    file.write_text(text)
-    monkeypatch.setenv("JGO_CONFIG_FILE", str(file))
-    return file
-
-
 @pytest.fixture
 def fetch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Fetch":
     return Fetch(monkeypatch, tmp_path)
@@ -168,42 +161,49 @@ class Fetch:
         self._monkeypatch = monkeypatch
         self.folder = folder
 
-    def __call__(self, repository: str, name: str = "central") -> bytes:
-        configure(self._monkeypatch, self.folder, f"[repositories]\n{name} = {repository}\n")
+    def __call__(self, repository: str) -> bytes:
+        self._monkeypatch.setenv(maven.MIRROR, repository)
         (path,) = provide([JAR], self.folder / "repository", Silent(), lambda: Maven().fetch)
         return path.read_bytes()
 
-    def fails(self, repository: str, name: str = "central") -> str:
+    def fails(self, repository: str) -> str:
         """The sentence it fails with."""
         with pytest.raises(StartError) as failed:
-            self(repository, name)
+            self(repository)
         assert list((self.folder / "repository").rglob("*")) == []
         told = str(failed.value)
-        assert told.endswith(
-            f"; a proxy is named in HTTPS_PROXY, a mirror in {self.folder}/jgo.conf (see docs/operations.md)"
-        )
+        assert told.endswith("; a proxy is named in HTTPS_PROXY, a mirror in MVNW_REPOURL (see docs/operations.md)")
         return told.removeprefix("Kafka's jars cannot be fetched: ").partition(";")[0]
 
 
 # ---- mirrors ----
 
 
-@pytest.mark.parametrize("name", ["company", "central"])
-def test_with_a_mirror_central_is_never_asked(mirror: Server, proxy: Server, fetch: Fetch, name: str) -> None:
-    assert fetch(f"{url(mirror)}/maven2", name) == CONTENT
+@pytest.mark.parametrize("end", ["", "/"])
+def test_with_a_mirror_central_is_never_asked(mirror: Server, proxy: Server, fetch: Fetch, end: str) -> None:
+    assert fetch(f"{url(mirror)}/maven2{end}") == CONTENT
     assert proxy.asked == []
 
 
-def test_a_mirror_called_central_stands_in_its_place(mirror: Server, proxy: Server, fetch: Fetch) -> None:
-    # What such a mirror lacks is not looked for outside: a company may forbid that.
+def test_what_a_mirror_lacks_is_not_looked_for_outside(mirror: Server, proxy: Server, fetch: Fetch) -> None:
+    """A company may forbid that."""
     host = url(mirror).removeprefix("http://")
     assert fetch.fails(f"{url(mirror)}/empty") == f"{host} answers 404 for alpha-1.0.jar"
     assert proxy.asked == []
 
 
-def test_what_another_mirror_lacks_is_looked_for_in_central(mirror: Server, proxy: Server, fetch: Fetch) -> None:
-    assert " refuses " in fetch.fails(f"{url(mirror)}/empty", "company")
+def test_without_a_mirror_central_is_asked(proxy: Server, fetch: Fetch) -> None:
+    assert " refuses " in fetch.fails("")
     assert proxy.asked[0].startswith("CONNECT ")
+
+
+@pytest.mark.parametrize("package", ["jgo", "requests"])
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    for name in (package, *(name for name in sys.modules if name.startswith(f"{package}."))):
+        monkeypatch.setitem(sys.modules, name, None)
+    why = rf"^{package}[a-z.]* is missing, by which Kafka's jars are fetched: pip install 'orders\[embedded\]'$"
+    with pytest.raises(StartError, match=why):
+        Maven()
 
 
 def test_a_mirror_that_forbids_names_its_status(mirror: Server, fetch: Fetch) -> None:
@@ -214,17 +214,6 @@ def test_a_mirror_that_forbids_names_its_status(mirror: Server, fetch: Fetch) ->
 def test_a_download_that_breaks_off_is_one_sentence(mirror: Server, fetch: Fetch) -> None:
     mirror.cut = 1000
     assert fetch.fails(f"{url(mirror)}/maven2").endswith(" cannot be reached or breaks the connection")
-
-
-@pytest.mark.parametrize(
-    "text", ["[repositories]\ncentral = http://mirror/100%\n", "no section\n", "[repositories\n", "[a]\nb=1\n[a]\n"]
-)
-def test_settings_that_cannot_be_read_name_their_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
-) -> None:
-    file = configure(monkeypatch, tmp_path, text)
-    with pytest.raises(StartError, match=rf"^jgo's settings in {file} cannot be read \(.*\): correct them$"):
-        Maven()
 
 
 # ---- the network ----
@@ -317,8 +306,6 @@ def test_a_company_may_sign_for_itself_also_behind_a_proxy(
         told = fetch.fails(secure)
         assert "is not trusted (" in told
         assert told.endswith("), name your CA's file in SSL_CERT_FILE")
-        for other in maven.BUNDLES:
-            monkeypatch.delenv(other, raising=False)  # the system's, which that fetch set
         monkeypatch.setenv(name, str(authority.file))
         assert fetch(secure) == CONTENT
     assert proxy.asked[-1].startswith("CONNECT 127.0.0.1:")
@@ -341,10 +328,3 @@ def test_a_file_of_certificates_that_is_missing_is_named(
         StartError, match=r"REQUESTS_CA_BUNDLE names certificates that are not there, /no/such/file\.pem: correct it"
     ):
         fetch(f"{url(mirror).replace('http', 'https')}/maven2")
-
-
-def test_what_the_user_trusts_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "company.pem").touch()
-    monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path / "company.pem"))
-    maven.trust_as_the_system()
-    assert "REQUESTS_CA_BUNDLE" not in os.environ
