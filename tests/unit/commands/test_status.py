@@ -14,7 +14,6 @@ from orders.metrics.table import BUILD, LAG_MESSAGES, LAG_SECONDS, LOG_END, PART
 from orders.readiness import Lag, Part, Ready, Restore
 from orders.settings import Settings
 from orders.system import state
-from orders.system.probe import Part, Ready
 
 STOPPED = "an ingest is stopped: topic orders was recreated"
 READY = Ready(
