@@ -107,7 +107,7 @@ def warnings_of_machine(run: Run) -> Iterator[str]:
 
 
 def warnings_of_noise(outcome: Outcome) -> Iterator[str]:
-    """Other processes and steal while a contest went on: its worst run."""
+    """Other processes and steal while a contest continued: its worst run."""
     others = max((sample.others for sample in outcome.samples), default=0.0)
     steal = max((sample.steal for sample in outcome.samples), default=0.0)
     if others > BUSY_OTHERS:

@@ -127,11 +127,11 @@ ORDERS = Folder(
             201,
             "a new order is saved",
             "Saves the order in the body. The answer comes when the order is in the database.\n\n"
-            "Each time you send this call, the script before it chooses a new `orderUid` (the original's "
+            "Each time you send this call, the script before it chooses a new `orderUid` (the original Go service's "
             "`b563feg7bdg3286ttjr67siej` with a random ending), so the order is new and the answer is 201. To send the "
             "original's order itself, put `b563feg7bdg3286ttjr67siej` in place of `{{orderUid}}` in the body.\n\n"
             "The header `Location` says where to get the order. (A service that runs with "
-            "`ORDERS_DEFAULT_VIEW=original` answers 200 here, as the original did.)",
+            "`ORDERS_DEFAULT_VIEW=original` answers 200 here, as the original Go service did.)",
             SAVED,
             PLACED,
             [
@@ -170,7 +170,8 @@ ORDERS = Folder(
             200,
             "the order is found",
             "Gets the order that the first call saved: everything that was posted, with the same names and nesting, "
-            "and the service's own `id`.\n\nFor the original's order the path is `/orders/b563feg7bdg3286ttjr67siej`.",
+            "and the service's own `id`.\n\nFor the original Go service's order the path is "
+            "`/orders/b563feg7bdg3286ttjr67siej`.",
             tests={
                 "The id is a positive integer": ID,
                 "Everything that was posted comes back, and nothing else": [
@@ -181,15 +182,15 @@ ORDERS = Folder(
             values=FIRST,
         ),
         Call(
-            "Get the order in the original's shape",
+            "Get the order in the shape of the original Go service",
             GET,
             200,
             "the order is found",
-            "Gets the same order in the shape that the original service documented: the order's own fields in "
+            "Gets the same order in the shape that the original Go service documented: the order's own fields in "
             "snake_case, those of its parts as `ID`, `OrderID`, `ChrtID`, `PaymentDT` and so on.\n\n"
             "The values are true where the original showed zeros by mistake. `ID` of the delivery and the payment, and "
             "every `OrderID`, is the order's id; an item's `ID` is its line number from 1.",
-            tests={"The original's names, with true values": [*ID, *ORIGINAL]},
+            tests={"The original Go service's names, with true values": [*ID, *ORIGINAL]},
             values={**FIRST, "view": "original"},
         ),
         Call(
@@ -215,8 +216,8 @@ ORDERS = Folder(
             POST,
             422,
             "the order is invalid",
-            "Sends JSON that is no valid order: the item's price is a text. The answer is 422, with the path of what "
-            "is wrong and the reason, and nothing is saved.",
+            "Sends JSON that is not a valid order: the item's price is a text. The answer is 422, with the path of "
+            "what is wrong and the reason, and nothing is saved.",
             ['pm.expect(pm.response.json().error).to.equal("Invalid order");'],
             {
                 "The answer says what is wrong and where": [
@@ -246,7 +247,7 @@ HEALTH = Folder(
             "Is its start through?",
             "GET /startupz",
             200,
-            "the start is through",
+            "the start has finished",
             "Answers 503 until PostgreSQL has answered and the restore of the memory has begun, and 200 from then on. "
             "For a startup probe.",
             ["pm.expect(pm.response.json().started).to.be.true;"],

@@ -113,15 +113,15 @@ OVERVIEW = Row(
         ),
         Panel(
             "Parts of readiness",
-            "What /readyz looks at: 1 is well. How long PostgreSQL or Kafka has been away is seen here. A machine "
-            "may have no "
+            "What /readyz looks at: 1 is well. How long PostgreSQL or Kafka has been unavailable is seen here. A "
+            "machine may have no "
             "partition because others have them all; then its `assignment` is 0.",
             "none",
             [Query("min by (instance, part) (orders_ready{OF})", "{{instance}} {{part}}")],
             width=12,
             steps=GOOD_IS_ONE,
             most=1,
-            alerts=["OrdersPostgresAway", "OrdersKafkaAway", "OrdersReadingUnavailable"],
+            alerts=["OrdersPostgresUnavailable", "OrdersKafkaUnavailable", "OrdersReadingUnavailable"],
         ),
         Panel(
             "Ingests",
@@ -210,8 +210,8 @@ INGEST = Row(
         Panel(
             "Transactions by result",
             "`rejected`: PostgreSQL refused what it held, and its halves are tried. `moved`: somebody else wrote "
-            "these records. `away` "
-            "and `setup_wrong` are tried again.",
+            "these records. `unavailable` "
+            "and `misconfigured` are tried again.",
             "ops",
             rate("orders_commit_duration_seconds_count", "result"),
             stacked=True,
@@ -270,10 +270,10 @@ MEMORY = Row(
             [Query("max by (instance) (orders_memory_orders{OF})", "{{instance}}")],
         ),
         Panel(
-            "Marks and floors",
+            "Fences and minimum versions",
             "Orders that are being, or were within the last minute, replaced or deleted.",
             "none",
-            [Query("max by (instance) (orders_memory_floors{OF})", "{{instance}}")],
+            [Query("max by (instance) (orders_memory_restrictions{OF})", "{{instance}}")],
             width=6,
         ),
         Panel(
@@ -290,8 +290,8 @@ MEMORY = Row(
         Panel(
             "Restores",
             "Restores that began. `database`: the keeper was cut off while orders were committed. `emptied`: memory "
-            "failed, or marks "
-            "and floors outgrew their bound.",
+            "failed, or fences "
+            "and minimum versions outgrew their bound.",
             "none",
             [
                 Query("sum by (cause) (increase(orders_restores_total{OF}[$__rate_interval]))", "{{cause}}"),
@@ -325,7 +325,7 @@ HTTP = Row(
         ),
         Panel(
             "Requests for orders that fail",
-            "Share of the requests for orders that are answered with 500 or 503.",
+            "Share of the requests for orders that returned 500 or 503.",
             "percentunit",
             [
                 Query(

@@ -31,9 +31,9 @@ collection. It can be run as often as you like: each run saves an order of its o
 Variables of the collection:
 * `baseUrl`: where the service is, without a slash at the end.
 * `orderUid`: the order that the calls are about. The first call chooses a new one each time; before that it is \
-`{UID}`, the one of the original's example.
+`{UID}`, the one of the original Go service's example.
 * `postedOrder`: what the first call posted, for the comparison with what comes back; before that it is the \
-original's example."""
+original Go service's example."""
 
 
 def text() -> str:

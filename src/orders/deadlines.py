@@ -1,13 +1,13 @@
 """The times that keep a transaction of ingest under the rule of memory, and the inequality that they must satisfy.
 
-Ingest marks the orders that it changes, then commits (`memory.coherence`, docs/decisions/0004). A read that began just
-before the commit became visible may be put for `FRESH` seconds more; the mark must still hold then. So, from mark to
+Ingest fences the orders that it changes, then commits (`memory.coherence`, docs/decisions/0004). A read that began just
+before the commit became visible may be put for `FRESH` seconds more; the fence must still hold then. So, from fence to
 commit:
 
     SENDING + ANSWERING + MARGIN  <=  LIFE - FRESH
 
-* `SENDING`: COMMIT reaches PostgreSQL at most so long after the mark. Ingest looks at its own clock before it sends
-  (`MARK`, `ingest.writer.Writer.commit`). A process that is stopped after that look, or a network that delays the
+* `SENDING`: COMMIT reaches PostgreSQL at most so long after the fence. Ingest looks at its own clock before it sends
+  (`FENCE`, `ingest.writer.Writer.commit`). A process that is stopped after that look, or a network that delays the
   bytes, is bounded by PostgreSQL, which ends a session that is idle in its transaction (`IDLE`, `connection.connect`).
 * `ANSWERING`: ingest waits for the answer as for that of any statement (`STATEMENT`, `SILENT`, `connection.connect`);
   without one it does not know what became of COMMIT.
@@ -15,7 +15,7 @@ commit:
 PostgreSQL does not bound COMMIT by `statement_timeout`, which it turns off before (`finish_xact_command` in its
 `tcop/postgres.c`; tried on 18.6 with a deferred trigger). From 17 on `transaction_timeout` (`TRANSACTION`) ends it, but
 nothing does once the disk does not take its write-ahead log. So for as long as ingest does not know what became of a
-COMMIT, it sets its marks again at each try; such tries are at most `RETRIED` apart:
+COMMIT, it sets its fences again at each try; such tries are at most `RETRIED` apart:
 
     RETRIED + MARGIN  <=  LIFE - FRESH
 
@@ -27,10 +27,10 @@ FRESH = 25.0
 """Seconds after which what was read or committed is no longer put (`memory.coherence.is_fresh`)."""
 
 LIFE = 60.0
-"""Seconds for which marks and floors hold (`memory.coherence.holds`)."""
+"""Seconds for which fences and minimum versions hold (`memory.coherence.holds`)."""
 
-MARK = 10.0
-"""Seconds for which a mark may be set before COMMIT is sent."""
+FENCE = 10.0
+"""Seconds for which a fence may be set before COMMIT is sent."""
 
 IDLE = 10.0
 """Seconds for which a session may be idle in a transaction (`idle_in_transaction_session_timeout`)."""
@@ -61,7 +61,7 @@ is seen (`Transaction.advance`).
 MARGIN = 5.0
 """Seconds that must be left: for clocks that are read one after the other, and processes that wait for a processor."""
 
-SENDING = max(MARK, IDLE)
+SENDING = max(FENCE, IDLE)
 ANSWERING = STATEMENT + SILENT
 RETRIED = BACKOFF + CONNECT + ANSWERING
 """Between two tries: the pause, a new connection, and a first statement that is not answered."""

@@ -3,8 +3,8 @@
 OrdersError
 ├── Unavailable            something is unavailable (PostgreSQL, Kafka, memory): keep everything, try again later
 ├── Busy            too many wait for the same already: nobody is kept waiting longer, try again later
-├── Misconfigured      something is misconfigured: stop consuming, say so, go on when fixed
-│   ├── Forbidden   PostgreSQL denies a right to the role that asks
+├── Misconfigured      something is misconfigured: stop consuming, say so, continue when fixed
+│   ├── Forbidden   PostgreSQL denies the role a permission
 │   └── TooLarge    Kafka's client or its brokers refuse one record for its size: others may pass
 ├── Rejected        PostgreSQL would not take what a transaction holds; trial finds the record to blame
 │   └── Collided    another transaction was at the same order: the same again passes, no record is to blame
@@ -12,7 +12,7 @@ OrdersError
 ├── UsageError      the caller's mistake: one sentence with the next step, exit status 2
 └── StartError      a service could not be started or is not ours: one sentence, exit status 1
 
-A message that is bad is no error here but a value (`record.Invalid`): it becomes a dead letter or a 422.
+A message that is bad is not an error here but a value (`record.Invalid`): it becomes a dead letter or a 422.
 Foreign errors (psycopg, librdkafka, LMDB) are translated once, in the module that knows the library.
 """
 

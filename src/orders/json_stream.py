@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from orders.malformed import BEGIN, Start, characters
+from orders.malformed import BEGIN, TextStart, characters
 
 MOST_BYTES = 2**22
 """Of one value; what is longer is cut, and is refused wherever it goes."""
@@ -16,10 +16,10 @@ LINE_BREAK = ord("\n")
 COMMA = ord(",")
 
 
-class Found(NamedTuple):
+class StreamedValue(NamedTuple):
     """A value, or what stands in place of one up to the end of its line, and where it starts in the stream."""
 
-    start: Start
+    start: TextStart
     value: bytes
 
 
@@ -42,19 +42,19 @@ class Splitter:
         """Whether a comma came after the last value."""
         self._is_first = True
 
-    def feed(self, data: bytes, *, last: bool = False) -> Iterator[Found]:
+    def feed(self, data: bytes, *, last: bool = False) -> Iterator[StreamedValue]:
         """The values that end in what has come by now; `last`: nothing more will come."""
         self._held += data
         if self._is_first and (len(self._held) >= len(codecs.BOM_UTF8) or last):
             self._is_first = False
             if self._held.startswith(codecs.BOM_UTF8):
                 del self._held[: len(codecs.BOM_UTF8)]
-                self._start = Start(len(codecs.BOM_UTF8))
+                self._start = TextStart(len(codecs.BOM_UTF8))
         if not self._is_first:
             while (found := self._next(last=last)) is not None:
                 yield found
 
-    def _next(self, *, last: bool) -> Found | None:
+    def _next(self, *, last: bool) -> StreamedValue | None:
         if not self._depth and not self._begin():
             return self._unclosed() if last else None
         if not self._depth:
@@ -85,20 +85,20 @@ class Splitter:
             self._opened_bare = False
         return bool(self._held)
 
-    def _unclosed(self) -> Found | None:
+    def _unclosed(self) -> StreamedValue | None:
         """Nothing, in place of the rest of an array that was cut off."""
         if not self._in_array:
             return None
         self._in_array = False
-        return Found(self._start, b"")
+        return StreamedValue(self._start, b"")
 
-    def _rest_of_line(self, *, last: bool) -> Found | None:
+    def _rest_of_line(self, *, last: bool) -> StreamedValue | None:
         end = self._held.find(b"\n")
         if end < 0 and not last and len(self._held) <= MOST_BYTES:
             return None
         return self._cut(len(self._held) if end < 0 else end)
 
-    def _value(self, *, last: bool) -> Found | None:
+    def _value(self, *, last: bool) -> StreamedValue | None:
         while (token := TOKEN.search(self._held, self._at)) is not None:
             first, end = token[0][:1], token.end()
             if first == b'"' and not token[1] and not last and self._is_unfinished(end):
@@ -128,8 +128,8 @@ class Splitter:
         self._opened_bare = self._opened_bare or not self._held[1 : at - 1].strip()
         return not self._opened_bare and self._held[at : at + 1] == b"{"
 
-    def _cut(self, end: int) -> Found:
-        found = Found(self._start, bytes(self._held[:end]).strip(SPACE))
+    def _cut(self, end: int) -> StreamedValue:
+        found = StreamedValue(self._start, bytes(self._held[:end]).strip(SPACE))
         self._drop(end)
         self._at = self._depth = 0
         self._has_comma = False
@@ -139,11 +139,11 @@ class Splitter:
         line_break = self._held.rfind(b"\n", 0, end)
         column = 1 if line_break >= 0 else self._start.column
         column += characters(self._held[line_break + 1 : end])
-        self._start = Start(self._start.byte + end, self._line, column)
+        self._start = TextStart(self._start.byte + end, self._line, column)
         del self._held[:end]
 
 
-def split(chunks: Iterable[bytes]) -> Iterator[Found]:
+def split(chunks: Iterable[bytes]) -> Iterator[StreamedValue]:
     """The values of a whole stream."""
     splitter = Splitter()
     for chunk in chunks:

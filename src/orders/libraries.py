@@ -20,7 +20,7 @@ import structlog
 from orders import threads
 
 TEMPLATE = "_template"
-"""The key of what tells the lines of one action apart where words are filled in; not written."""
+"""The key of what distinguishes the lines of one action where words are filled in; not written."""
 FRAMES = 8
 KAFKA = "librdkafka"
 LEVELS = {

@@ -7,7 +7,7 @@ its time is over, when it has to make room for another, or at the end of the pro
 from collections.abc import Iterator
 from typing import NamedTuple
 
-Kind = tuple[str, str]
+LineKind = tuple[str, str]
 """Action and reason of a line."""
 
 FIRST = 5
@@ -20,13 +20,13 @@ MOST_KINDS = 1000
 class Held(NamedTuple):
     """A window that is over: what it held back, and the level of the last such line."""
 
-    kind: Kind
+    kind: LineKind
     level: str
     lines: int
     seconds: float
 
 
-class Window:
+class FloodWindow:
     """The lines of one kind since `began`."""
 
     __slots__ = ("began", "held", "level", "passed")
@@ -44,7 +44,7 @@ class Floods:
         self._first = first
         self._seconds = seconds
         self._most = most
-        self._windows: dict[Kind, Window] = {}
+        self._windows: dict[LineKind, FloodWindow] = {}
 
     def __len__(self) -> int:
         """How many windows are kept."""
@@ -55,11 +55,11 @@ class Floods:
         """When the next window ends that held lines back; None where there is none."""
         return next((w.began + self._seconds for w in self._windows.values() if w.held), None)
 
-    def passes(self, kind: Kind, level: str, now: float) -> bool:
+    def passes(self, kind: LineKind, level: str, now: float) -> bool:
         """Whether a line goes through; else it is counted. To be called after `ended`, with the same `now`."""
         window = self._windows.get(kind)
         if window is None:
-            window = self._windows[kind] = Window(now)
+            window = self._windows[kind] = FloodWindow(now)
         if window.passed < self._first:
             window.passed += 1
             return True
@@ -86,5 +86,5 @@ class Floods:
                 yield _held(kind, window, now)
 
 
-def _held(kind: Kind, window: Window, now: float) -> Held:
+def _held(kind: LineKind, window: FloodWindow, now: float) -> Held:
     return Held(kind, window.level, window.held, now - window.began)

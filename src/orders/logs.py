@@ -22,7 +22,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from orders import threads
 from orders.libraries import TEMPLATE, place, redirect, without_addresses
-from orders.log_sampling import Floods, Held, Kind
+from orders.log_sampling import Floods, Held, LineKind
 from orders.timing import Clock, monotonic
 
 log = structlog.get_logger()
@@ -32,9 +32,9 @@ STABLE = ("time", "level", "process", "action", "request_id", "trace_id", "reaso
 """Keys that stand first in JSON; those up to `action` are always there."""
 OF_A_REQUEST = ("request_id", "trace_id")
 SUPPRESSED = "lines_suppressed"
-"""The action of the line that tells how many were held back."""
+"""The action of the line that says how many were held back."""
 REASONS = ("reason", "exception", "kind", "text")
-"""What tells lines of one action apart, the first that is there."""
+"""What distinguishes lines of one action, the first that is there."""
 
 
 class Patient:
@@ -56,8 +56,8 @@ class Patient:
 class Sampling:
     """A processor that lets the first few lines of a flood through and says later how many it held back.
 
-    A line's kind is its action and its reason; what was meant for `debug` goes through as it is. `counted` is told the
-    level of each line that is held back, one at a time.
+    A line's kind is its action and its reason; what was meant for `debug` goes through as it is. `counted` is called
+    with the level of each line that is held back, one at a time.
     """
 
     def __init__(self, floods: Floods, clock: Clock = monotonic) -> None:
@@ -76,12 +76,12 @@ class Sampling:
             return {name: value for name, value in event.items() if name not in OF_A_REQUEST}
         with self._lock:
             over, passes = self._take(kind, event["level"])
-        tell(over)
+        log_suppressed(over)
         if not passes:
             raise structlog.DropEvent
         return event
 
-    def _take(self, kind: Kind, level: str) -> tuple[list[Held], bool]:
+    def _take(self, kind: LineKind, level: str) -> tuple[list[Held], bool]:
         now = self._clock()
         over, passes = self._floods.ended(now), self._floods.passes(kind, level, now)
         if not passes:
@@ -90,11 +90,11 @@ class Sampling:
         return over, passes
 
     def _arm(self, now: float) -> None:
-        """A window's end is told even if nothing is logged any more."""
+        """A window's end is logged even if nothing else is any more."""
         if self._timer is None and (end := self._floods.next_end) is not None:
             timer = threading.Timer(max(end - now, 0.0), self._end)
             timer.daemon = True
-            with suppress(RuntimeError):  # no thread can be had: it is told with the next line, or at the end
+            with suppress(RuntimeError):  # no thread can be had: it is logged with the next line, or at the end
                 timer.start()
                 self._timer = timer
 
@@ -103,30 +103,30 @@ class Sampling:
             now, self._timer = self._clock(), None
             over = self._floods.ended(now)
             self._arm(now)
-        tell(over)
+        log_suppressed(over)
 
     def flush(self) -> None:
-        """Tells what was held back until now."""
+        """Logs what was held back until now."""
         with self._lock:
             if self._timer:
                 self._timer.cancel()
                 self._timer = None
             over = self._floods.flush(self._clock())
-        tell(over)
+        log_suppressed(over)
 
 
 def ignored(_level: str) -> None:
     """Where nobody counts."""
 
 
-def kind_of(event: EventDict) -> Kind:
+def kind_of(event: EventDict) -> LineKind:
     """Action and reason of a line; what a library says is one kind by its template, whatever it fills in."""
     template = event.pop(TEMPLATE, None)
     reasons = (template, *(event.get(name) for name in REASONS))
     return str(event["event"]), next((str(reason) for reason in reasons if reason is not None), "")
 
 
-def tell(over: Iterable[Held]) -> None:
+def log_suppressed(over: Iterable[Held]) -> None:
     """One line for each window that held lines back."""
     for (action, reason), level, lines, seconds in over:
         structlog.get_logger().log(
@@ -144,7 +144,7 @@ SAMPLING = Sampling(Floods())
 
 
 def flush() -> None:
-    """Tells what was held back; to be called before a process ends by a signal, which runs nothing else."""
+    """Logs what was held back; to be called before a process ends by a signal, which runs nothing else."""
     SAMPLING.flush()
 
 

@@ -25,7 +25,7 @@ _LITERALS = {b"t": b"rue", b"f": b"alse", b"n": b"ull"}
 _CONTINUATIONS = bytes(range(0x80, 0xC0))
 
 
-class Start(NamedTuple):
+class TextStart(NamedTuple):
     """Where a text begins in its file: bytes before it, its line and its column, both from 1."""
 
     byte: int = 0
@@ -33,7 +33,7 @@ class Start(NamedTuple):
     column: int = 1
 
 
-BEGIN = Start()
+BEGIN = TextStart()
 
 
 class Malformed(NamedTuple):
@@ -54,7 +54,7 @@ def find(text: bytes) -> Malformed | None:
     return _of_syntax(text)
 
 
-def describe(text: bytes, found: Malformed, start: Start = BEGIN) -> str:
+def describe(text: bytes, found: Malformed, start: TextStart = BEGIN) -> str:
     """One sentence for a person; `start` is where the text begins in a file. Columns count characters."""
     line_begin = text.rfind(b"\n", 0, found.at) + 1
     line = start.line + text.count(b"\n", 0, found.at)
@@ -99,8 +99,8 @@ def _of_syntax(text: bytes) -> Malformed | None:
 
 def _in_literal(text: bytes, at: int) -> int:
     """Of a wrong literal msgspec names the byte after its first letter."""
-    for letter in _LITERALS.get(text[at - 1 : at], b""):
-        if text[at : at + 1] != bytes([letter]):
+    for dead_letter in _LITERALS.get(text[at - 1 : at], b""):
+        if text[at : at + 1] != bytes([dead_letter]):
             break
         at += 1
     return at

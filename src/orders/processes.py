@@ -15,7 +15,7 @@ from orders.memory.shared import Memory
 from orders.settings import Settings
 from orders.system.capacity import allow_files, files_of
 from orders.system.claims import bind
-from orders.system.shutdown import Stop, end_with
+from orders.system.shutdown import StopSignal, end_with
 from orders.system.state import require
 
 log = structlog.get_logger()
@@ -58,7 +58,7 @@ def keep(settings: Settings, parent_fd: int | None) -> None:
         Memory.create(Path(settings.memory_path), settings.memory_bytes).close()
     collect_seldom()
 
-    def work(stop: Stop) -> None:
+    def work(stop: StopSignal) -> None:
         with copying(settings, stop):
             keep_memory(settings, stop)
 
@@ -72,9 +72,9 @@ def begin(process: str, settings: Settings, parent_fd: int | None, *needed: str)
     require(settings, *needed)
 
 
-def until_stopped(work: Callable[[Stop], None]) -> None:
+def until_stopped(work: Callable[[StopSignal], None]) -> None:
     """Works until a signal asks to stop, then ends by that signal."""
-    stop = Stop()
+    stop = StopSignal()
     stop.listen()
     work(stop)
     logs.flush()

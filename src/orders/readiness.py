@@ -7,55 +7,57 @@ import msgspec
 from msgspec import Meta, Struct
 
 
-class Part(Struct, frozen=True):
+class ReadinessPart(Struct, frozen=True):
     """One condition; `reason` is one sentence where it is not met, else empty."""
 
     ok: Annotated[bool, Meta(description="Whether the condition is met")]
     reason: Annotated[str, Meta(description="Why not and what to do, in one sentence; empty where it is met")] = ""
 
 
-class Lag(Part, frozen=True):
-    """Messages that are in the topic and not yet in PostgreSQL; None if that cannot be told."""
+class Lag(ReadinessPart, frozen=True):
+    """Messages that are in the topic and not yet in PostgreSQL; None if unknown."""
 
     messages: Annotated[int | None, Meta(description="Messages that PostgreSQL does not have yet; null: unknown")] = (
         None
     )
 
 
-class Restore(Part, frozen=True):
+class RestorePart(ReadinessPart, frozen=True):
     """Orders that memory was given back since its start, and how many there will be."""
 
     done: Annotated[int, Meta(description="Orders that the restore has read")] = 0
     total: Annotated[int, Meta(description="Orders that it is to read in all")] = 0
 
 
-class Parts(Struct, frozen=True):
-    postgres: Annotated[Part, Meta(description="PostgreSQL answers a query")]
-    kafka: Annotated[Part, Meta(description="Kafka describes the topic")]
-    assignment: Annotated[Part, Meta(description="The ingests of this machine run, and one of them has a partition")]
+class ReadinessParts(Struct, frozen=True):
+    postgres: Annotated[ReadinessPart, Meta(description="PostgreSQL answers a query")]
+    kafka: Annotated[ReadinessPart, Meta(description="Kafka describes the topic")]
+    assignment: Annotated[
+        ReadinessPart, Meta(description="The ingests of this machine run, and one of them has a partition")
+    ]
     lag: Annotated[Lag, Meta(description="At most ORDERS_READY_LAG messages are not stored yet")]
-    memory: Annotated[Part, Meta(description="Memory can be read, and was not emptied since its last restore")]
-    restore: Annotated[Restore, Meta(description="The keeper runs, and memory has its orders back")]
-    process: Annotated[Part, Meta(description="Nobody asked this process to stop")] = Part(ok=True)
+    memory: Annotated[ReadinessPart, Meta(description="Memory can be read, and was not emptied since its last restore")]
+    restore: Annotated[RestorePart, Meta(description="The keeper runs, and memory has its orders back")]
+    process: Annotated[ReadinessPart, Meta(description="Nobody asked this process to stop")] = ReadinessPart(ok=True)
 
 
-class Report(Struct, frozen=True):
+class ReadinessReport(Struct, frozen=True):
     """The body of /readyz: `ready` for what was asked, then for each purpose."""
 
     ready: Annotated[bool, Meta(description="Whether it is ready for what was asked")]
     reading: Annotated[bool, Meta(description="Whether it is ready for GETs: memory or PostgreSQL is enough")]
     writing: Annotated[bool, Meta(description="Whether it is ready for POSTs: every part is ok")]
-    parts: Annotated[Parts, Meta(description="Each condition, and why it is not met")]
+    parts: Annotated[ReadinessParts, Meta(description="Each condition, and why it is not met")]
 
 
 class StartParts(Struct, frozen=True):
     """As in /readyz, of the start alone."""
 
-    postgres: Annotated[Part, Meta(description="PostgreSQL answers a query")]
-    restore: Annotated[Part, Meta(description="The keeper has begun to restore memory")]
+    postgres: Annotated[ReadinessPart, Meta(description="PostgreSQL answers a query")]
+    restore: Annotated[ReadinessPart, Meta(description="The keeper has begun to restore memory")]
 
 
-class Start(Struct, frozen=True):
+class StartupReport(Struct, frozen=True):
     """The body of /startupz."""
 
     started: Annotated[bool, Meta(description="Whether the start is over")]
@@ -66,15 +68,17 @@ class Start(Struct, frozen=True):
 
 NOT_OK = {"ok": False}
 """A part that does not say whether it is."""
-KINDS: Mapping[str, type[Part]] = {field.name: field.type for field in msgspec.structs.fields(Parts)}
+KINDS: Mapping[str, type[ReadinessPart]] = {field.name: field.type for field in msgspec.structs.fields(ReadinessParts)}
 
 
 class Ready(Struct, frozen=True):
-    """What a command knows of a `Report` or a `Start`: the parts that were named, by whatever release."""
+    """What a command knows of a `ReadinessReport` or a `StartupReport`: the parts that were named, by whatever
+    release.
+    """
 
     ready: bool = False
     writing: bool = False
-    parts: Mapping[str, Part] = {}
+    parts: Mapping[str, ReadinessPart] = {}
 
     @property
     def missing(self) -> str:
@@ -88,10 +92,10 @@ class Ready(Struct, frozen=True):
         return found if isinstance(found, Lag) else Lag(ok=False)
 
     @property
-    def restore(self) -> Restore:
+    def restore(self) -> RestorePart:
         """That part, with 0 of 0 orders where there is none."""
         found = self.parts.get("restore")
-        return found if isinstance(found, Restore) else Restore(ok=False)
+        return found if isinstance(found, RestorePart) else RestorePart(ok=False)
 
 
 class _Body(Struct, frozen=True):
@@ -108,5 +112,5 @@ def read(body: bytes) -> Ready:
     A field that is missing has its default, an unknown field is passed over, and an unknown part is kept.
     """
     found = msgspec.json.decode(body, type=_Body)
-    parts = {name: msgspec.convert(NOT_OK | part, KINDS.get(name, Part)) for name, part in found.parts.items()}
+    parts = {name: msgspec.convert(NOT_OK | part, KINDS.get(name, ReadinessPart)) for name, part in found.parts.items()}
     return Ready(found.ready, found.writing, parts)

@@ -18,7 +18,7 @@ REPLAY_HEADER = "orders-replay"
 
 Outcome = Literal["created", "replaced", "unchanged", "deleted", "conflict", "refused"]
 
-Fault = Literal[
+InvalidKind = Literal[
     "schema",
     "not_json",
     "too_large",
@@ -38,8 +38,8 @@ class Record(Struct, frozen=True, gc=False):
     """One record as Kafka gave it.
 
     `time` is the record's timestamp in milliseconds since the epoch, or None where it has none.
-    `headers_lost` tells that header names were not UTF-8 and could not be read.
-    `epoch` is the leader epoch under which the brokers took it (KIP-320), or None where they do not tell.
+    `headers_lost`: header names were not UTF-8 and could not be read.
+    `epoch` is the leader epoch under which the brokers took it (KIP-320), or None where they do not report it.
     """
 
     partition: int
@@ -57,7 +57,7 @@ class Invalid(Struct, frozen=True):
 
     reason: str
     path: str = ""
-    fault: Fault = "schema"
+    fault: InvalidKind = "schema"
 
     @property
     def is_json(self) -> bool:
@@ -76,7 +76,7 @@ class Condition(NamedTuple):
     version: int | None
 
 
-class Place(NamedTuple):
+class RecordCoordinates(NamedTuple):
     """Where a record lies."""
 
     topic_id: str
@@ -98,9 +98,9 @@ class Replay(Struct, frozen=True, kw_only=True):
     forced: bool = False
 
     @property
-    def place(self) -> Place:
+    def place(self) -> RecordCoordinates:
         """Where the dead letter lies."""
-        return Place(self.topic_id, self.partition, self.offset)
+        return RecordCoordinates(self.topic_id, self.partition, self.offset)
 
 
 class Entry(Struct, frozen=True):
@@ -114,9 +114,9 @@ class Entry(Struct, frozen=True):
 
 
 class Reached(NamedTuple):
-    """Up to where a partition was read, and the leader epoch of what lies before; None where the brokers do not tell.
+    """Up to where a partition was read, and the leader epoch of what lies before; None if it is unknown.
 
-    What lies before is a record, or the mark that a transaction left where it ended.
+    What lies before is a record, or the control record that a transaction left where it ended.
     """
 
     offset: int
@@ -126,7 +126,7 @@ class Reached(NamedTuple):
 class Span(NamedTuple):
     """Offsets of one partition in a batch: from `begin` (the stored position) up to, not with, `end`.
 
-    `epoch` is the leader epoch of the mark before `end`; None where a record is there, which has its own.
+    `epoch` is the leader epoch of the control record before `end`; None where a record is there, which has its own.
     """
 
     begin: int
@@ -143,7 +143,8 @@ class Batch(Struct, frozen=True):
 
 StopKind = Literal["dead_letters", "retention", "went_back", "unreadable", "anew", "new"]
 """Why a partition is not read on, in one word: too many dead letters, its position was passed by retention, Kafka's log
-went back, what it holds cannot be read, the topic was recreated; a new one waits for the older ones: see `growth`."""
+was truncated, what it holds cannot be read, the topic was recreated; a new one waits for the older ones: see
+`growth`."""
 
 
 NEW = "the topic gained this partition: what was written before to the older ones is stored first"
@@ -181,7 +182,7 @@ class Round(NamedTuple):
     is_last: bool
 
 
-class Standing(NamedTuple):
+class RefusalWindow(NamedTuple):
     """What a batch finds of a partition: which of its last records were refused, and from which offset they count."""
 
     refused: bytes = b""
@@ -196,7 +197,7 @@ class Moved(NamedTuple):
     refused: bytes = b""
 
 
-Cause = Literal["dry", "records", "bytes", "age", "retry", "stop"]
+BatchCause = Literal["dry", "records", "bytes", "age", "retry", "stop"]
 """Why a batch is written now: the stream ran dry, a bound is reached, an outage may be over, or the process ends."""
 
 

@@ -15,7 +15,7 @@ from orders.order import Moment, Order
 from orders.record import Invalid
 
 MOST = 100
-"""Most faults that are told of one message."""
+"""Most faults that are reported of one message."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 

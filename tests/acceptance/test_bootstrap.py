@@ -154,7 +154,7 @@ def test_a_ready_environment_is_used_as_it_is(clone: Path, tmp_path: Path, home:
     assert ran.stdout == f"{home or clone}|-I -m orders get a b\n"
 
 
-def test_an_environment_whose_python_became_another_is_made_anew(clone: Path, tmp_path: Path) -> None:
+def test_an_environment_whose_python_became_another_is_recreated(clone: Path, tmp_path: Path) -> None:
     # The system was upgraded: what .venv/bin/python leads to finds no packages any more.
     ready(clone, "exit 1")
     path = programs(tmp_path / "bin", {"python3": 'case "$*" in *environment.py*) echo "recreated";; esac'})
@@ -212,11 +212,11 @@ def test_an_installation_shows_packages_rate_and_remaining_time(
         ("", "pip says nothing"),
     ],
 )
-def test_why_pip_failed_is_told_with_what_helps(environment: Any, words: str, told: str) -> None:
+def test_why_pip_failed_is_reported_with_what_helps(environment: Any, words: str, told: str) -> None:
     assert told in environment.why(words)
 
 
-def test_older_pips_are_told_of_the_certificates_too(environment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_pips_are_reported_of_the_certificates_too(environment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
     monkeypatch.setenv("SSL_CERT_FILE", "/company.pem")
     assert environment.environment()["REQUESTS_CA_BUNDLE"] == "/company.pem"
@@ -315,7 +315,7 @@ class Empty(BaseHTTPRequestHandler):
 
 @pytest.mark.system
 @pytest.mark.usefixtures("few_packages")
-def test_an_index_that_is_away_and_one_that_only_the_company_trusts(clone: Path, tmp_path: Path) -> None:
+def test_an_index_that_is_unavailable_and_one_that_only_the_company_trusts(clone: Path, tmp_path: Path) -> None:
     """Takes 10 s: three installations, in one of which pip asks an index that is not there, and asks again."""
     away = start(clone, "--version", variables=ours() | NO_INDEX | {"PIP_INDEX_URL": "http://127.0.0.1:1/simple"})
     assert "the package index cannot be reached: is there a network, a proxy to name in HTTPS_PROXY" in one_sentence(

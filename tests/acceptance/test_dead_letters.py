@@ -86,7 +86,7 @@ def send(system: System, key: bytes | None, value: bytes | None, headers: Header
     return partition, offset
 
 
-def letter_at(system: System, place: tuple[int, int]) -> int:
+def dead_letter_at(system: System, place: tuple[int, int]) -> int:
     ((number,),) = query(system, 'select id from dead_letters where partition = %s and "offset" = %s', *place)
     return int(number)
 
@@ -118,7 +118,7 @@ def record_at(system: System, partition: int, offset: int) -> Any:
 def test_a_dead_letter_is_shown_edited_and_replayed_and_the_order_is_served(system: System, tmp_path: Path) -> None:
     uid, wrong = order(201, amount="lots")
     headers: Headers = (("trace", b"\x00\xff"), ("orders-reply", b"1"))
-    number = letter_at(system, send(system, b"not a uid, but a name", wrong, headers))
+    number = dead_letter_at(system, send(system, b"not a uid, but a name", wrong, headers))
 
     (listed,) = [each for each in rows(system, "list") if each["id"] == number]
     assert (listed["key"], listed["key_bytes"], listed["state"]) == (None, 21, "open")
@@ -163,7 +163,7 @@ def test_a_dead_letter_is_shown_edited_and_replayed_and_the_order_is_served(syst
 
 def test_a_replay_does_not_take_the_place_of_a_newer_order_unless_forced(system: System) -> None:
     uid, wrong = order(202, amount="lots")
-    number = letter_at(system, send(system, uid.encode(), wrong))
+    number = dead_letter_at(system, send(system, uid.encode(), wrong))
     send(system, uid.encode(), order(202, amount=2)[1])
     run(system, "edit", str(number), "-", given=order(202, amount=1)[1])
 
@@ -179,7 +179,7 @@ def test_a_replay_does_not_take_the_place_of_a_newer_order_unless_forced(system:
 
 def test_what_is_refused_again_stays_open_and_makes_no_second_dead_letter(system: System) -> None:
     place = send(system, b"rubbish", b"\xff rubbish")
-    number = letter_at(system, place)
+    number = dead_letter_at(system, place)
     before = query(system, "select count(*) from dead_letters")
     (result,) = rows(system, "replay", str(number))
     assert (result["outcome"], result["reason"]) == ("refused", "Invalid JSON: not UTF-8 at byte 0 (line 1, column 1)")
@@ -208,7 +208,7 @@ def test_what_postgresql_refused_comes_back_by_a_filter_once_it_takes_it(system:
 
 
 def test_many_are_discarded_by_filters_and_keep_their_bytes(system: System) -> None:
-    numbers = [letter_at(system, send(system, None, b"discard me")) for _ in range(3)]
+    numbers = [dead_letter_at(system, send(system, None, b"discard me")) for _ in range(3)]
     partition = query(system, "select partition from dead_letters where id = %s", numbers[0])[0][0]
     since = query(system, "select at::text from dead_letters where id = %s", numbers[1])[0][0].replace("+00", "+00:00")
     assert run(system, "discard").stderr == b"orders: say which: numbers, or filters, or --all\n"
@@ -248,7 +248,7 @@ def typed(system: System, *words: str, keys: bytes = b"", editor: str = "") -> t
 
 
 def test_on_a_terminal_what_acts_on_many_asks_first(system: System) -> None:
-    numbers = [letter_at(system, send(system, b"asked", b"asked")) for _ in range(2)]
+    numbers = [dead_letter_at(system, send(system, b"asked", b"asked")) for _ in range(2)]
     since = str(query(system, "select to_json(at) #>> '{}' from dead_letters where id = %s", numbers[0])[0][0])
     status, seen = typed(system, "discard", "--since", since, keys=b"n\n")
     assert status == 1
@@ -261,7 +261,7 @@ def test_on_a_terminal_what_acts_on_many_asks_first(system: System) -> None:
 
 
 def test_on_a_terminal_a_dead_letter_is_edited_with_the_editor(system: System, tmp_path: Path) -> None:
-    number = letter_at(system, send(system, b"by hand", order(204, amount="lots")[1]))
+    number = dead_letter_at(system, send(system, b"by hand", order(204, amount="lots")[1]))
     editor = tmp_path / "editor"
     editor.write_text('#!/bin/sh\nsed \'s/"lots"/77/\' "$1" > "$1.new"\nmv "$1.new" "$1"\n')
     editor.chmod(0o755)
@@ -270,7 +270,7 @@ def test_on_a_terminal_a_dead_letter_is_edited_with_the_editor(system: System, t
     assert rows(system, "show", str(number))[0]["edit"]["text"] == order(204, amount=77)[1].decode()
     status, seen = typed(system, "edit", str(number), editor="true")
     assert (status, "the editor was left without a change: nothing was kept" in seen) == (1, True), seen
-    assert run(system, "edit", str(number)).stderr.startswith(b"orders: this is no terminal to edit on: ")
+    assert run(system, "edit", str(number)).stderr.startswith(b"orders: this is not a terminal to edit on: ")
 
 
 def test_each_has_a_copy_in_the_topic_for_them(system: System) -> None:
@@ -286,7 +286,7 @@ def test_each_has_a_copy_in_the_topic_for_them(system: System) -> None:
     wait_for(copied, "the copy", 20)
 
 
-def test_a_topic_for_copies_that_is_not_there_is_told_at_the_start(system: System, tmp_path: Path) -> None:
+def test_a_topic_for_copies_that_is_not_there_is_reported_at_the_start(system: System, tmp_path: Path) -> None:
     given = ("--postgres-dsn", "--kafka-bootstrap", "--kafka-topic")
     words = [word for name in given for word in (name, option(system, name))]
     done = orders(tmp_path, "run", *words, "--dead-letters-topic", "nowhere")
@@ -296,8 +296,8 @@ def test_a_topic_for_copies_that_is_not_there_is_told_at_the_start(system: Syste
 
 
 def test_dead_letters_are_exported_as_they_came_and_that_is_kept(system: System, tmp_path: Path) -> None:
-    number = letter_at(system, send(system, b"\xfe", b"\xff\x00", (("a", None),)))
-    tombstone = letter_at(system, send(system, b"no uid", None))
+    number = dead_letter_at(system, send(system, b"\xfe", b"\xff\x00", (("a", None),)))
+    tombstone = dead_letter_at(system, send(system, b"no uid", None))
     numbers = (str(number), str(tombstone))
     first, second = rows(system, "export", *numbers)
     assert [base64.b64decode(first[name]) for name in ("key", "value")] == [b"\xfe", b"\xff\x00"]
@@ -316,7 +316,7 @@ def test_the_topic_read_again_from_its_start_changes_nothing(system: System) -> 
         "(select json_agg(d order by d.id) from dead_letters d)::text, "
         "(select json_agg(a order by a.id) from dead_letter_actions a)::text"
     )
-    number = letter_at(system, send(system, b"again", order(203, amount="lots")[1]))
+    number = dead_letter_at(system, send(system, b"again", order(203, amount="lots")[1]))
     run(system, "edit", str(number), "-", given=order(203, amount=3)[1])
     assert rows(system, "replay", str(number))[0]["outcome"] == "created"
     before, ends = query(system, everything), query(system, ENDS)

@@ -1,6 +1,6 @@
 """At seeded moments under load a process is killed; afterwards every row, dead letter and GET equals a model.
 
-The stream holds duplicates, replacements, deletes, invalid messages and keyless ones; POSTs go on beside it. The
+The stream holds duplicates, replacements, deletes, invalid messages and keyless ones; POSTs continue beside it. The
 model is folded from the topic itself, by other code. Meanwhile GETs are compared with PostgreSQL. A seed
 names its kill and nothing else does: to run one again, run its range.
 """

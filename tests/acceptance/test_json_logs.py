@@ -34,7 +34,7 @@ def events(text: str) -> list[dict[str, Any]]:
 OUTAGES = {
     "dependency_unavailable": "dependency_available",
     "keeper_waits": "keeper_continues",
-    "consumption_held": "consumption_goes_on",
+    "consumption_paused": "consumption_resumed",
 }
 """What begins an outage of PostgreSQL, and what ends it."""
 
@@ -86,7 +86,7 @@ def test_each_process_that_logs_an_outage_logs_its_end_once(
     with open_folder() as folder, running(folder / "data", options, JSON) as system:
         own_postgres.stop()
         wait_for(lambda: system.request("GET", "/orders/unknown")[0] == 503, "an outage that HTTP meets")
-        begun = {("serve", "dependency_available"), ("keep", "keeper_continues"), ("ingest:0", "consumption_goes_on")}
+        begun = {("serve", "dependency_available"), ("keep", "keeper_continues"), ("ingest:0", "consumption_resumed")}
         wait_for(lambda: begun <= outages(system), "each has noticed", 20)
         own_postgres.start()
         for process, action in outages(system):

@@ -1,4 +1,4 @@
-"""Clients that would tip a service over, at a running system: what is too large or too slow ends, others go on."""
+"""Clients that would tip a service over, at a running system: what is too large or too slow ends, others continue."""
 
 import gzip
 import http.client
@@ -90,7 +90,7 @@ def test_a_body_of_200_mb_is_refused_before_memory_grows(system: System, shape: 
     assert system.request("GET", "/livez") == (200, {"alive": True})
 
 
-def test_413_is_told_while_the_body_is_still_to_come(system: System) -> None:
+def test_413_is_reported_while_the_body_is_still_to_come(system: System) -> None:
     """A client that waits after the bound, as one does that reads while it writes, has its answer."""
     with connected(system) as connection:
         connection.sendall(BODIES["chunked"][0] + CHUNK * 16)
@@ -134,15 +134,15 @@ def test_an_order_that_nests_too_deep_is_refused_alike_by_post_and_through_kafka
         named = addresses[addresses.index("--kafka-bootstrap") :][:4]
         assert orders(system.data, "send", "--as-is", "-", *named, given=nested + b"\n").returncode == 0
 
-        def letters() -> list[Any]:
+        def dead_letters() -> list[Any]:
             found = orders(system.data, "dead-letters", "list", "--json", *addresses[:2])
             return [json.loads(line) for line in found.stdout.splitlines()]
 
-        (letter,) = wait_for(letters, "the dead letter")
-        assert letter["reason"] == "Nested deeper than 3 levels"
+        (dead_letter,) = wait_for(dead_letters, "the dead letter")
+        assert dead_letter["reason"] == "Nested deeper than 3 levels"
 
 
-def test_a_connection_too_many_is_told_and_the_place_is_free_again_when_one_ends(addresses: list[str]) -> None:
+def test_a_connection_too_many_is_reported_and_the_place_is_free_again_when_one_ends(addresses: list[str]) -> None:
     options = ["--http-connections", "5", *addresses]
     with open_folder() as folder, running(folder / "data", options) as system:
         with ExitStack() as up:
@@ -156,7 +156,9 @@ def test_a_connection_too_many_is_told_and_the_place_is_free_again_when_one_ends
         wait_for(lambda: system.request("GET", "/orders/nobody")[0] == 404, "room")
 
 
-def test_a_client_that_uses_an_unknown_name_is_told_the_setting_and_so_is_the_log_once(addresses: list[str]) -> None:
+def test_a_client_that_uses_an_unknown_name_is_reported_the_setting_and_so_is_the_log_once(
+    addresses: list[str],
+) -> None:
     """Whichever serve process it meets: all of them together write one line."""
     with open_folder() as folder, running(folder / "data", ["--http-workers", "3", *addresses]) as system:
         for _ in range(60):

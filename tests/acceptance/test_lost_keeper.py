@@ -111,7 +111,7 @@ def test_while_a_signal_has_stopped_the_keeper_nothing_stale_is_served(scene: Sc
     assert scene.locale() == "s2"
 
 
-def test_a_keeper_that_goes_on_in_time_fills_memory_again(scene: Scene) -> None:
+def test_a_keeper_that_continues_in_time_fills_memory_again(scene: Scene) -> None:
     keeper = scene.pid()
     os.kill(keeper, signal.SIGSTOP)
     scene.serves_only("g1")

@@ -162,9 +162,9 @@ def test_what_is_personal_is_never_said(addresses: list[str], postgres: Postgres
         told.command("status")
         told.command("get", uid, shown=False)
         with psycopg.connect(dsn) as connection:
-            ((letter,),) = connection.execute("select min(id) from dead_letters").fetchall()
+            ((dead_letter,),) = connection.execute("select min(id) from dead_letters").fetchall()
         for body in (MARK, b'{"name":"' + MARK, b'{"sm_id":"' + MARK + b'"}', b'"' + MARK + b'" ' + MARK):
-            told.command("dead-letters", "edit", str(letter), "-", "--postgres-dsn", dsn, given=body)
+            told.command("dead-letters", "edit", str(dead_letter), "-", "--postgres-dsn", dsn, given=body)
         for options in ([], ["--json"]):
             told.command("dead-letters", "list", "--limit", "10000", "--postgres-dsn", dsn, *options)
             told.command("dead-letters", "discard", "--partition", "0", "--yes", "--postgres-dsn", dsn, *options)

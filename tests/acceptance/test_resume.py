@@ -25,7 +25,7 @@ def resume(system: System, addresses: list[str], *words: str) -> tuple[int, list
     return done.returncode, done.stdout.decode().splitlines()
 
 
-def test_a_partition_that_stops_again_is_told_and_one_that_is_read_is_too(addresses: list[str]) -> None:
+def test_a_partition_that_stops_again_is_reported_and_one_that_is_read_is_too(addresses: list[str]) -> None:
     """12 records of one partition are wrong, 4 of the last 8 stop it: twice more, unless they do not count."""
     topic = addresses[addresses.index("--kafka-topic") + 1]
     wrong = b'{"order_uid":"a"}\n' * 12

@@ -215,7 +215,7 @@ def test_the_commands_and_pages_that_tell_how_it_is_find_nothing_wrong(running: 
     doctor = running.orders.command("doctor", "--json", **running.variables)
     assert doctor.returncode == 0, doctor.stdout
     checks = {each["name"]: each["state"] for each in json.loads(doctor.stdout)["checks"]}
-    assert {checks[name] for name in ("PostgreSQL", "PostgreSQL rights", "PostgreSQL serve", "schema")} == {"ok"}
+    assert {checks[name] for name in ("PostgreSQL", "PostgreSQL permissions", "PostgreSQL serve", "schema")} == {"ok"}
     assert json.loads(running.orders.command("status", "--json").stdout)["ready"]
     metrics = httpx2.get(f"{running.system.url}/metrics", timeout=10)
     assert 'orders_ready{part="postgres"} 1.0' in metrics.text
@@ -238,13 +238,13 @@ def test_no_password_is_shown_and_no_process_knows_anothers(running: Running) ->
         assert PASSWORDS[other] not in variables
 
 
-def test_a_right_that_is_taken_away_stops_consumption_and_makes_no_dead_letter(running: Running) -> None:
+def test_a_permission_that_is_revoked_stops_consumption_and_makes_no_dead_letter(running: Running) -> None:
     uid, text = order(103)
     with running.orders.connect("owner") as owner:
         owner.execute("revoke insert on orders from orders_ingest")
         try:
             running.send(uid.encode(), text)
-            wait_for(lambda: "denies a right" in running.reason("assignment"), "the reason in /readyz", 20)
+            wait_for(lambda: "denies permission" in running.reason("assignment"), "the reason in /readyz", 20)
             assert "permission denied for table orders; docs/security.md" in running.reason("assignment")
         finally:
             owner.execute("grant insert on orders to orders_ingest")

@@ -113,18 +113,18 @@ def test_any_valid_order_comes_back_equal_in_every_way_before_and_after_a_restar
     def post(batch: Sequence[bytes]) -> None:
         client.post(batch)
 
-    client.post(named_anew())
+    client.post(named_again())
     post()
     hit = client.get()
     check(client.posted, hit)
     machine.kill("keep")  # nobody fills memory meanwhile
     assert missed(machine, client) == hit
-    machine.begin_anew()
+    machine.begin_again()
     assert client.get() == hit
     assert set(client.unchanged(hit)) == {304}
 
 
-def named_anew() -> Iterator[bytes]:
+def named_again() -> Iterator[bytes]:
     """The corpus of what looks bad and is good, each under a uid of its own, as long as the one that all have."""
     for number, strange in enumerate(TAKEN):
         yield strange.value.replace(VALID_UID, f"strange-{number}-".encode().ljust(len(VALID_UID), b"x"))
@@ -164,7 +164,7 @@ def shown(body: bytes) -> Tree:
 
 
 def originally(sent: Tree) -> Tree:
-    """The same as the original service showed it: no unknown fields, and parts named as Go names them."""
+    """The same as the original Go service showed it: no unknown fields, and parts named as Go names them."""
     parts = {"delivery": Delivery, "payment": Payment}
     known = {name: value for name, value in sent.items() if name in KNOWN}
     known |= {name: named_as_go_does(sent[name], struct) for name, struct in parts.items()}

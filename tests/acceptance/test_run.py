@@ -117,9 +117,9 @@ def test_commands_find_the_running_system(system: System) -> None:
     assert json.loads(orders(system.data, "get", uid).stdout)["order"] | {"id": 0} == json.loads(good[-1]) | {"id": 0}
     assert b"OrderID" in orders(system.data, "get", uid, "--view", "original").stdout
 
-    letters = orders(system.data, "dead-letters", "list", "--json", "--limit", "1", *dsn_of(system))
-    assert json.loads(letters.stdout)["reason"] == "Invalid JSON: invalid character at byte 1 (line 1, column 2)"
-    assert b"Testov" not in letters.stdout
+    dead_letters = orders(system.data, "dead-letters", "list", "--json", "--limit", "1", *dsn_of(system))
+    assert json.loads(dead_letters.stdout)["reason"] == "Invalid JSON: invalid character at byte 1 (line 1, column 2)"
+    assert b"Testov" not in dead_letters.stdout
 
     wait_for(lambda: system.status()["lag"] == 0, "no lag", deadline=20)
     status = system.status()

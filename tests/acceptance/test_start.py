@@ -55,7 +55,7 @@ def test_a_port_of_another_system_names_its_data_directory(system: System, tmp_p
 
 def test_a_file_in_place_of_the_data_directory_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "(it is no directory): choose another with --data-dir" in refused(RUN, tmp_path / "file").stderr
+    assert "(it is not a directory): choose another with --data-dir" in refused(RUN, tmp_path / "file").stderr
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class Then(NamedTuple):
         return [record for record in self.stored.read("records") if record["topic"] == self.stored.topic]
 
     def unread(self) -> list[Line]:
-        """Those behind the stored positions; where the log went back, those that were written since."""
+        """Those behind the stored positions; where the log was truncated, those that were written since."""
         stored = {row["partition"]: row for row in self.rows("positions") if row["topic_id"] == self.topic_id}
         ends = {number: row["next_offset"] for number, row in stored.items()} | {CUT: cut_at(self.rows("orders"))}
         return [each for each in self.records() if each["offset"] >= ends[each["partition"]]]
@@ -151,18 +151,18 @@ def test_every_order_is_served_as_it_was(then: Then) -> None:
 
 
 def test_dead_letters_are_listed_shown_and_exported_as_they_were(then: Then) -> None:
-    shown = {letter["id"]: letter for letter in then.stored.read("dead-letters")}
-    for number in [number for number, letter in shown.items() if is_changed(then, letter)]:
+    shown = {dead_letter["id"]: dead_letter for dead_letter in then.stored.read("dead-letters")}
+    for number in [number for number, dead_letter in shown.items() if is_changed(then, dead_letter)]:
         del shown[number]
     listed = {each["id"]: each for each in then.command("dead-letters", "list", "--limit", "1000", "--json")}
     fields = ("state", "topic", "partition", "offset", "time", "at", "reason", "path", "edited")
-    for number, letter in shown.items():
-        assert [listed[number][name] for name in fields] == [letter[name] for name in fields]
-    assert {letter["state"] for letter in shown.values()} == {"open", "replayed"}
-    for number in (n for n, letter in shown.items() if letter["actions"]):
+    for number, dead_letter in shown.items():
+        assert [listed[number][name] for name in fields] == [dead_letter[name] for name in fields]
+    assert {dead_letter["state"] for dead_letter in shown.values()} == {"open", "replayed"}
+    for number in (n for n, dead_letter in shown.items() if dead_letter["actions"]):
         assert then.command("dead-letters", "show", str(number), "--json") == [shown[number]]
     assert [each["id"] for each in then.command("dead-letters", "list", "--state", "discarded", "--json")]
-    untouched = [number for number, letter in shown.items() if not letter["actions"]][:12]
+    untouched = [number for number, dead_letter in shown.items() if not dead_letter["actions"]][:12]
     rows = {row["id"]: row for row in then.rows("dead_letters")}
     for exported in then.command("dead-letters", "export", *map(str, untouched)):
         row = rows[exported["id"]]
@@ -185,8 +185,8 @@ def test_what_no_ingest_had_read_is_read_from_the_stored_positions_by_its_header
     places = [(then.topic_id, each["partition"], each["offset"]) for each in unread if "orders-reply" in names(each)]
     assert sorted(then.query(asked, *place)[0][0] for place in places) == ["conflict", "created"]
 
-    (letter,) = then.command("dead-letters", "show", str(in_flight(then)), "--json")
-    assert (letter["state"], letter["actions"][-1]["outcome"]) == ("replayed", "created")
+    (dead_letter,) = then.command("dead-letters", "show", str(in_flight(then)), "--json")
+    assert (dead_letter["state"], dead_letter["actions"][-1]["outcome"]) == ("replayed", "created")
 
 
 def test_copies_of_dead_letters_have_the_headers_that_they_had(then: Then) -> None:
@@ -276,10 +276,10 @@ def cut_at(orders: list[dict[str, Any]]) -> int:
     return int(offset)
 
 
-def is_changed(then: Then, letter: Line) -> bool:
+def is_changed(then: Then, dead_letter: Line) -> bool:
     """Whether something becomes of it here: it is replayed, or what its partition lost is forgotten."""
-    places = [letter, *letter["actions"]]
-    return letter["id"] in (in_flight(then), *REPLAYED_NOW) or any(each.get("partition") == CUT for each in places)
+    places = [dead_letter, *dead_letter["actions"]]
+    return dead_letter["id"] in (in_flight(then), *REPLAYED_NOW) or any(each.get("partition") == CUT for each in places)
 
 
 def in_flight(then: Then) -> int:

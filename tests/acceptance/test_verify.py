@@ -143,7 +143,7 @@ def planted(whole: Settings) -> Iterator[psycopg.Connection]:
             connection.execute(f"insert into {table} {how} table kept_{table}".encode())
 
 
-def verified(settings: Settings, *, memory: bool = False) -> report.Report:
+def verified(settings: Settings, *, memory: bool = False) -> report.VerifyReport:
     return run.verify(settings, memory=memory, limit=100)
 
 
@@ -161,7 +161,7 @@ def test_a_system_under_load_is_found_whole_each_time(
             for _ in range(4):
                 wait_for(lambda: traffic.made > 300 * (len(seen) + 1), "more traffic", 60)
                 done = orders(tmp_path, "verify", "--json", variables=environment(machine.settings))
-                found = msgspec.json.decode(done.stdout, type=report.Report)
+                found = msgspec.json.decode(done.stdout, type=report.VerifyReport)
                 assert (done.returncode, found.differences, found.unjudged) == (0, {}, {}), found
                 seen.append(found.compared)
     assert all(before.records < after.records for before, after in pairwise(seen))
@@ -183,7 +183,7 @@ COPY = (
     "'order_uid', '{}', 'id', 0, 'version', 0)) as made where o.order_uid = 'replaced'"
 )
 AT_REPLACED = "update {} where order_uid = 'replaced'"
-LETTER = (
+DEAD_LETTER = (
     "insert into dead_letters "
     '(topic, topic_id, partition, "offset", key, value, header_names, header_values, reason, path) '
     "select p.topic, o.topic_id, o.partition, o.\"offset\" - {back}, 'replaced', "
@@ -191,12 +191,12 @@ LETTER = (
     "from orders o join positions p using (topic_id, partition) where order_uid = 'replaced'"
 )
 RENAME = "update {} set topic_id = 'older'"
-AT_LETTER = "{} where id = (select min(id) from dead_letters)"
+AT_DEAD_LETTER = "{} where id = (select min(id) from dead_letters)"
 
 
-def letter(back: int, amount: int, reason: str) -> str:
+def dead_letter(back: int, amount: int, reason: str) -> str:
     """Plants a dead letter of the order that was replaced: of the record that it came from, or of one before."""
-    return LETTER.format(back=back, value=valid("replaced", amount).decode(), reason=reason)
+    return DEAD_LETTER.format(back=back, value=valid("replaced", amount).decode(), reason=reason)
 
 
 PLANTED: Mapping[str, tuple[str, dict[str, int], dict[str, int]]] = {
@@ -222,14 +222,14 @@ PLANTED: Mapping[str, tuple[str, dict[str, int], dict[str, int]]] = {
         {"duplicate version": 1},
         {},
     ),
-    "an order of a dead letter": (letter(0, 2, "PostgreSQL refused it (23514)"), {"refused": 1}, {}),
+    "an order of a dead letter": (dead_letter(0, 2, "PostgreSQL refused it (23514)"), {"refused": 1}, {}),
     "a dead letter that this release would take": (
-        letter(1, 1, "Expected something else"),
+        dead_letter(1, 1, "Expected something else"),
         {},
         {"other rules": 1},
     ),
     "a dead letter of a record that was refused by trial": (
-        letter(1, 1, "PostgreSQL refused it (23514)"),
+        dead_letter(1, 1, "PostgreSQL refused it (23514)"),
         {},
         {},
     ),
@@ -243,19 +243,19 @@ PLANTED: Mapping[str, tuple[str, dict[str, int], dict[str, int]]] = {
         {},
         {"condition": 1},
     ),
-    "a lost dead letter": (AT_LETTER.format("delete from dead_letters"), {"dead letter missing": 1}, {}),
+    "a lost dead letter": (AT_DEAD_LETTER.format("delete from dead_letters"), {"dead letter missing": 1}, {}),
     "other bytes of a dead letter": (
-        AT_LETTER.format("update dead_letters set value = 'other', key = 'other'"),
+        AT_DEAD_LETTER.format("update dead_letters set value = 'other', key = 'other'"),
         {"dead letter differs": 1},
         {},
     ),
     "other headers of a dead letter": (
-        AT_LETTER.format("update dead_letters set header_names = '{a}', header_values = '{x}'"),
+        AT_DEAD_LETTER.format("update dead_letters set header_names = '{a}', header_values = '{x}'"),
         {"dead letter differs": 1},
         {},
     ),
     "a dead letter elsewhere": (
-        AT_LETTER.format('update dead_letters set "offset" = 100000'),
+        AT_DEAD_LETTER.format('update dead_letters set "offset" = 100000'),
         {"dead letter missing": 1, "dead letter unsent": 1},
         {},
     ),
@@ -273,7 +273,7 @@ PLANTED: Mapping[str, tuple[str, dict[str, int], dict[str, int]]] = {
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_what_was_planted_is_told_and_nothing_else(whole: Settings, planted: psycopg.Connection, name: str) -> None:
+def test_what_was_planted_is_reported_and_nothing_else(whole: Settings, planted: psycopg.Connection, name: str) -> None:
     statement, differences, unjudged = PLANTED[name]
     assert planted.execute(statement.encode()).rowcount == 1
     found = verified(whole)
@@ -282,7 +282,7 @@ def test_what_was_planted_is_told_and_nothing_else(whole: Settings, planted: psy
     assert len(found.shown) == sum(differences.values())
 
 
-def test_a_position_before_the_start_is_told_and_what_is_beyond_it_cannot_be_judged(
+def test_a_position_before_the_start_is_reported_and_what_is_beyond_it_cannot_be_judged(
     whole: Settings, planted: psycopg.Connection
 ) -> None:
     planted.execute("update positions set next_offset = -1 where partition = 0")
@@ -291,7 +291,7 @@ def test_a_position_before_the_start_is_told_and_what_is_beyond_it_cannot_be_jud
     assert set(found.unjudged) == {"ahead"}
 
 
-def test_what_was_skipped_when_consumption_went_on_is_no_difference(
+def test_what_was_skipped_when_consumption_continued_is_no_difference(
     whole: Settings, planted: psycopg.Connection
 ) -> None:
     """But for the order of a replay: what became of that is kept."""
@@ -307,7 +307,7 @@ def test_what_was_skipped_when_consumption_went_on_is_no_difference(
     assert found.unjudged == {"skipped": lost}
 
 
-def test_of_a_topic_that_was_made_anew_nothing_is_judged(whole: Settings, planted: psycopg.Connection) -> None:
+def test_of_a_topic_that_was_recreated_nothing_is_judged(whole: Settings, planted: psycopg.Connection) -> None:
     for table in ("orders", "dead_letters", "positions"):
         planted.execute(RENAME.format(table).encode())
     found = verified(whole)
@@ -315,10 +315,10 @@ def test_of_a_topic_that_was_made_anew_nothing_is_judged(whole: Settings, plante
     assert found.unjudged == {"older topic": found.compared.orders + found.compared.dead_letters}
 
 
-def test_the_place_and_the_parts_that_differ_are_told_without_their_content(
+def test_the_place_and_the_parts_that_differ_are_reported_without_their_content(
     whole: Settings, planted: psycopg.Connection
 ) -> None:
-    planted.execute(AT_LETTER.format("update dead_letters set value = 'secret'").encode())
+    planted.execute(AT_DEAD_LETTER.format("update dead_letters set value = 'secret'").encode())
     planted.execute("update orders set delivery_name = 'Secret' where order_uid = 'replaced'")
     done = orders(Path(whole.data_dir), "verify", "--no-memory", variables=environment(whole))
     said = done.stdout.decode().splitlines()
@@ -338,7 +338,7 @@ def test_all_differences_are_counted_and_the_first_are_shown(whole: Settings, pl
     assert f"and {lost - 3:,} more; --limit shows more" in report.text(found)
 
 
-def test_what_memory_has_else_than_postgresql_is_told(
+def test_what_memory_has_else_than_postgresql_is_reported(
     whole: Settings, planted: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unknown to PostgreSQL, of another version, with other bytes; one is right."""

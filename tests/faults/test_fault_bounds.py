@@ -150,7 +150,7 @@ def test_records_of_1_mb_are_read_within_the_bound_wherever_their_bytes_are(mach
 
 
 @pytest.mark.system
-def test_messages_of_50_mb_are_dead_letters_and_consumption_goes_on(machine: Machine) -> None:
+def test_messages_of_50_mb_are_dead_letters_and_consumption_continues(machine: Machine) -> None:
     """A topic may allow them; compressed they pass a topic's default limit."""
     huge = 50 * MB
     bad = [Message(b"bad", bytes(huge), [])]

@@ -148,11 +148,11 @@ def store_half(scene: Scene) -> None:
     assert scene.run("update positions set next_offset = 1 where partition = 0")
 
 
-def lose_a_letter(scene: Scene) -> None:
+def lose_a_dead_letter(scene: Scene) -> None:
     assert scene.run("delete from dead_letters where id = (select min(id) from dead_letters)")
 
 
-def double_a_letter(scene: Scene) -> None:
+def double_a_dead_letter(scene: Scene) -> None:
     scene.run("create table one as select * from dead_letters limit 1")
     scene.run('update one set id = 0, "offset" = "offset" + 1000')
     scene.run("update positions set next_offset = next_offset + 2000")
@@ -193,8 +193,8 @@ def poison_memory(scene: Scene) -> None:
         (2, number_twice),
         (2, change_items),
         (3, store_half),
-        (4, lose_a_letter),
-        (4, double_a_letter),
+        (4, lose_a_dead_letter),
+        (4, double_a_dead_letter),
         (4, lose_headers),
         (4, lose_reasons),
         (5, lose_a_neighbour),

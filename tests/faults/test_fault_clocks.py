@@ -137,7 +137,7 @@ def test_a_wall_clock_that_is_set_while_it_runs_loses_and_doubles_nothing(
     """An hour ahead and back all continues, over the same connections and with the same members.
 
     An hour back Kafka's client, whose waits libfaketime leaves to the true clock, waits for nothing at all: consumption
-    or POSTs may pause, and go on by themselves once the clock is right.
+    or POSTs may pause, and continue by themselves once the clock is right.
     """
     group = Group(machine)
     with (

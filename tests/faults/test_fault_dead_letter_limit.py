@@ -1,4 +1,4 @@
-"""Hostile messages at 1 %, 50 % and 100 % of a partition's traffic: above the limit it stops, and the others go on."""
+"""Hostile messages at 1 %, 50 % and 100 % of a partition's traffic: above the limit it stops, others continue."""
 
 from collections.abc import Iterator
 from itertools import cycle

@@ -90,14 +90,14 @@ def test_a_full_disk_of_postgresql_is_waited_out(
 def test_a_full_disk_of_memory_is_waited_out(
     place: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> None:
-    """GETs are compared with PostgreSQL all the time; no batch is committed whose changes cannot be marked."""
+    """GETs are compared with PostgreSQL all the time; no batch is committed whose changes cannot be fenced."""
     folder = place / "machine"
     folder.mkdir()
     with Machine(folder, postgres_dsn, kafka_bootstrap, make_topic()) as machine, under_load(machine, 83) as load:
         fill(place)
         wait_for(lambda: "the shared memory fails" in httpx2.get(f"{machine.url}/readyz").text, "/readyz says why", 60)
         compared = load.getter.compared
-        wait_for(lambda: load.getter.compared > compared + 100, "GETs go on", 30)
+        wait_for(lambda: load.getter.compared > compared + 100, "GETs continue", 30)
         for kind in machine.pids:
             machine.kill(kind)
             assert machine.await_end(kind, 5)

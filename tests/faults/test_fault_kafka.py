@@ -79,7 +79,7 @@ def test_a_broker_that_goes_away_is_waited_for(
     load = begun(RestartingMachine(tmp_path, postgres_dsn, kafka.bootstrap, topic), stack)
     with load.going_on():
         for way in ("stopped", "killed", "halted"):
-            load.poster.begin_anew()
+            load.poster.begin_again()
             without(kafka, way, seconds, load)
             healed = monotonic()
             wait_for(load.machine.is_ready, f"ready after it was {way}", HEALED_MOST)

@@ -42,7 +42,7 @@ def is_alive(machine: Machine) -> bool:
 
 
 def stopped(machine: Machine) -> list[int]:
-    """Partitions that are stopped because their log went back."""
+    """Partitions that are stopped because their log was truncated."""
     with psycopg.connect(machine.settings.postgres_dsn) as connection:
         return [partition for (partition,) in connection.execute(WENT_BACK).fetchall()]
 
@@ -50,7 +50,7 @@ def stopped(machine: Machine) -> list[int]:
 def test_an_older_copy_of_kafkas_data_that_is_put_back_stops_consumption_until_it_is_resumed(
     machine: Machine, load: Load, own_kafka: KafkaService
 ) -> None:
-    """GETs go on, what was saved stays, nothing is claimed of what goes where other records were lost.
+    """GETs continue, what was saved stays, nothing is claimed of what goes where other records were lost.
 
     Kafka's clients have seen a later state of the cluster and wait for it: they are recreated with their processes.
     """
@@ -68,7 +68,7 @@ def test_an_older_copy_of_kafkas_data_that_is_put_back_stops_consumption_until_i
         machine.start(kind)
     wait_for(lambda: is_alive(machine), "serve listens", 30)
     wait_for(lambda: stopped(machine) == [0, 1, 2, 3], "every partition is stopped", 60)
-    wait_for(lambda: "the log went back" in load.reason("assignment"), "/readyz says why", 30)
+    wait_for(lambda: "the log was truncated" in load.reason("assignment"), "/readyz says why", 30)
     load.check_promises()
     resumed = machine.command("resume", "--all", "--from", "beginning")
     assert resumed.returncode == 0, resumed

@@ -140,7 +140,7 @@ def settle(machine: Machine, sent: Iterable[Sent]) -> None:
         wait_for(lambda: all(positions(connection)[p] >= end for p, end in ends.items()), "all is consumed", 60)
 
 
-def letters(machine: Machine) -> dict[tuple[int, int], Letter]:
+def dead_letters(machine: Machine) -> dict[tuple[int, int], Letter]:
     columns = "topic, key, value, header_names, header_values, reason, path, note"
     with psycopg.connect(machine.settings.postgres_dsn) as connection:
         rows = connection.execute(f'select partition, "offset", {columns} from dead_letters'.encode()).fetchall()  # noqa: S608 - fixed
@@ -160,9 +160,9 @@ def told(machine: Machine, name: str) -> float:
     return series_of(httpx2.get(f"{machine.url}/metrics").text).get(name, 0.0)
 
 
-def check_letters(machine: Machine, sent: Iterable[Sent]) -> None:
-    """Each of these records is kept as it came, with the decoder's reason; `letters` has one for a place."""
-    kept = letters(machine)
+def check_dead_letters(machine: Machine, sent: Iterable[Sent]) -> None:
+    """Each of these records is kept as it came, with the decoder's reason; `dead_letters` has one for a place."""
+    kept = dead_letters(machine)
     for record in sent:
         wrong = decode(record.value or b"")
         assert isinstance(wrong, Invalid)
@@ -184,8 +184,8 @@ def test_what_is_hostile_is_a_dead_letter_and_its_neighbours_are_stored(machine:
         sender.send(value, uid_of(value).encode() if value in valid else b"%d" % number, [("n", b"%d" % number)])
     sent = sender.done()
     settle(machine, sent)
-    check_letters(machine, [record for record in sent if record.value not in valid])
-    assert {(r.partition, r.offset) for r in sent if r.value in valid}.isdisjoint(letters(machine))
+    check_dead_letters(machine, [record for record in sent if record.value not in valid])
+    assert {(r.partition, r.offset) for r in sent if r.value in valid}.isdisjoint(dead_letters(machine))
     documents = stored(machine)
     assert all(documents[uid_of(value)] == value for value in values)
     with httpx2.Client(base_url=machine.url) as http:
@@ -204,7 +204,7 @@ def test_each_message_ten_times_is_an_order_once_and_a_dead_letter_each_time(mac
         sender.send(value, uid_of(value).encode() if value in valid else b"%d" % number)
     sent = sender.done()
     settle(machine, sent)
-    check_letters(machine, [record for record in sent if record.value not in valid])
+    check_dead_letters(machine, [record for record in sent if record.value not in valid])
     assert {uid_of(value): value for value in values}.items() <= stored(machine).items()
     places: dict[str, tuple[int, int]] = {}
     for record in sorted(record for record in sent if record.value in valid):
@@ -263,9 +263,9 @@ def test_any_bytes_have_the_same_verdict_by_post_and_through_kafka(machine: Mach
         sender.send(value, b"%d" % number)
     sent = sender.done()
     settle(machine, sent)
-    check_letters(machine, [record for record in sent if record.value in bad])
+    check_dead_letters(machine, [record for record in sent if record.value in bad])
     good = {(record.partition, record.offset) for record in sent if record.value not in bad}
-    assert good.isdisjoint(letters(machine))
+    assert good.isdisjoint(dead_letters(machine))
     assert machine.is_ready()
 
 
@@ -290,7 +290,7 @@ def test_orders_under_no_key_or_another_one_are_stored_and_counted(machine: Mach
     settle(machine, sent)
     assert {uid_of(value): value for value in values}.items() <= stored(machine).items()
     wait_for(lambda: told(machine, KEYLESS) == before + 6, "all but the last are counted")
-    kept = letters(machine)
+    kept = dead_letters(machine)
     bad = [kept[r.partition, r.offset] for r in sent if r.value in {None, b"{"}]
     assert {(each.key, each.reason) for each in bad} == {
         (None, "Tombstone without a valid key"),
@@ -311,7 +311,7 @@ def test_headers_of_any_kind_and_number_are_kept(machine: Machine) -> None:
     sent = sender.done()
     settle(machine, sent)
     assert {uid_of(first): first, uid_of(second): second}.items() <= stored(machine).items()
-    kept = letters(machine)
+    kept = dead_letters(machine)
     found = {kept[r.partition, r.offset].headers for r in sent if r.value == b"{"}
     assert found == {tuple(many), tuple(large)}
 
@@ -332,7 +332,7 @@ def test_header_names_that_are_not_utf_8_are_noted(machine: Machine, kafka: Kafk
         machine.start("ingest 0")  # the other tests need it
     settle(machine, sent)
     assert stored(machine)[uid_of(value)] == value
-    (bad,) = [letters(machine)[r.partition, r.offset] for r in sent if r.value == b"{"]
+    (bad,) = [dead_letters(machine)[r.partition, r.offset] for r in sent if r.value == b"{"]
     assert (bad.key, bad.value, bad.headers) == (b"bad", b"{", ())
     assert bad.note == "header names that are not UTF-8 were lost"
 
@@ -371,7 +371,7 @@ def test_every_codec_of_kafka_is_read(machine: Machine) -> None:
         sender.send(b"{", b"bad")
         sent = sender.done()
         settle(machine, sent)
-        check_letters(machine, [record for record in sent if record.value == b"{"])
+        check_dead_letters(machine, [record for record in sent if record.value == b"{"])
         assert {uid_of(value): value for value in values}.items() <= stored(machine).items(), codec
 
 
@@ -386,7 +386,7 @@ def test_what_postgresql_alone_refuses_is_one_dead_letter(machine: Machine) -> N
     sent = sender.done()
     settle(machine, sent)
     assert {uid_of(value): value for value in values}.items() <= stored(machine).items()
-    kept = letters(machine)
+    kept = dead_letters(machine)
     found: dict[bytes | None, str] = {
         r.value: kept[r.partition, r.offset].reason for r in sent if (r.partition, r.offset) in kept
     }
@@ -445,7 +445,7 @@ def times(machine: Machine, values: Sequence[bytes]) -> list[str | None]:
 
 
 def test_records_of_aborted_transactions_are_not_read(machine: Machine) -> None:
-    """Their offsets and those of the marks are gaps, which stop nothing."""
+    """Their offsets and those of the control records are gaps, which stop nothing."""
     kept, aborted, after = samples(3, seed=60)
     for value, is_kept in ((kept, True), (aborted, False)):
         in_a_transaction(machine, [value, b"{" + value], b"same", kept=is_kept)
@@ -455,5 +455,5 @@ def test_records_of_aborted_transactions_are_not_read(machine: Machine) -> None:
     settle(machine, [last])
     found = stored(machine)
     assert [uid_of(value) in found for value in (kept, aborted, after)] == [True, False, True]
-    values = {each.value for each in letters(machine).values()}
+    values = {each.value for each in dead_letters(machine).values()}
     assert [b"{" + value in values for value in (kept, aborted)] == [True, False]

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orders import deadlines
 from orders.api import reader
-from orders.api.reader import Reader
+from orders.api.reader import OrderReader
 from orders.errors import Unavailable
 from orders.memory.shared import Memory
 from orders.postgres.connection import connect, translated
@@ -53,7 +53,7 @@ def test_an_answer_of_postgresql_that_does_not_come_is_not_waited_for(
 
 
 @pytest.mark.system
-def test_a_pool_of_connections_that_went_silent_is_made_anew(
+def test_a_pool_of_connections_that_went_silent_is_recreated(
     through: str, network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also if the network never passes a byte of them again: they would all be taken, for ever."""
@@ -63,7 +63,7 @@ def test_a_pool_of_connections_that_went_silent_is_made_anew(
     migrate(through)
     memory = Memory.create(tmp_path / "memory", 2**20)
 
-    async def ask(asked: Reader) -> str:
+    async def ask(asked: OrderReader) -> str:
         try:
             await asked.positions()
         except Unavailable:
@@ -71,7 +71,7 @@ def test_a_pool_of_connections_that_went_silent_is_made_anew(
         return "there"
 
     async def scenario() -> None:
-        asked = Reader(through, "orders", 2, memory, monotonic)
+        asked = OrderReader(through, "orders", 2, memory, monotonic)
         await asked.open()
         while await ask(asked) == "away":
             pass

@@ -1,6 +1,6 @@
 """A whole machine whose network to PostgreSQL, or to Kafka, is slow, thin, cut, reset or silent under load.
 
-While it lasts: GETs from memory go on, a POST is 201, 202 or 503, a miss is answered in bounded time, `/readyz` says
+While it lasts: GETs from memory continue, a POST is 201, 202 or 503, a miss is answered in bounded time, `/readyz` says
 why. After it: all heals without a person, and every row, dead letter and GET is as the topic says.
 """
 
@@ -110,7 +110,7 @@ def test_a_bad_network_to_kafka(to_kafka: Scene, seconds: float) -> None:
 
 def suffer(load: Load, network: Network, mode: Mode, seconds: float, *, forgets: bool, part: str, missed: int) -> None:
     """The network is bad for `seconds`; `missed` is what a GET of an unknown order is answered while it is broken."""
-    load.poster.begin_anew()
+    load.poster.begin_again()
     network.be(mode)
     endure(load, seconds, part=part if mode in BROKEN else "", missed=missed)
     if forgets:

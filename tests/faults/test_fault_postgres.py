@@ -86,7 +86,7 @@ def out_of_connections(connection: Connection) -> Iterator[None]:
         yield
 
 
-def letters(connection: Connection) -> int:
+def dead_letters(connection: Connection) -> int:
     """Dead letters that blame PostgreSQL's refusal: the traffic has none that it would refuse."""
     return len(connection.execute("select 1 from dead_letters where reason like 'PostgreSQL%'").fetchall())
 
@@ -103,7 +103,7 @@ def test_what_postgresql_cannot_do_for_a_while_is_waited_out(machine: Machine) -
             wait_for(machine.is_ready, f"it heals without a person: {fault.__name__}", 60)
         kill_backends(connection)
         wait_for(machine.is_ready, "it heals without a person: backends killed", 60)
-        assert letters(connection) == 0
+        assert dead_letters(connection) == 0
 
 
 def assignment(machine: Machine) -> str:
@@ -140,7 +140,7 @@ def test_postgresql_that_stops_at_once_under_load_costs_no_assignment_and_no_ord
         (members,) = group.seen
         assert members, "partitions stay where they are"
         with psycopg.connect(machine.settings.postgres_dsn) as connection:
-            assert letters(connection) == 0
+            assert dead_letters(connection) == 0
 
 
 ROLE = """
@@ -159,7 +159,7 @@ RIGHTS = [
 
 @pytest.mark.faults
 @pytest.mark.timeout(300)
-def test_each_right_that_is_taken_away_under_load_is_named_and_waited_for(
+def test_each_permission_that_is_revoked_under_load_is_named_and_waited_for(
     tmp_path: Path, own_postgres: PostgresService, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> None:
     dsn = own_postgres.dsn
@@ -176,7 +176,7 @@ def test_each_right_that_is_taken_away_under_load_is_named_and_waited_for(
                 wait_for(lambda: f"permission denied for table {table}" in assignment(machine), right, 40)  # noqa: B023 - called at once
                 connection.execute(f"grant {right} to taken".encode())
                 wait_for(machine.is_ready, f"it heals without a person: {right}", 60)
-            assert letters(connection) == 0
+            assert dead_letters(connection) == 0
 
 
 @contextmanager
@@ -224,4 +224,4 @@ def test_statements_that_run_out_of_time_are_made_again(
             assert httpx2.get(f"{machine.url}/livez", timeout=10).status_code == 200
         wait_for(machine.is_ready, "it heals without a person", 60)
         recovery(machine, time.monotonic(), 74)
-        assert letters(connection) == 0
+        assert dead_letters(connection) == 0

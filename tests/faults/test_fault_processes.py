@@ -195,7 +195,7 @@ def test_each_http_worker_and_the_keeper_are_replaced_when_they_are_killed_under
             compared = load.getter.compared
             psutil.Process(pid).kill()
             wait_for(lambda: supervised.pids.get(name, pid) != pid, f"{name} runs again", RECOVERY_SECONDS)  # noqa: B023 - called at once
-            wait_for(lambda: load.getter.compared > compared + 20, "GETs go on", RECOVERY_SECONDS)  # noqa: B023 - called at once
+            wait_for(lambda: load.getter.compared > compared + 20, "GETs continue", RECOVERY_SECONDS)  # noqa: B023 - called at once
 
 
 def test_each_process_that_is_asked_to_stop_under_load_is_gone_in_time(machine: Machine) -> None:

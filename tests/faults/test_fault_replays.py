@@ -8,7 +8,7 @@ import pytest
 
 from orders.dead_letters import stored
 from orders.dead_letters.replay import Replayed, Replays
-from orders.dead_letters.stored import Done, Wanted
+from orders.dead_letters.stored import NewAction, Wanted
 from orders.kafka.producer import OrderProducer
 from orders.postgres.connection import Connection, connect
 from support.checker import caught_up
@@ -39,7 +39,7 @@ def test_a_kill_while_a_replay_is_written_tells_its_dead_letter_once(machine: Ma
         with connect(settings.postgres_dsn, "test") as connection, ThreadPoolExecutor(1) as pool:
             ids, _ = stored.chosen(connection, Wanted())
             for number, point in zip(ids, POINTS, strict=True):
-                stored.keep(connection, [Done(number, "edit", value=traffic.new().text)])
+                stored.keep(connection, [NewAction(number, "edit", value=traffic.new().text)])
                 machine.order("ingest 0").write_text(point)
                 result = pool.submit(replay, connection, producer, number)
                 assert machine.await_end("ingest 0", 20), f"no batch to die in {point}"

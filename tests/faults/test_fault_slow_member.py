@@ -131,11 +131,11 @@ def test_a_search_for_refused_values_that_outlasts_the_poll_interval_loses_and_d
             wait_for(lambda: group.seen, "the group was seen", 20)
             send_refused(machine, load.traffic)
             wait_for(lambda: len(group.seen) > 1, "partitions move while a member searches", 30)
-            wait_for(lambda: letters(connection) == REFUSED, "a dead letter of each", 100)
+            wait_for(lambda: dead_letters(connection) == REFUSED, "a dead letter of each", 100)
             recovery(machine, monotonic(), 92, most=30)
             wait_for(lambda: machine.is_ready() and group.is_shared(2), "both have partitions again", 30)
             assert load.getter.compared
-        assert letters(connection) == REFUSED
+        assert dead_letters(connection) == REFUSED
     all_decided_once(machine)
 
 
@@ -149,6 +149,6 @@ def send_refused(machine: Machine, traffic: Traffic) -> None:
     assert producer.flush(20) == 0
 
 
-def letters(connection: Connection) -> int:
+def dead_letters(connection: Connection) -> int:
     """Dead letters that PostgreSQL's refusal made."""
     return len(connection.execute("select 1 from dead_letters where reason like 'PostgreSQL%'").fetchall())

@@ -52,11 +52,11 @@ def is_accepted(load: Load, order_uid: str) -> bool:
 
 
 def resume(load: Load, *options: str) -> None:
-    """Lets consumption go on: what the topic has is stored, and POSTs are saved again."""
+    """Lets consumption continue: what the topic has is stored, and POSTs are saved again."""
     resumed = load.machine.command("resume", *options)
     assert resumed.returncode == 0, resumed
     wait_for(lambda: load.is_readable("late"), "what Kafka has is stored", 60)
-    load.poster.begin_anew()
+    load.poster.begin_again()
     wait_for(lambda: load.poster.answers[201], "POSTs are saved again", 40)
 
 
@@ -67,10 +67,10 @@ def check_is_well(load: Load) -> None:
     load.check_promises()
 
 
-def test_a_topic_made_anew_under_load_stops_consumption_until_it_is_resumed(
+def test_a_topic_recreated_under_load_stops_consumption_until_it_is_resumed(
     machine: Machine, load: Load, admin: AdminClient
 ) -> None:
-    """GETs go on, what was saved stays, and what was accepted by the new topic is stored afterwards."""
+    """GETs continue, what was saved stays, and what was accepted by the new topic is stored afterwards."""
     topic = machine.settings.kafka_topic
     with load.posting():
         load.saved(30, 10)

@@ -35,7 +35,7 @@ Place = tuple[int, int]
 
 
 class Sent(NamedTuple):
-    """A record of an order, by its amount; or one that deletes it; or a message that is no order."""
+    """A record of an order, by its amount; or one that deletes it; or a message that is not an order."""
 
     partition: int
     offset: int
@@ -56,12 +56,12 @@ class Sent(NamedTuple):
 
 
 class Model:
-    """The same records one by one, as plainly as can be; `letters` are those that were refused."""
+    """The same records one by one, as plainly as can be; `dead_letters` are those that were refused."""
 
-    def __init__(self, sent: Iterable[Sent], letters: Iterable[Place]) -> None:
+    def __init__(self, sent: Iterable[Sent], dead_letters: Iterable[Place]) -> None:
         self.orders: dict[str, int | str] = {}
         self.outcomes: dict[Place, str] = {}
-        refused = set(letters)
+        refused = set(dead_letters)
         for record in sent:
             self.outcomes[record.place] = "refused" if record.place in refused else self._take(record)
 
@@ -115,7 +115,7 @@ class Bench:
         return {(partition, offset): outcome for partition, offset, outcome in rows}
 
     @property
-    def letters(self) -> set[Place]:
+    def dead_letters(self) -> set[Place]:
         return set(self._run('select partition, "offset" from dead_letters'))
 
     @property
@@ -184,28 +184,28 @@ def test_however_records_are_cut_into_batches_what_is_stored_is_their_fold(bench
     def check(sent: list[Sent], cuts: Cuts, others: Cuts) -> None:
         bench.forget()
         bench.write(sent, cuts)
-        first = bench.letters
+        first = bench.dead_letters
         model = Model(sent, first)
-        check_letters(sent, first, unmet(sent, cuts))
+        check_dead_letters(sent, first, unmet(sent, cuts))
         check_stored(bench, model.orders)
         assert bench.outcomes == model.outcomes
         numbers = bench.numbers
         bench.write(sent, others)
         touched = {record.order_uid for record in sent if record.place in unmet(sent, others)}
         assert bench.numbers.items() >= {each: numbers[each] for each in numbers.keys() - touched}.items()
-        assert first <= bench.letters
-        check_letters(sent, bench.letters, unmet(sent, cuts))
+        assert first <= bench.dead_letters
+        check_dead_letters(sent, bench.dead_letters, unmet(sent, cuts))
         check_stored(bench, model.orders)
         assert bench.outcomes == model.outcomes
 
     check()
 
 
-def check_letters(sent: Sequence[Sent], letters: set[Place], may_lack: set[Place]) -> None:
+def check_dead_letters(sent: Sequence[Sent], dead_letters: set[Place], may_lack: set[Place]) -> None:
     """Each bad record is there, but for those that were replaced before PostgreSQL met them."""
     bad = {record.place for record in sent if record.what in {INVALID, NOT_TAKEN}}
-    assert letters <= bad
-    assert bad - letters <= may_lack
+    assert dead_letters <= bad
+    assert bad - dead_letters <= may_lack
 
 
 def check_stored(bench: Bench, orders: Mapping[str, int | str]) -> None:

@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from structlog.testing import capture_logs
 
-from orders.embedded.service import Service
+from orders.embedded.service import EmbeddedService
 from orders.errors import Misconfigured, Unavailable
 from orders.kafka.consumer import OrderConsumer, consumer_config
 from orders.kafka.topic import TopicView
@@ -198,7 +198,7 @@ def mirrored(bench: Bench) -> int:
 
 
 @pytest.mark.parametrize("low", [0, 3])
-def test_while_positions_cannot_be_told_nothing_is_read_and_then_all_is(bench: Bench, low: int) -> None:
+def test_while_positions_are_unknown_nothing_is_read_and_then_all_is(bench: Bench, low: int) -> None:
     bench.produce(5)
     bench.forget(low)
     bench.stored.away = True
@@ -215,7 +215,7 @@ def test_while_positions_cannot_be_told_nothing_is_read_and_then_all_is(bench: B
     assert consumer.trouble is None
 
 
-@pytest.mark.parametrize(("position", "said"), [(1, "retention has passed"), (9, "the log went back")])
+@pytest.mark.parametrize(("position", "said"), [(1, "retention has passed"), (9, "the log was truncated")])
 def test_a_position_outside_of_the_log_stops_the_partition_and_says_so(bench: Bench, position: int, said: str) -> None:
     bench.produce(5)
     bench.forget(3)
@@ -228,7 +228,7 @@ def test_a_position_outside_of_the_log_stops_the_partition_and_says_so(bench: Be
     assert 0 not in bench.owner.places
 
 
-def test_a_log_that_went_back_stays_stopped_when_it_has_grown_past_the_position_again(bench: Bench) -> None:
+def test_a_truncated_log_stays_stopped_when_it_has_grown_past_the_position_again(bench: Bench) -> None:
     """What was written there meanwhile would be skipped; the other partition continues. A restart changes nothing."""
     bench.produce(5)
     consumer = bench.consumer()
@@ -243,7 +243,7 @@ def test_a_log_that_went_back_stays_stopped_when_it_has_grown_past_the_position_
     consumer.close()
     consumer = bench.consumer(1)
     stopped(consumer)
-    assert "the log went back, before the stored position 9: Kafka holds 0 to 5" in str(consumer.trouble)
+    assert "the log was truncated, below the stored position 9: Kafka holds 0 to 5" in str(consumer.trouble)
     assert (bench.owner.places, list(consumer.stops)) == ({1: 0}, [0])
     bench.stored.resume(topic_id, 0, 5)
     consumer.check()
@@ -259,7 +259,9 @@ def stopped(consumer: OrderConsumer) -> None:
     wait_for(is_stopped, "trouble", 20)
 
 
-def test_what_a_disk_damaged_stops_the_partition_and_is_never_taken_for_a_record(bench: Bench, kafka: Service) -> None:
+def test_what_a_disk_damaged_stops_the_partition_and_is_never_taken_for_a_record(
+    bench: Bench, kafka: EmbeddedService
+) -> None:
     for value in (b"first", b"second", b"third"):
         bench.produce(1, value=value)
     damage(kafka, bench.topic, b"second")
@@ -273,13 +275,13 @@ def test_what_a_disk_damaged_stops_the_partition_and_is_never_taken_for_a_record
     assert [r.value for r in records(consumer, 1)] == [b"third"]
 
 
-def damage(kafka: Service, topic: str, value: bytes) -> None:
+def damage(kafka: EmbeddedService, topic: str, value: bytes) -> None:
     (log,) = (kafka._directory / "data" / f"{topic}-0").glob("*.log")
     log.write_bytes(log.read_bytes().replace(value, value.swapcase()))
 
 
 @pytest.mark.parametrize("kind", ["retention", "went_back", "unreadable", "anew", "dead_letters"])
-def test_a_stop_is_logged_once(bench: Bench, kafka: Service, kind: str) -> None:
+def test_a_stop_is_logged_once(bench: Bench, kafka: EmbeddedService, kind: str) -> None:
     """However often it is looked at, and though the partition goes and comes back; nothing else is logged of it."""
     bench.produce(4)
     bench.produce(1, value=b"damaged")
@@ -323,7 +325,7 @@ def test_while_one_partition_is_stopped_the_others_are_compared_all_the_same(ben
     consumer.check()
     assert bench.owner.places == {1: 3}
     assert [(r.partition, r.offset) for r in records(consumer, 2)] == [(1, 3), (1, 4)]
-    assert "the log went back" in str(consumer.trouble)
+    assert "the log was truncated" in str(consumer.trouble)
     assert list(consumer.stops) == [0]
 
 
@@ -372,7 +374,7 @@ def test_what_was_read_before_a_partition_came_back_is_read_again(bench: Bench) 
     assert [r.offset for r in records(consumer, 5)] == [0, 1, 2, 3, 4]
 
 
-def test_a_topic_made_anew_stops_consumption_and_says_what_to_do(bench: Bench) -> None:
+def test_a_topic_recreated_stops_consumption_and_says_what_to_do(bench: Bench) -> None:
     bench.stored.kept = {("an-older-topic", 0): 100}
     consumer = bench.consumer()
 
@@ -385,12 +387,12 @@ def test_a_topic_made_anew_stops_consumption_and_says_what_to_do(bench: Bench) -
     assert bench.owner.places == {}
 
 
-def test_a_topic_made_anew_is_read_from_its_start_once_that_was_decided(bench: Bench) -> None:
+def test_a_topic_recreated_is_read_from_its_start_once_that_was_decided(bench: Bench) -> None:
     """Under a running consumer, whose client may have given the partition up."""
     bench.produce(3)
     consumer = bench.consumer()
     records(consumer, 3)
-    make_anew(bench, consumer)
+    recreate(bench, consumer)
     bench.stored.kept.clear()
     bench.produce(2)
     got: list[Record] = []
@@ -418,7 +420,7 @@ class NoSeek:
         raise KafkaException(KafkaError(KafkaError._STATE, f"no seek to {place.offset}"))
 
 
-def test_where_the_client_refuses_to_seek_the_partition_is_assigned_anew(bench: Bench) -> None:
+def test_where_the_client_refuses_to_seek_the_partition_is_assigned_again(bench: Bench) -> None:
     bench.produce(3)
     consumer = bench.consumer()
     records(consumer, 3)
@@ -430,7 +432,7 @@ def test_where_the_client_refuses_to_seek_the_partition_is_assigned_anew(bench: 
     assert [r.offset for r in records(consumer, 1)] == [3]
 
 
-def make_anew(bench: Bench, consumer: OrderConsumer) -> None:
+def recreate(bench: Bench, consumer: OrderConsumer) -> None:
     """Deletes the topic, makes it again, and waits until the consumer says so."""
     admin = AdminClient({"bootstrap.servers": bench.bootstrap})
     for future in admin.delete_topics([bench.topic]).values():
@@ -450,8 +452,8 @@ def test_what_was_met_in_the_old_topic_stops_nothing_in_the_new_one(bench: Bench
     bench.produce(3)
     consumer = bench.consumer()
     records(consumer, 3)
-    make_anew(bench, consumer)
-    consumer._met[0] = None  # as of an offset that only the old topic had
+    recreate(bench, consumer)
+    consumer._stops_met[0] = None  # as of an offset that only the old topic had
     consumer.check()
     bench.stored.kept |= {(consumer.topic_id, partition): 0 for partition in (0, 1)}
 
@@ -460,7 +462,7 @@ def test_what_was_met_in_the_old_topic_stops_nothing_in_the_new_one(bench: Bench
         consumer.check()
         return not consumer.stops
 
-    wait_for(goes_on, "both partitions go on", 20)
+    wait_for(goes_on, "both partitions continue", 20)
     bench.produce(1)
     assert [r.offset for r in records(consumer, 1)] == [0]
 
@@ -486,12 +488,12 @@ def test_two_members_share_the_partitions(bench: Bench) -> None:
     wait_for(shared, "a share each", 30)
 
 
-def test_held_partitions_stay_ours_and_bring_nothing_until_they_go_on(bench: Bench) -> None:
+def test_held_partitions_stay_ours_and_bring_nothing_until_they_continue(bench: Bench) -> None:
     consumer = bench.consumer()
     wait_for(lambda: consumer.poll(0.1) == [] and consumer.partitions == [0, 1], "assigned", 20)
-    consumer.hold()
+    consumer.pause()
     bench.produce(1)
     for _ in range(10):
         assert consumer.poll(0.05) == []
-    consumer.go_on(bench.owner.places)
+    consumer.resume(bench.owner.places)
     assert [r.offset for r in records(consumer, 1)] == [0]

@@ -167,7 +167,7 @@ def test_two_keepers_do_not_make_the_same_copies(bench: Bench, postgres_dsn: str
     assert places(bench) == [(b"0", b"3"), (b"0", b"5")]
 
 
-def test_what_is_too_large_for_kafka_is_told_without_its_value(bench: Bench) -> None:
+def test_what_is_too_large_for_kafka_is_reported_without_its_value(bench: Bench) -> None:
     bench.add(0, 3, b"x" * 2_000_000)
     bench.add(0, 4, b"{", (["h" * 200] * 10_000, [b"x"] * 10_000))
     bench.position(0, 5)

@@ -14,16 +14,16 @@ from psycopg.conninfo import make_conninfo
 
 from orders.doctor.check import Case, Check
 from orders.doctor.examine import examine
-from orders.doctor.kafka import Kafka
+from orders.doctor.kafka import KafkaChecks
 from orders.doctor.positions import lag, positions
-from orders.doctor.postgres import Postgres
+from orders.doctor.postgres import PostgresChecks
 from orders.embedded.postgres import PostgresService
 from orders.errors import Misconfigured
 from orders.kafka.producer import OrderProducer
 from orders.kafka.topic import create_topic
 from orders.postgres.migrations import migrate
 from orders.settings import Settings
-from orders.system.state import Process, State
+from orders.system.state import StartedProcess, SystemState
 from orders.timing import monotonic
 from support.roles import execute, role
 from support.services import MakeTopic
@@ -34,7 +34,7 @@ DOCTOR_SECONDS = 1.0
 
 def case(**given: str | int) -> Case:
     settings = Settings(**given)  # type: ignore[arg-type] # each test gives what it is about
-    return Case(settings, settings, State(), [])
+    return Case(settings, settings, SystemState(), [])
 
 
 def named(checks: Iterable[Check]) -> dict[str, Check]:
@@ -51,7 +51,7 @@ def states(found: dict[str, Check]) -> dict[str, str]:
 
 
 def ask(dsn: str) -> dict[str, Check]:
-    return named(Postgres(case(postgres_dsn=dsn)).look())
+    return named(PostgresChecks(case(postgres_dsn=dsn)).look())
 
 
 def test_an_empty_database_is_fit_but_for_what_the_tests_server_does_without(postgres_dsn: str) -> None:
@@ -69,7 +69,7 @@ def secret_of(dsn: str) -> str:
 def test_a_migrated_database_is_up_to_date_and_its_positions_are_read(postgres_dsn: str) -> None:
     migrate(postgres_dsn)
     execute(postgres_dsn, "insert into positions values ('orders', 'id', 3, 7), ('other', 'id', 4, 8)")
-    postgres = Postgres(case(postgres_dsn=postgres_dsn))
+    postgres = PostgresChecks(case(postgres_dsn=postgres_dsn))
     assert named(postgres.look())["schema"].found == "up to date"
     assert postgres.positions == {("id", 3): 7}
 
@@ -95,25 +95,25 @@ def test_a_role_of_serve_is_looked_at_too(postgres: PostgresService, postgres_ds
     migrate(postgres_dsn)
     with role(postgres_dsn) as (name, theirs):
         looked_at = case(postgres_dsn=postgres_dsn, postgres_dsn_serve=theirs)
-        lacking = named(Postgres(looked_at).look())["PostgreSQL serve"]
+        lacking = named(PostgresChecks(looked_at).look())["PostgreSQL serve"]
         for each in ("documents", "outcomes", "positions", "migrations"):
             execute(postgres_dsn, "grant select on {} to {}", sql.Identifier(each), name)
-        found = named(Postgres(looked_at).look())["PostgreSQL serve"]
+        found = named(PostgresChecks(looked_at).look())["PostgreSQL serve"]
     assert lacking.state == "failed"
-    assert "lacks rights on documents: select; outcomes: select; " in lacking.found
+    assert "lacks permissions on documents: select; outcomes: select; " in lacking.found
     assert found.state == "ok"
     assert "sesame" not in found.found
     elsewhere = case(postgres_dsn=postgres_dsn, postgres_dsn_serve=make_conninfo(postgres.dsn, password="sesame"))
-    assert "password authentication failed" in named(Postgres(elsewhere).look())["PostgreSQL serve"].found
+    assert "password authentication failed" in named(PostgresChecks(elsewhere).look())["PostgreSQL serve"].found
 
 
-def test_rights_that_a_role_lacks_on_our_tables_are_named(postgres_dsn: str) -> None:
+def test_permissions_that_a_role_lacks_on_our_tables_are_named(postgres_dsn: str) -> None:
     migrate(postgres_dsn)
     with role(postgres_dsn) as (name, theirs):
         execute(postgres_dsn, "grant all on all tables in schema public to {}", name)
         execute(postgres_dsn, "revoke insert on orders from {}", name)
         execute(postgres_dsn, "revoke select on documents from {}", name)
-        found = ask(theirs)["PostgreSQL rights"]
+        found = ask(theirs)["PostgreSQL permissions"]
     assert found.state == "failed"
     assert "orders: insert" in found.found
     assert "documents: select" in found.found
@@ -148,16 +148,16 @@ def test_a_wrong_password_fails_without_being_shown(postgres_dsn: str) -> None:
 
 def test_a_password_that_only_the_running_system_has_is_no_failure(postgres_dsn: str) -> None:
     told = make_conninfo(postgres_dsn, password="")
-    running = [Process("run", 1)]
-    looked_at = Case(Settings(postgres_dsn=told), Settings(), State(tuple(running)), running)
-    assert states(named(Postgres(looked_at).look())) == {"PostgreSQL": "skipped"}
+    running = [StartedProcess("run", 1)]
+    looked_at = Case(Settings(postgres_dsn=told), Settings(), SystemState(tuple(running)), running)
+    assert states(named(PostgresChecks(looked_at).look())) == {"PostgreSQL": "skipped"}
 
 
 # ---- Kafka ----
 
 
 def ask_kafka(bootstrap: str, topic: str) -> dict[str, Check]:
-    return named(Kafka(case(kafka_bootstrap=bootstrap, kafka_topic=topic)).look())
+    return named(KafkaChecks(case(kafka_bootstrap=bootstrap, kafka_topic=topic)).look())
 
 
 def test_a_fresh_topic_of_a_single_broker_is_fit(kafka_bootstrap: str, topic: str) -> None:
@@ -174,7 +174,7 @@ def test_a_missing_topic_fails_with_the_command_that_makes_it(kafka_bootstrap: s
     assert found["topic"].advice == "make it: `orders topics create`"
 
 
-def test_a_topic_that_may_lose_or_refuse_orders_is_told_in_every_respect(kafka_bootstrap: str) -> None:
+def test_a_topic_that_may_lose_or_refuse_orders_is_reported_in_every_respect(kafka_bootstrap: str) -> None:
     kafka, name = {"bootstrap.servers": kafka_bootstrap}, f"test-{secrets.token_hex(6)}"
     config = {"cleanup.policy": "compact", "max.message.bytes": "9", "unclean.leader.election.enable": "true"}
     create_topic(kafka, name, 1, config=config)
@@ -193,7 +193,7 @@ def test_what_retention_has_taken_from_below_the_position_fails_with_the_page(
     looked_at = case(kafka_bootstrap=kafka_bootstrap, kafka_topic=topic, postgres_dsn=postgres_dsn)
     send(looked_at.settings, count=5)
     remove_before(kafka_bootstrap, topic, 3)
-    kafka, postgres = Kafka(looked_at), Postgres(looked_at)
+    kafka, postgres = KafkaChecks(looked_at), PostgresChecks(looked_at)
     named(kafka.look())
     assert kafka.topic
     migrate(postgres_dsn)

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[att
 
 from orders.commands import status
 from orders.commands.cli import cli
-from orders.commands.status import Standing, Where
+from orders.commands.status import StoredPartition, Where
 from orders.ingest.batcher import Batcher
 from orders.ingest.loop import Ingest
 from orders.ingest.store import Store
@@ -24,7 +24,7 @@ from orders.memory.shared import Memory
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
 from orders.settings import Settings
-from orders.system.state import State
+from orders.system.state import SystemState
 from support.simulation.reference import value_of
 from support.waiting import wait_for
 
@@ -140,10 +140,10 @@ class Scene:
         assert done.exit_code == 0, done.output
         return done.output
 
-    def standing(self) -> list[Standing]:
+    def standing(self) -> list[StoredPartition]:
         """What `orders status` shows."""
         settings = Settings(postgres_dsn=self.dsn, kafka_topic=self.topic)
-        found = status._stored(Where(settings, "http://127.0.0.1:9", State(), [])).standing
+        found = status._stored(Where(settings, "http://127.0.0.1:9", SystemState(), [])).standing
         assert isinstance(found, list), found
         return found
 

@@ -218,7 +218,7 @@ def test_accepted_while_no_ingest_runs(settings: Settings, memory: Memory) -> No
             thread.join()
 
 
-def test_a_log_that_went_back(house: House) -> None:
+def test_a_truncated_log(house: House) -> None:
     """An offset that PostgreSQL has passed already cannot be this order's: 503, never the other record's outcome."""
     first, second = orders(2)
     assert house.http.post("/orders", json=first).status_code == 201
@@ -227,7 +227,7 @@ def test_a_log_that_went_back(house: House) -> None:
     assert (got.status_code, got.headers["retry-after"]) == (503, "1")
 
 
-def test_everything_is_away(memory: Memory) -> None:
+def test_everything_is_unavailable(memory: Memory) -> None:
     """A hit is served, a miss is 503, a POST is 503, and /readyz says why; all within seconds."""
     nowhere = Settings(postgres_dsn="postgresql://u:p@127.0.0.1:1/none", kafka_bootstrap="127.0.0.1:1", post_deadline=2)
     with (

@@ -36,7 +36,7 @@ while order_uid := hear():
 STOPS_INSIDE_A_WRITE = """
 def stop(work):
     work.put([Put(f"lost-{n}", 1, b"x" * 5000) for n in range(100)], time.monotonic(), lambda *_: True)
-    work.mark(["old"], 7)
+    work.fence(["old"], 7)
     say("inside")
     hear()
 memory._write(stop)
@@ -52,7 +52,7 @@ say("begun")
 version = 0
 while True:
     version += 1
-    memory.mark(["busy"], version)
+    memory.fence(["busy"], version)
     memory.settle([Change("busy", version, b"%d" % version)], version, time.monotonic())
 """
 
@@ -108,12 +108,12 @@ def test_processes_see_each_others_puts_at_once(shared: Memory, start: Start) ->
         assert ask(writer, f"order-{n}") == "put"
         assert ask(reader, f"order-{n}") == f"b'order-{n}'"
         assert shared.get(b"order-%d" % n) == b"order-%d" % n
-    shared.mark(["order-0"], 7)
+    shared.fence(["order-0"], 7)
     assert ask(reader, "order-0") == "None"
 
 
 def test_a_writer_killed_inside_a_write_leaves_a_usable_memory(shared: Memory, start: Start) -> None:
-    """Readers go on meanwhile; nothing of the write is left, and the next writer does not wait for the dead."""
+    """Readers continue meanwhile; nothing of the write is left, and the next writer does not wait for the dead."""
     shared.put([Put("old", 1, b"{}")], time.monotonic())
     for n in range(3):
         writer = start(STOPS_INSIDE_A_WRITE)
@@ -122,7 +122,7 @@ def test_a_writer_killed_inside_a_write_leaves_a_usable_memory(shared: Memory, s
         kill(writer)
         assert shared.put([Put(f"new-{n}", 1, b"{}")], time.monotonic()) == 1
     stats = shared.stats()
-    assert (stats.documents, stats.floors, shared.get(b"lost-1")) == (4, 0, None)
+    assert (stats.documents, stats.restrictions, shared.get(b"lost-1")) == (4, 0, None)
 
 
 def test_a_writer_killed_at_any_moment_leaves_a_usable_memory(shared: Memory, start: Start) -> None:
@@ -136,13 +136,13 @@ def test_a_writer_killed_at_any_moment_leaves_a_usable_memory(shared: Memory, st
         assert served is None or served.isdigit()
         version = 10**9 + n
         shared.empty()
-        shared.mark(["mine"], version)
+        shared.fence(["mine"], version)
         shared.settle([Change("mine", version, b"%d" % version)], version, time.monotonic())
         assert shared.get(b"mine") == b"%d" % version
 
 
 def test_dead_readers_are_cleared(shared: Memory, start: Start) -> None:
-    """A killed reader holds all pages that were in use; cleared, they are used again and puts go on."""
+    """A killed reader holds all pages that were in use; cleared, they are used again and puts continue."""
     shared.put([Put("old", 1, b"{}")], time.monotonic())
     reader = start(STOPS_INSIDE_A_READ)
     assert ask(reader) == "inside"
@@ -153,15 +153,15 @@ def test_dead_readers_are_cleared(shared: Memory, start: Start) -> None:
     assert shared.clear_dead_readers() == 0
 
 
-def test_a_mark_heals_what_a_dead_reader_filled(shared: Memory, start: Start) -> None:
-    """Ingest does not wait for the keeper: a mark that finds the map full clears dead readers and empties."""
+def test_a_fence_heals_what_a_dead_reader_filled(shared: Memory, start: Start) -> None:
+    """Ingest does not wait for the keeper: a fence that finds the map full clears dead readers and empties."""
     shared.put([Put("old", 1, b"{}")], time.monotonic())
     reader = start(STOPS_INSIDE_A_READ)
     assert ask(reader) == "inside"
     kill(reader)
     fill(shared)
-    shared.mark([f"order-{n:0100}" for n in range(20_000)], 7)
-    assert shared.stats().floors == 20_000
+    shared.fence([f"order-{n:0100}" for n in range(20_000)], 7)
+    assert shared.stats().restrictions == 20_000
 
 
 def fill(shared: Memory) -> int:

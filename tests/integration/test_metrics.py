@@ -128,7 +128,7 @@ def check_all_tell(expected: Series, *urls: str) -> None:
         assert {name: told.get(name) for name in expected} == expected
 
 
-def test_lag_is_told_in_messages_and_in_seconds(machine: Machine) -> None:
+def test_lag_is_reported_in_messages_and_in_seconds(machine: Machine) -> None:
     """While no ingest runs, of the partition with a backlog; none is told once it is written."""
     wait_for(lambda: 'orders_lag_seconds{partition="1"}' in scrape(machine.url), "both partitions have a position")
     machine.kill("ingest 0")
@@ -153,7 +153,7 @@ def test_lag_is_told_in_messages_and_in_seconds(machine: Machine) -> None:
     assert told["orders_produced_to_readable_seconds_count"] == 1
 
 
-def test_an_ingest_that_must_not_go_on_is_told_as_stopped(machine: Machine) -> None:
+def test_an_ingest_that_must_not_continue_is_reported_as_stopped(machine: Machine) -> None:
     """PostgreSQL's positions are of another topic; when they are right again it runs."""
     assert ingests(machine) == {"running": 1, "paused": 0, "stopped": 0}
     execute(machine, "update positions set topic_id = 'not ' || topic_id")

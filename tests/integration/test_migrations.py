@@ -38,7 +38,7 @@ def test_a_server_that_is_too_old_gets_no_schema(postgres_dsn: str, monkeypatch:
         assert connection.execute("select to_regclass('migrations')").fetchone() == (None,)
 
 
-def test_a_role_that_may_not_make_tables_is_told_who_has_to(postgres_dsn: str) -> None:
+def test_a_role_that_may_not_make_tables_is_reported_who_has_to(postgres_dsn: str) -> None:
     with role(postgres_dsn) as (_, theirs), pytest.raises(Misconfigured) as caught:
         migrate(theirs)
     names = ", ".join(m.name for m in shipped())

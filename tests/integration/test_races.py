@@ -121,7 +121,7 @@ def play(scene: Scene, change: Entry, read_at: str, put_at: str, *, dies: bool) 
         scene.put()
 
 
-def test_a_known_order_is_not_served_from_memory_between_mark_and_settling(scene: Scene) -> None:
+def test_a_known_order_is_not_served_from_memory_between_fence_and_settling(scene: Scene) -> None:
     seen: dict[str, bytes | None] = {}
     write(scene.writer(lambda _: None), upsert("a", 1, offset=0))
     write(scene.writer(lambda point: seen.update({point: scene.memory.get(b"a")})), upsert("a", 2, offset=1))
@@ -200,7 +200,7 @@ def write_in_the_end(writer: Writer, entry: Entry) -> None:
 
 
 def waiting_for_us(dsn: str, second: threading.Thread) -> None:
-    """Until the second writer waits for a lock, or is through."""
+    """Until the second writer waits for a lock, or has finished."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         query = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
         wait_for(lambda: not second.is_alive() or connection.execute(query).fetchone() != (0,), "the second waits")

@@ -9,8 +9,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from orders.api.reader import Found, Reader
-from orders.api.waiting import Place
+from orders.api.reader import FoundOrder, OrderReader
 from orders.errors import Misconfigured, Rejected, Unavailable
 from orders.ingest.store import Store
 from orders.ingest.writer import Writer
@@ -18,7 +17,7 @@ from orders.memory.shared import Memory
 from orders.order import document
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
-from orders.record import Batch, Condition, Entry, Span
+from orders.record import Batch, Condition, Entry, RecordCoordinates, Span
 from orders.timing import monotonic
 from support.entries import TOPIC_ID, content, upsert
 from support.proxy import LosingProxy
@@ -48,8 +47,8 @@ def write(dsn: str, memory: Memory, *entries: Entry) -> None:
 
 
 @asynccontextmanager
-async def reading(dsn: str, memory: Memory) -> AsyncIterator[Reader]:
-    reader = Reader(dsn, "orders", 2, memory, monotonic)
+async def reading(dsn: str, memory: Memory) -> AsyncIterator[OrderReader]:
+    reader = OrderReader(dsn, "orders", 2, memory, monotonic)
     await reader.open()
     try:
         yield reader
@@ -85,13 +84,13 @@ def test_outcomes_and_positions(dsn: str, memory: Memory) -> None:
 
     async def scenario() -> None:
         async with reading(dsn, memory) as reader:
-            places = [Place(TOPIC_ID, 0, offset) for offset in range(4)]
+            places = [RecordCoordinates(TOPIC_ID, 0, offset) for offset in range(4)]
             told = await reader.outcomes(places)
             assert {p.offset: (t.outcome, t.order_uid) for p, t in told.items()} == {
                 0: ("created", "a"),
                 1: ("conflict", "a"),
             }
-            assert await reader.outcomes([Place("other", 0, 0), Place(TOPIC_ID, 1, 0)]) == {}
+            assert await reader.outcomes([RecordCoordinates("other", 0, 0), RecordCoordinates(TOPIC_ID, 1, 0)]) == {}
             assert await reader.positions() == {(TOPIC_ID, 0): 3}
 
     asyncio.run(scenario())
@@ -107,7 +106,7 @@ INDEXES = {
     "dead_letters_at": "dead_letters_pkey",
     "replayed_into": "dead_letter_actions_place",
     "outcomes_of_attempts": "dead_letter_actions_attempt",
-    "actions_of_dead_letter": "dead_letter_actions_letter",
+    "actions_of_dead_letter": "dead_letter_actions_dead_letter",
     "dead_letter": "dead_letters_id",
     "dead_letters_between": "dead_letters_pkey",
 }
@@ -128,7 +127,7 @@ def test_reads_use_their_indexes(dsn: str) -> None:
             assert any(index in line for (line,) in plan), plan
 
 
-def test_postgresql_away_from_the_start(memory: Memory) -> None:
+def test_postgresql_unavailable_from_the_start(memory: Memory) -> None:
     """Opening does not wait; a read says `Unavailable` within two seconds."""
 
     async def scenario() -> float:
@@ -188,7 +187,7 @@ def test_postgresql_that_does_not_answer(dsn: str, memory: Memory) -> None:
 
 
 def test_a_schema_that_is_not_there(postgres_dsn: str, memory: Memory) -> None:
-    """A database without our tables is a wrong set-up, not an outage."""
+    """A database without our tables is a misconfiguration, not an outage."""
 
     async def scenario() -> None:
         async with reading(postgres_dsn, memory) as reader:
@@ -228,6 +227,6 @@ def test_a_row_that_postgresql_cannot_serve_takes_no_other_get_with_it(dsn: str,
             asked = (reader.order(f"u{at}") for at in range(31))
             found = await asyncio.gather(*asked, return_exceptions=True)
             assert [at for at, each in enumerate(found) if isinstance(each, Rejected)] == [3, 17]
-            assert [at for at, each in enumerate(found) if not isinstance(each, Rejected | Found)] == [30]
+            assert [at for at, each in enumerate(found) if not isinstance(each, Rejected | FoundOrder)] == [30]
 
     asyncio.run(scenario())

@@ -9,8 +9,8 @@ import pytest
 
 from orders.dead_letters import stored
 from orders.dead_letters.actions import discard, export
-from orders.dead_letters.replay import LETTERS_AT_ONCE, Replays
-from orders.dead_letters.stored import Done, Wanted
+from orders.dead_letters.replay import DEAD_LETTERS_AT_ONCE, Replays
+from orders.dead_letters.stored import NewAction, Wanted
 from orders.errors import OrdersError, Unavailable
 from orders.kafka.producer import MAX_MESSAGE_BYTES, Delivered, Headers, OrderProducer, Report
 from orders.os_users import name_of
@@ -76,20 +76,20 @@ def bench(postgres_dsn: str) -> Iterator[Bench]:
         yield Bench(connection)
 
 
-def test_an_outcome_that_comes_while_it_is_waited_for_is_told(bench: Bench) -> None:
+def test_an_outcome_that_comes_while_it_is_waited_for_is_reported(bench: Bench) -> None:
     numbers = bench.add(2)
     results = list(bench.replays(Topic(), lambda _: bench.tell(numbers)).run(numbers))
     assert [(each.id, each.outcome, each.offset) for each in results] == [(n, "created", 99) for n in numbers]
 
 
 def test_where_outcomes_stay_away_no_more_is_sent(bench: Bench) -> None:
-    topic, numbers = Topic(), bench.add(LETTERS_AT_ONCE + 1)
+    topic, numbers = Topic(), bench.add(DEAD_LETTERS_AT_ONCE + 1)
     results = list(bench.replays(topic).run(numbers))
-    assert [each.outcome for each in results] == [None] * LETTERS_AT_ONCE
-    assert topic.sent == LETTERS_AT_ONCE
+    assert [each.outcome for each in results] == [None] * DEAD_LETTERS_AT_ONCE
+    assert topic.sent == DEAD_LETTERS_AT_ONCE
     assert bench.told(numbers[0]) == [("replay", None)]
     assert bench.told(numbers[-1]) == []
-    assert stored.letter(bench.connection, numbers[0]).state == "open"
+    assert stored.dead_letter(bench.connection, numbers[0]).state == "open"
 
 
 def test_what_kafka_does_not_acknowledge_is_an_error_and_stays_open(bench: Bench) -> None:
@@ -97,10 +97,10 @@ def test_what_kafka_does_not_acknowledge_is_an_error_and_stays_open(bench: Bench
     with pytest.raises(Unavailable, match="no acknowledgement"):
         list(bench.replays(Topic(Unavailable("no acknowledgement"))).run(numbers))
     assert bench.told(numbers[0]) == [("replay", None)]
-    assert stored.letter(bench.connection, numbers[0]).state == "open"
+    assert stored.dead_letter(bench.connection, numbers[0]).state == "open"
 
 
-def test_what_is_too_large_is_told_and_not_sent(bench: Bench) -> None:
+def test_what_is_too_large_is_reported_and_not_sent(bench: Bench) -> None:
     topic = Topic()
     (number,) = bench.add(1, b"x" * MAX_MESSAGE_BYTES)
     (result,) = bench.replays(topic).run([number])
@@ -109,11 +109,11 @@ def test_what_is_too_large_is_told_and_not_sent(bench: Bench) -> None:
 
 def test_a_dead_letter_is_what_its_last_action_made_of_it(bench: Bench) -> None:
     first, second = bench.add(2)
-    stored.keep(bench.connection, [Done(first, "replay", attempt="a"), Done(second, "discard", "discarded")])
+    stored.keep(bench.connection, [NewAction(first, "replay", attempt="a"), NewAction(second, "discard", "discarded")])
     bench.tell([first])
-    stored.keep(bench.connection, [Done(first, "edit", value=b""), Done(second, "export")])
-    assert [stored.letter(bench.connection, each).state for each in (first, second)] == ["replayed", "discarded"]
-    assert stored.letter(bench.connection, first).current == b""
+    stored.keep(bench.connection, [NewAction(first, "edit", value=b""), NewAction(second, "export")])
+    assert [stored.dead_letter(bench.connection, each).state for each in (first, second)] == ["replayed", "discarded"]
+    assert stored.dead_letter(bench.connection, first).current == b""
     assert stored.chosen(bench.connection, Wanted(state="open")) == ([], 2)
     assert stored.chosen(bench.connection, Wanted(state="discarded")) == ([second], 1)
     assert stored.chosen(bench.connection, Wanted()) == ([first, second], 0)

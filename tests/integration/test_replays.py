@@ -116,7 +116,7 @@ def test_a_replay_that_is_refused_again_leaves_its_dead_letter_open_and_makes_no
     assert bench.rows('select "offset" from dead_letters') == [(4,)]
 
 
-def test_a_replay_that_postgresql_refuses_is_told_and_makes_no_second_dead_letter(bench: Bench) -> None:
+def test_a_replay_that_postgresql_refuses_is_reported_and_makes_no_second_dead_letter(bench: Bench) -> None:
     with psycopg.connect(bench.dsn) as connection:
         connection.execute("alter table orders add check (payment_amount <> 666)")
     bench.write(upsert("a", 666, offset=9, replay=replay(4)), upsert("b", 1, offset=10))
@@ -133,7 +133,7 @@ def test_an_invalid_message_that_names_no_dead_letter_is_one_itself(bench: Bench
     assert bench.told == []
 
 
-def test_the_condition_that_the_message_carries_is_told_where_it_does_not_hold(bench: Bench) -> None:
+def test_the_condition_that_the_message_carries_is_reported_where_it_does_not_hold(bench: Bench) -> None:
     bench.write(upsert("a", 1, offset=3))
     bench.write(upsert("a", 2, offset=9, condition=ABSENT, replay=replay(4)))
     assert bench.told == [(None, "conflict", UNMET)]

@@ -81,7 +81,7 @@ def bench(postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic) -> Ben
 LIMIT, BACK = Stop("dead_letters", "too many"), Stop("went_back", "it went back")
 
 
-def test_a_partition_goes_on_where_it_stands_and_its_dead_letters_are_counted_anew(bench: Bench) -> None:
+def test_a_partition_continues_where_it_stands_and_its_dead_letters_are_counted_again(bench: Bench) -> None:
     bench.stand(0, 4, LIMIT)
     bench.stand(1, 5, LIMIT)
     bench.run("update positions set refused = '\\xff', leader_epoch = 3")
@@ -135,7 +135,7 @@ def test_another_offset_has_no_epoch_that_is_known(bench: Bench) -> None:
     assert bench.rows("select next_offset, leader_epoch from positions") == [(6, None)]
 
 
-def test_a_topic_made_anew_is_begun_in_all_partitions_and_the_old_positions_stay(bench: Bench) -> None:
+def test_a_topic_recreated_is_begun_in_all_partitions_and_the_old_positions_stay(bench: Bench) -> None:
     bench.stand(0, 700, topic_id="an-older-topic")
     assert isinstance(bench.resume("--all").exception, UsageError)
     done = bench.resume("--all", "--from", "beginning")
@@ -145,7 +145,7 @@ def test_a_topic_made_anew_is_begun_in_all_partitions_and_the_old_positions_stay
     assert bench.resume("--all").stdout == f"no partition of {bench.topic} is stopped\n"
 
 
-def test_after_a_log_went_back_rows_forget_the_offsets_that_others_have_now(bench: Bench) -> None:
+def test_after_a_log_truncation_rows_forget_the_offsets_that_others_have_now(bench: Bench) -> None:
     """Only those of the partition, at the offset or beyond; dead letters are kept."""
     bench.stand(0, 9, BACK)
     bench.run("update positions set leader_epoch = 3")

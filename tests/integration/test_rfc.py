@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orders import sample
-from orders.api.waiting import Told
-from orders.http.fastlane import FastLane, Lookup, fast_lane
+from orders.api.waiting import RecordOutcome
+from orders.http.fastlane import DocumentLookup, FastLane, fast_lane
 from orders.http.limits import USUAL
 from orders.order import Content
 from support.rfc import PROBE, ROWS, SMUGGLED, UNFINISHED, answers, bodiless, check
@@ -127,11 +127,11 @@ CUTS = {
 @pytest.mark.parametrize("lookup", [MEMORY.get, None], ids=["fast", "slow"])
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("name", CUTS)
-def test_a_post_that_breaks_off_is_not_done(name: str, reset: bool, lookup: Lookup | None) -> None:
+def test_a_post_that_breaks_off_is_not_done(name: str, reset: bool, lookup: DocumentLookup | None) -> None:
     """On either lane, wherever the client goes, by FIN or RST; the same POST whole is done, and the server lives."""
     done: list[str] = []
 
-    async def submit(content: Content, _wait: float) -> Told | None:
+    async def submit(content: Content, _wait: float) -> RecordOutcome | None:
         done.append(content.row.order_uid)
         return None
 
@@ -166,7 +166,7 @@ def test_an_upgrade_is_not_made_and_its_bytes_are_no_requests(lanes: tuple[Addre
         assert [each.status for each in answers(exchange(address, sent))] == [200]
 
 
-def test_answers_arrive_though_the_client_goes_on_after_one_that_is_the_last(lanes: tuple[Address, Address]) -> None:
+def test_answers_arrive_though_the_client_continues_after_one_that_is_the_last(lanes: tuple[Address, Address]) -> None:
     """A server that closes over unread bytes resets the connection, and what is on its way is lost (RFC 9112, 9.6)."""
     last = get(b"/orders/" + UID, b"Connection: close")
     for address in lanes:

@@ -16,7 +16,7 @@ from orders.memory.keeper import CHANNEL, rows_from
 from orders.order import Content, document
 from orders.postgres.connection import Connection, connect, queries
 from orders.postgres.migrations import migrate
-from orders.record import Entry, Moved, Position, Round, Span, Standing, Stop
+from orders.record import Entry, Moved, Position, RefusalWindow, Round, Span, Stop
 from support.entries import TOPIC_ID, delete, invalid, upsert
 from support.simulation.postgres import IDLE_SECONDS, REFUSED_AMOUNT, Server
 from support.waiting import wait_for
@@ -295,7 +295,7 @@ def test_what_stands_beside_a_position_moves_with_it(stores: Stores) -> None:
         transaction.advance({0: Moved(3, 7, b"\5")})
     assert stores.open().positions() == {(TOPIC_ID, 0): Position(3, 7)}
     with stores.open().transaction(TOPIC_ID) as transaction:
-        assert transaction.lock({0: Span(3, 4)}) == {0: Standing(b"\5", 0)}
+        assert transaction.lock({0: Span(3, 4)}) == {0: RefusalWindow(b"\5", 0)}
 
 
 def test_a_session_that_ends_takes_its_transaction_with_it(stores: Stores) -> None:

@@ -8,13 +8,13 @@ from orders.commands.status import Where
 from orders.postgres.connection import connect, queries
 from orders.postgres.migrations import migrate
 from orders.settings import Settings
-from orders.system.state import State
+from orders.system.state import SystemState
 
 TOPIC = "orders"
 
 
-def asked(dsn: str) -> status.Stored:
-    return status._stored(Where(Settings(postgres_dsn=dsn), "http://127.0.0.1:9", State(), []))
+def asked(dsn: str) -> status.StoredFigures:
+    return status._stored(Where(Settings(postgres_dsn=dsn), "http://127.0.0.1:9", SystemState(), []))
 
 
 def test_of_an_empty_database_nothing_is_stored_open_or_stopped(postgres_dsn: str) -> None:

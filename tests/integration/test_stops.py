@@ -81,7 +81,7 @@ def test_nothing_is_written_of_a_partition_that_is_stopped(bench: Bench) -> None
     assert bench.rows("select count(*) from orders") == [(0,)]
 
 
-def test_the_count_goes_on_from_batch_to_batch_and_for_another_writer(bench: Bench, tmp_path: Path) -> None:
+def test_the_count_continues_from_batch_to_batch_and_for_another_writer(bench: Bench, tmp_path: Path) -> None:
     bench.write(*mixed(0, 3, 0, 2))
     bench.write(*mixed(3, 5, 4))
     memory = Memory.create(tmp_path / "other" / "file", 8 * 2**20)

@@ -83,7 +83,7 @@ def test_a_topic_that_falls_short_is_a_failure_with_the_command_that_mends_it(
     assert f"--entity-name {name} --add-config unclean.leader.election.enable=false" in again.output
 
 
-def test_what_the_brokers_refuse_is_told_in_their_words(create: Create, kafka_bootstrap: str) -> None:
+def test_what_the_brokers_refuse_is_reported_in_their_words(create: Create, kafka_bootstrap: str) -> None:
     theirs = r"Unable to replicate the partition 2 time\(s\)|Replication factor: 2 larger than available brokers: 1"
     with pytest.raises(Misconfigured, match=rf"make topic .*: ({theirs}).*; see `orders topics create"):
         create("--replication-factor", "2")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import uvicorn
 
-from orders.api.reader import Found
+from orders.api.reader import FoundOrder
 from orders.http.limits import USUAL
 from orders.http.server import server
 from support.rfc import PROBE, answers
@@ -28,8 +28,8 @@ KINDS = {"hit": HIT, "miss": MISS, "post": post(b"{}")}
 ORDERS = {**MEMORY, b"huge": b"{}" + b" " * 16 * MB}
 
 
-async def stored(_order_uid: str) -> Found:
-    return Found(b"{}" + b" " * BUFFER, 1, 0.0)
+async def stored(_order_uid: str) -> FoundOrder:
+    return FoundOrder(b"{}" + b" " * BUFFER, 1, 0.0)
 
 
 @contextmanager

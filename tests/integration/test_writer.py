@@ -89,7 +89,7 @@ def test_orders_are_stored_and_served_with_ids_in_order_of_arrival(bench: Bench)
     assert bench.memory.get(b"a") == document(2, text(entries[1].content.row))  # type: ignore[union-attr]
 
 
-def test_a_replaced_order_keeps_its_id_gets_a_higher_version_and_is_served_anew(bench: Bench) -> None:
+def test_a_replaced_order_keeps_its_id_gets_a_higher_version_and_is_served_again(bench: Bench) -> None:
     bench.write(upsert("a", 1, offset=0))
     (before,) = bench.rows("select id, version from orders")
     bench.write(upsert("a", 2, offset=1))
@@ -337,7 +337,7 @@ for each row execute function slowly()
 
 
 def test_a_commit_that_takes_longer_than_a_transaction_may_is_undone_by_postgresql(dsn: str, memory: Memory) -> None:
-    """`statement_timeout` does not hold for COMMIT. The marks stay, as after an answer that was lost."""
+    """`statement_timeout` does not hold for COMMIT. The fences stay, as after an answer that was lost."""
     store = Store(lambda: connect(dsn, "test", transaction_seconds=0.5), "orders")
     bench = Bench(Writer(store, memory), memory, dsn)
     if int(bench.rows("show server_version_num")[0][0]) < WITH_TRANSACTION_TIMEOUT:
@@ -346,7 +346,7 @@ def test_a_commit_that_takes_longer_than_a_transaction_may_is_undone_by_postgres
     bench.run(SLOW_COMMIT)
     with pytest.raises(Unavailable, match="25P04"):
         bench.write(upsert("a", 2, offset=1))
-    assert memory.stats().floors == 1
+    assert memory.stats().restrictions == 1
     bench.run("drop trigger slow on orders")
     assert bench.rows("select payment_amount from orders") == [(1,)]
     bench.write(upsert("a", 2, offset=1))
@@ -372,8 +372,8 @@ def test_a_commit_that_is_sent_late_is_refused_by_postgresql(
     assert made.rows("select from orders") == []
 
 
-def test_marks_of_a_commit_in_doubt_hold_until_its_outcome_is_known(dsn: str, tmp_path: Path) -> None:
-    """PostgreSQL may be executing it for longer than marks hold, as where a disk hangs: it takes no time-out then."""
+def test_fences_of_a_commit_in_doubt_hold_until_its_outcome_is_known(dsn: str, tmp_path: Path) -> None:
+    """PostgreSQL may be executing it for longer than fences hold, as where a disk hangs: it takes no time-out then."""
     now = 1000.0
     memory = Memory.create(tmp_path / "clocked" / "file", 8 * 2**20, lambda: now)
     place = conninfo_to_dict(dsn)
@@ -399,7 +399,7 @@ def test_marks_of_a_commit_in_doubt_hold_until_its_outcome_is_known(dsn: str, tm
         now += deadlines.LIFE + 1
         with pytest.raises(PositionsMoved):
             bench.write(upsert("a", 2, offset=1))
-        assert memory.put([Put("a", 2, b"{}")], now) == 1, "once it is known the marks expire"
+        assert memory.put([Put("a", 2, b"{}")], now) == 1, "once it is known the fences expire"
         store.close()
 
 

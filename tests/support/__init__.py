@@ -18,7 +18,7 @@ Real services
     shared          one of each for all workers of a run
     servers, roles  PostgreSQL with roles of a test's own, with TLS; standby: one that follows another
     installed       the system's own PostgreSQL
-    secured         a Kafka with logins; acls: its rights; certificates: who signs for it
+    secured         a Kafka with logins; acls: its permissions; certificates: who signs for it
     zookeeper       a Kafka of ZooKeeper's time
     proxied         a Kafka behind a proxy; fenced: one that its controller has fenced
     standin         a service that starts in no time; starter: a process that starts a service and is killed

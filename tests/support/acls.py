@@ -1,4 +1,4 @@
-"""The rights that docs/security.md gives: the tests work under these and no others."""
+"""The permissions that docs/security.md gives: the tests work under these and no others."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ Right = tuple[str, str]
 
 
 def documented() -> dict[str, set[Right]]:
-    """The rights of each user; every command on the page is understood."""
+    """The permissions of each user; every command on the page is understood."""
     found: dict[str, set[Right]] = {}
     for line in PAGE.read_text("utf-8").splitlines():
         if line.startswith("kafka-acls.sh"):
@@ -40,23 +40,25 @@ def documented() -> dict[str, set[Right]]:
 
 
 class Acls:
-    """Gives users rights to a topic and to a group, as kafka-acls.sh does."""
+    """Gives users permissions to a topic and to a group, as kafka-acls.sh does."""
 
     def __init__(self, admin: Mapping[str, str], topic: str, group: str) -> None:
         self._admin = AdminClient(dict(admin))
         self._names = {"topic": topic, "group": group}
 
-    def grant(self, user: str, rights: Iterable[Right]) -> None:
-        bindings = [AclBinding(*self._of(user, right)) for right in rights]
+    def grant(self, user: str, permissions: Iterable[Right]) -> None:
+        bindings = [AclBinding(*self._of(user, permission)) for permission in permissions]
         for made in (self._admin.create_acls(bindings) if bindings else {}).values():
             made.result(SECONDS)
 
-    def take(self, user: str, *rights: Right) -> None:
-        for gone in self._admin.delete_acls([AclBindingFilter(*self._of(user, right)) for right in rights]).values():
+    def take(self, user: str, *permissions: Right) -> None:
+        for gone in self._admin.delete_acls(
+            [AclBindingFilter(*self._of(user, permission)) for permission in permissions]
+        ).values():
             assert gone.result(SECONDS), "there was no such right"
 
-    def _of(self, user: str, right: Right) -> tuple[Any, ...]:
-        kind, operation = right
+    def _of(self, user: str, permission: Right) -> tuple[Any, ...]:
+        kind, operation = permission
         return (
             ResourceType[kind.upper()],
             self._names[kind],

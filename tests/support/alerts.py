@@ -110,7 +110,7 @@ CASES = [
         "5m45s",
     ),
     Case(
-        "OrdersPostgresAway",
+        "OrdersPostgresUnavailable",
         "for more than two minutes",
         ready(postgres="1x8 0x20", kafka=WELL),
         "5m",
@@ -121,7 +121,12 @@ CASES = [
             )
         ],
     ),
-    Case("OrdersPostgresAway", "for a minute; and Kafka for long", ready(postgres="1x8 0x4 1x40", kafka="0x60"), "3m"),
+    Case(
+        "OrdersPostgresUnavailable",
+        "for a minute; and Kafka for long",
+        ready(postgres="1x8 0x4 1x40", kafka="0x60"),
+        "3m",
+    ),
     Case(
         "OrdersReadingUnavailable",
         "for more than a minute, PostgreSQL being unavailable and memory empty",
@@ -142,16 +147,16 @@ CASES = [
         "8m",
     ),
     Case(
-        "OrdersKafkaAway",
+        "OrdersKafkaUnavailable",
         "for more than two minutes",
         ready(postgres=WELL, kafka="1x8 0x20"),
         "5m",
         [Firing(LABELS_A | {"part": "kafka"}, {"summary": "a:8080 cannot use Kafka"})],
     ),
-    Case("OrdersKafkaAway", "PostgreSQL is unavailable, not Kafka", ready(postgres="0x60", kafka=WELL), "5m"),
+    Case("OrdersKafkaUnavailable", "PostgreSQL is unavailable, not Kafka", ready(postgres="0x60", kafka=WELL), "5m"),
     Case(
         "OrdersConsumptionStopped",
-        "one of two ingests met a wrong set-up",
+        "one of two ingests met a misconfiguration",
         ingests("2x8 1x40", "0x60", "0x8 1x40"),
         "5m",
         [
@@ -159,7 +164,7 @@ CASES = [
                 LABELS_A | {"state": "stopped"},
                 {
                     "summary": "Consumption has stopped on a:8080",
-                    "description": "1 of its ingests met a set-up that is wrong; /readyz says what. "
+                    "description": "1 of its ingests misconfigured; /readyz says what. "
                     "Nothing is lost as long as Kafka keeps the records.",
                 },
             )
@@ -299,7 +304,7 @@ CASES = [
         [
             Firing(
                 LABELS_A | {"part": "restore"},
-                {"summary": "The restore of memory does not go on at a:8080"},
+                {"summary": "The restore of memory does not progress at a:8080"},
             )
         ],
     ),

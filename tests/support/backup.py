@@ -5,10 +5,10 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from orders.embedded.service import Service
+from orders.embedded.service import EmbeddedService
 
 
-def copy_at_rest(service: Service, copies: Mapping[Path, Path]) -> None:
+def copy_at_rest(service: EmbeddedService, copies: Mapping[Path, Path]) -> None:
     """Copies files and folders of a service while it is stopped; their owner is the service's user, and stays it."""
     service.stop()
     for source, copy in copies.items():
@@ -19,7 +19,7 @@ def copy_at_rest(service: Service, copies: Mapping[Path, Path]) -> None:
 class Backup:
     """A copy of a data directory, whole, taken while its service is stopped: a PostgreSQL makes no new timeline."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: EmbeddedService) -> None:
         self._service = service
         self._data = service._directory / "data"
         self._copy = self._data.with_name(secrets.token_hex(4))

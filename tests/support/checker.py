@@ -37,7 +37,7 @@ BEYOND = """
 select o.topic_id, o.partition, o."offset" from {} o join positions p using (topic_id, partition)
 where o."offset" >= p.next_offset limit 5
 """
-LETTERS = 'select partition, "offset", key, value, header_names, header_values, reason from dead_letters'
+DEAD_LETTERS = 'select partition, "offset", key, value, header_names, header_values, reason from dead_letters'
 
 
 class Breach(NamedTuple):
@@ -72,7 +72,7 @@ class Found(NamedTuple):
 
     orders: dict[str, bytes]
     """Served bytes by uid."""
-    letters: list[tuple[Letter, str]]
+    dead_letters: list[tuple[Letter, str]]
     """With their reasons."""
     counts: tuple[int, ...]
     """Rows, different ids, different versions."""
@@ -99,7 +99,7 @@ def check(machine: Checked, model: Model, promised: Mapping[str, bytes]) -> None
     breaches = [
         *of_orders(found.orders, model),
         *of_promises(found.orders, model, promised),
-        *of_letters(found.letters, model),
+        *of_dead_letters(found.dead_letters, model),
         *of_counts(found),
         *of_answers(machine, found.orders, model),
     ]
@@ -110,12 +110,12 @@ def check(machine: Checked, model: Model, promised: Mapping[str, bytes]) -> None
 def look(machine: Checked) -> Found:
     topic = TopicView(machine.settings.kafka, machine.settings.kafka_topic).look()
     with connect(machine.settings.postgres_dsn, "test") as connection:
-        letters = connection.execute(f"{LETTERS} where topic_id = %s", (topic.topic_id,)).fetchall()
+        dead_letters = connection.execute(f"{DEAD_LETTERS} where topic_id = %s", (topic.topic_id,)).fetchall()
         counts = connection.execute("select count(*), count(distinct id), count(distinct version) from orders")
         stored = positions(connection)
         return Found(
             {put.order_uid: put.document for put in rows_from(connection, 0)},
-            [letter_of(row) for row in letters],
+            [dead_letter_of(row) for row in dead_letters],
             counts.fetchall()[0],
             beyond(connection),
             {
@@ -126,7 +126,7 @@ def look(machine: Checked) -> Found:
         )
 
 
-def letter_of(row: tuple[Any, ...]) -> tuple[Letter, str]:
+def dead_letter_of(row: tuple[Any, ...]) -> tuple[Letter, str]:
     """A row of dead_letters, and its reason."""
     partition, offset, key, value, names, values, reason = row
     return Letter(partition, offset, key, value, tuple(zip(names, values, strict=True))), reason
@@ -162,19 +162,21 @@ def of_promises(stored: Mapping[str, bytes], model: Model, promised: Mapping[str
             yield Breach(1, f"{order_uid} was acknowledged and is not stored as it was sent")
 
 
-def of_letters(letters: list[tuple[Letter, str]], model: Model) -> Iterator[Breach]:
+def of_dead_letters(dead_letters: list[tuple[Letter, str]], model: Model) -> Iterator[Breach]:
     """Dead letters against the invalid messages of the topic."""
-    kept = Counter(letter for letter, _ in letters)
-    for letter in sorted(model.letters - kept.keys(), key=place):
-        yield Breach(4, f"no dead letter is as the message at {letter.partition}/{letter.offset}")
-    for letter in sorted((each for each in kept if kept[each] > 1 or each not in model.letters), key=place):
-        yield Breach(4, f"no message is as the dead letter at {letter.partition}/{letter.offset}, or it is there twice")
-    for letter in sorted((letter for letter, reason in letters if not reason), key=place):
-        yield Breach(4, f"the dead letter at {letter.partition}/{letter.offset} has no reason")
+    kept = Counter(dead_letter for dead_letter, _ in dead_letters)
+    for dead_letter in sorted(model.dead_letters - kept.keys(), key=place):
+        yield Breach(4, f"no dead letter is as the message at {dead_letter.partition}/{dead_letter.offset}")
+    for dead_letter in sorted((each for each in kept if kept[each] > 1 or each not in model.dead_letters), key=place):
+        yield Breach(
+            4, f"no message is as the dead letter at {dead_letter.partition}/{dead_letter.offset}, or it is there twice"
+        )
+    for dead_letter in sorted((dead_letter for dead_letter, reason in dead_letters if not reason), key=place):
+        yield Breach(4, f"the dead letter at {dead_letter.partition}/{dead_letter.offset} has no reason")
 
 
-def place(letter: Letter) -> tuple[int, int]:
-    return letter.partition, letter.offset
+def place(dead_letter: Letter) -> tuple[int, int]:
+    return dead_letter.partition, dead_letter.offset
 
 
 def of_counts(found: Found) -> Iterator[Breach]:

@@ -19,7 +19,7 @@ def decided(machine: Machine) -> int:
 
 
 def records(machine: Machine) -> int:
-    """How many records the topic has, of which none was removed and none is a transaction's mark."""
+    """How many records the topic has, of which none was removed and none is a transaction's control record."""
     return sum(TopicView(machine.settings.kafka, machine.settings.kafka_topic).look().ends.values())
 
 

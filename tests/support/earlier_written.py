@@ -93,7 +93,7 @@ class Place(NamedTuple):
         assert b"Traceback" not in done.stderr, done
         return done.stdout.decode()
 
-    def letters(self, *words: str, given: bytes | None = None) -> str:
+    def dead_letters(self, *words: str, given: bytes | None = None) -> str:
         return self.command("dead-letters", *words, given=given)
 
     def send(self, partition: int, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> None:
@@ -200,29 +200,29 @@ def what_was_done_about_dead_letters(place: Place) -> None:
         return place.refused(order(seed)[0], order(seed, payment={"amount": "lots"})[1])
 
     def replayed(number: str, outcome: str, *words: str) -> None:
-        told = json.loads(place.letters("replay", number, *words, "--json"))
+        told = json.loads(place.dead_letters("replay", number, *words, "--json"))
         assert told["outcome"] == outcome, told
 
-    place.letters("edit", wrong(50), "-", given=order(50, locale="edited")[1])
-    place.letters("edit", wrong(51), "-", given=b"{}")
-    place.letters("discard", wrong(52))
-    place.letters("export", wrong(53))
+    place.dead_letters("edit", wrong(50), "-", given=order(50, locale="edited")[1])
+    place.dead_letters("edit", wrong(51), "-", given=b"{}")
+    place.dead_letters("discard", wrong(52))
+    place.dead_letters("export", wrong(53))
     place.send(BAD, *order(54))
     created = wrong(55)
-    place.letters("edit", created, "-", given=order(55, locale="edited")[1])
+    place.dead_letters("edit", created, "-", given=order(55, locale="edited")[1])
     replayed(created, "created")
     replaced = wrong(31)
-    place.letters("edit", replaced, "-", given=order(31, locale="edited")[1])
+    place.dead_letters("edit", replaced, "-", given=order(31, locale="edited")[1])
     replayed(replaced, "replaced")
     unchanged = wrong(35)
-    place.letters("edit", unchanged, "-", given=order(35)[1])
+    place.dead_letters("edit", unchanged, "-", given=order(35)[1])
     replayed(unchanged, "unchanged")
     place.send(BAD, *order(56))
     replayed(place.refused(order(38)[0], None, [("orders-condition", b"perhaps")]), "deleted", "--force")
     for seed, forced in ((57, False), (58, True)):
         number = wrong(seed)
         place.send(BAD, *order(seed, locale="newer"))
-        place.letters("edit", number, "-", given=order(seed, locale="older")[1])
+        place.dead_letters("edit", number, "-", given=order(seed, locale="older")[1])
         replayed(number, "conflict")
         if forced:
             replayed(number, "replaced", "--force")
@@ -298,7 +298,7 @@ def in_flight(place: Place) -> Iterator[str]:
             process.terminate()
             process.wait(20)
     ((number,),) = place.query("select min(dead_letter) from dead_letter_actions where action = 'edit'")
-    assert json.loads(place.letters("replay", str(number), "--deadline", "0", "--json"))["outcome"] is None
+    assert json.loads(place.dead_letters("replay", str(number), "--deadline", "0", "--json"))["outcome"] is None
     place.command("send", "-", given=order(71)[1])
     place.send(GOOD, order(10)[0], None)
     place.send(GOOD, b"rubbish", b"no JSON, and not read yet", [("trace", b"1")])
@@ -307,7 +307,7 @@ def in_flight(place: Place) -> Iterator[str]:
 
 
 def body(url: str) -> str:
-    """What a GET answers; nothing where that is no order."""
+    """What a GET answers; nothing where that is not an order."""
     with suppress(httpx.TransportError):
         answer = httpx.get(url, timeout=5)
         return answer.text if answer.status_code == httpx.codes.OK else ""
@@ -389,7 +389,7 @@ def write(folder: Path, place: Place) -> None:
     lines = {
         "served": served,
         "rows": rows(place),
-        "dead-letters": (place.letters("show", number, "--json").rstrip() for number in numbers),
+        "dead-letters": (place.dead_letters("show", number, "--json").rstrip() for number in numbers),
         "records": chain(
             records(place, TOPIC, GOOD, BAD, FULL, PASSED),
             as_cut(records(place, TOPIC, CUT), written.lost),

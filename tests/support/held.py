@@ -2,8 +2,8 @@
 
 import asyncio
 
-from orders.api.reader import Found
-from orders.api.waiting import Told
+from orders.api.reader import FoundOrder
+from orders.api.waiting import RecordOutcome
 from orders.order import Content
 
 
@@ -15,11 +15,11 @@ class Held:
         self.come = asyncio.Event()
         self._left = expected
 
-    async def submit(self, _content: Content, _wait: float) -> Told | None:
+    async def submit(self, _content: Content, _wait: float) -> RecordOutcome | None:
         await self._wait()
         return None
 
-    async def order(self, _order_uid: str) -> Found | None:
+    async def order(self, _order_uid: str) -> FoundOrder | None:
         await self._wait()
         return None
 

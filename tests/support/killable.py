@@ -17,7 +17,7 @@ from orders.ingest.run import ingest
 from orders.ingest.store import Plan, Transaction
 from orders.memory.layout import Trees, Work
 from orders.settings import load
-from orders.system.shutdown import Stop
+from orders.system.shutdown import StopSignal
 
 if TYPE_CHECKING:
     from orders.memory.layout import Txn
@@ -45,7 +45,7 @@ def main() -> None:
 
     orders.ingest.store.Transaction = WatchedTransaction  # type: ignore[misc] # as below
     orders.memory.shared.Work = WatchedWork  # type: ignore[attr-defined] # a point inside of what has none
-    stop = Stop()
+    stop = StopSignal()
     stop.listen()
     ingest(load(os.environ), number, stop, at)
 

@@ -91,13 +91,13 @@ class Load:
 
     def check_nothing_is_claimed(self) -> None:
         """Of POSTs whose records nobody reads nothing is said but that they were accepted, or that they were not."""
-        self.poster.begin_anew()
+        self.poster.begin_again()
         wait_for(lambda: self.poster.answers.total() >= 4, "more POSTs", 40)
         assert not self.poster.answers.keys() & {200, 201}
 
     @contextmanager
     def posting(self) -> Iterator[None]:
-        """An order is in memory; then POSTs go on, and GETs of it, which must be answered."""
+        """An order is in memory; then POSTs continue, and GETs of it, which must be answered."""
         assert self.poster.post(KNOWN) == 201
         wait_for(lambda: self.is_readable(KNOWN), "the known order")
         with Background(self.poster.step, every=0.05), Background(self.get, every=0.02):

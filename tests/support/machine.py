@@ -100,7 +100,7 @@ class Machine:
                 process.kill()
                 process.wait()
 
-    def begin_anew(self) -> None:
+    def begin_again(self) -> None:
         """Ends every process, and starts all again on an empty memory."""
         self.end()
         self._running.clear()

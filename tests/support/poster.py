@@ -26,7 +26,7 @@ class Poster:
         self.answers: Counter[int] = Counter()
         self.slowest = 0.0
 
-    def begin_anew(self) -> None:
+    def begin_again(self) -> None:
         """Forgets what was answered; the promises stay."""
         self.answers.clear()
         self.slowest = 0.0

@@ -1,7 +1,7 @@
 """What RFC 9110 and 9112 demand of a server: bytes to send, statuses to come back; and a strict reader of answers.
 
 Where the RFC leaves a choice, the row has the one that was taken. After a request that is refused for its framing the
-connection ends: what follows cannot be told from its body (RFC 9112, 6.3).
+connection ends: what follows cannot be determined from its body (RFC 9112, 6.3).
 """
 
 import gzip
@@ -18,7 +18,7 @@ SMUGGLED = get(TARGET, b"X-Request-ID: smuggled")
 """In a body, and never to be answered."""
 HEX = b"%x" % len(SMUGGLED)
 BODY = b"{}"
-"""JSON that is no order: 422."""
+"""JSON that is not an order: 422."""
 
 
 class Row(NamedTuple):
@@ -353,7 +353,7 @@ SPACES = {
     "close, space": last("9112 5.1", field(b"Connection: close ")),
     "close, tab": last("9112 5.1", field(b"Connection: close\t")),
 }
-"""White space after a value is no part of it."""
+"""White space after a value is not part of it."""
 
 UNFINISHED = {
     "line": b"GET %b HTTP/1.1\r\n" % TARGET,

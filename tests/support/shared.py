@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from orders.embedded.service import Service
+from orders.embedded.service import EmbeddedService
 
-S = TypeVar("S", bound=Service)
+S = TypeVar("S", bound=EmbeddedService)
 
 
 class Shared:
@@ -45,7 +45,7 @@ class Shared:
     def _known(self, name: str) -> Path:
         return self.folder / f"{name}.json"
 
-    def _end(self, name: str, service: Service) -> None:
+    def _end(self, name: str, service: EmbeddedService) -> None:
         with held(self.folder / f"{name}.lock", fcntl.LOCK_EX):
             self._known(name).unlink(missing_ok=True)  # who comes from now on starts another
         with held(self.folder / f"{name}.users", fcntl.LOCK_EX):
@@ -56,7 +56,7 @@ class Shared:
         self._leave.close()
 
 
-def plain(service: Service) -> dict[str, str | int]:
+def plain(service: EmbeddedService) -> dict[str, str | int]:
     """What a service learnt as it was started: ports, a password."""
     return {name: value for name, value in vars(service).items() if isinstance(value, str | int)}
 

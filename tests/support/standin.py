@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orders.embedded import Progress, Silent
-from orders.embedded.process import Kind, Launch
-from orders.embedded.service import Service
+from orders.embedded.process import Launch, ServiceKind
+from orders.embedded.service import EmbeddedService
 
-KIND = Kind("stand-in", stop=signal.SIGTERM, grace=1, pause=0.02)
+KIND = ServiceKind("stand-in", stop=signal.SIGTERM, grace=1, pause=0.02)
 PATIENT = "import pathlib, signal, sys; pathlib.Path(sys.argv[1], 'up').touch(); signal.pause()"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + PATIENT.replace("pause()", "pause();" * 9)
 NEVER_READY = "import signal; signal.pause()"
 HOPELESS = "raise SystemExit('FATAL: there is no hope')"
 
 
-class StandIn(Service):
+class StandIn(EmbeddedService):
     """Runs a piece of Python until it is told to end; ready when the file `up` is there."""
 
     def __init__(self, directory: Path, code: str = PATIENT) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 from threading import Event
 
 from orders.embedded.kafka import KafkaService
-from orders.embedded.service import Service
+from orders.embedded.service import EmbeddedService
 from support.standin import StandIn
 from support.zookeeper import OldKafka
 
-SERVICES: dict[str, Callable[[Path], Service]] = {
+SERVICES: dict[str, Callable[[Path], EmbeddedService]] = {
     "kafka": KafkaService,
     "stand-in": StandIn,
     "zookeeper": OldKafka,

@@ -39,7 +39,7 @@ class Model(NamedTuple):
     """
 
     orders: dict[str, bytes]
-    letters: set[Letter]
+    dead_letters: set[Letter]
     uids: set[str]
     neighbours: AbstractSet[str] = frozenset()
     texts: Container[bytes] = frozenset()
@@ -118,7 +118,7 @@ class Traffic:
         headers = cast("Headers", tuple(message.headers() or ()))
         order_uid = key.decode() if value is None and key else self.texts.get(value or b"")
         if order_uid is None:
-            model.letters.add(Letter(message.partition() or 0, message.offset() or 0, key, value, headers))
+            model.dead_letters.add(Letter(message.partition() or 0, message.offset() or 0, key, value, headers))
             return None
         model.uids.add(order_uid)
         if value is None:

@@ -16,14 +16,14 @@ from uvicorn.server import ServerState
 from orders.api.app import create_app
 from orders.api.dependencies import Dependencies
 from orders.api.health import Purpose, report_of
-from orders.api.reader import Found
-from orders.api.waiting import Told
-from orders.http.fastlane import LEAVE, FastLane, Lookup, fast_lane
+from orders.api.reader import FoundOrder
+from orders.api.waiting import RecordOutcome
+from orders.http.fastlane import LEAVE, DocumentLookup, FastLane, fast_lane
 from orders.http.representation import tag_of
 from orders.http.server import server
 from orders.order import Content
-from orders.readiness import Lag, Part, Report, Restore
-from orders.readiness import Parts as HealthParts
+from orders.readiness import Lag, ReadinessPart, ReadinessReport, RestorePart
+from orders.readiness import ReadinessParts as HealthParts
 from orders.record import Outcome
 from support.waiting import wait_for
 
@@ -36,13 +36,13 @@ MEMORY = {UID: DOCUMENT, b"a~b._-": b'{"order":{"id":3}}', b"large": LARGE}
 Address = tuple[str, int]
 
 
-async def _order(order_uid: str) -> Found | None:
-    return Found(STORED, 1, 0.0) if order_uid == "stored" else None
+async def _order(order_uid: str) -> FoundOrder | None:
+    return FoundOrder(STORED, 1, 0.0) if order_uid == "stored" else None
 
 
-async def _health(purpose: Purpose) -> Report:
-    fine = Part(ok=True)
-    return report_of(HealthParts(fine, fine, fine, Lag(ok=True), fine, Restore(ok=True)), purpose)
+async def _health(purpose: Purpose) -> ReadinessReport:
+    fine = ReadinessPart(ok=True)
+    return report_of(HealthParts(fine, fine, fine, Lag(ok=True), fine, RestorePart(ok=True)), purpose)
 
 
 @asynccontextmanager
@@ -50,11 +50,11 @@ async def _nothing() -> AsyncIterator[None]:
     yield
 
 
-def told(outcome: Outcome) -> Callable[[Content, float], Awaitable[Told | None]]:
+def told(outcome: Outcome) -> Callable[[Content, float], Awaitable[RecordOutcome | None]]:
     """What a POST is told."""
 
-    async def submit(content: Content, _wait: float) -> Told | None:
-        return Told(outcome, content.row.order_uid, "", "")
+    async def submit(content: Content, _wait: float) -> RecordOutcome | None:
+        return RecordOutcome(outcome, content.row.order_uid, "", "")
 
     return submit
 
@@ -348,7 +348,7 @@ SLOW = fast_lane(None)
 
 
 @contextmanager
-def serving(app: ASGIApp, lookup: Lookup | None) -> Iterator[Address]:
+def serving(app: ASGIApp, lookup: DocumentLookup | None) -> Iterator[Address]:
     """A server in a thread, on a free port of loopback."""
     with served(server(app, lookup)) as (address, _):
         yield address

@@ -7,12 +7,12 @@ from pathlib import Path
 from orders.embedded import Progress, jars, java, ports
 from orders.embedded.kafka import KIND as KAFKA
 from orders.embedded.kafka import READY_SECONDS, answers
-from orders.embedded.process import Kind, Launch
-from orders.embedded.service import Service
+from orders.embedded.process import Launch, ServiceKind
+from orders.embedded.service import EmbeddedService
 
 LIST = Path(__file__).with_name("zookeeper-jars.txt")
 """Written by tools/pin_jars.py."""
-ZOOKEEPER = Kind("ZooKeeper", stop=signal.SIGTERM, grace=3)
+ZOOKEEPER = ServiceKind("ZooKeeper", stop=signal.SIGTERM, grace=3)
 ZOOKEEPER_PROPERTIES = {
     "clientPortAddress": ports.LOOPBACK,
     "dataDir": "./data",
@@ -40,7 +40,7 @@ PROPERTIES = {
 }
 
 
-class ZooKeeperService(Service):
+class ZooKeeperService(EmbeddedService):
     """ZooKeeper on a free loopback port; data under `directory`. `options` are properties beside its own."""
 
     def __init__(self, directory: Path, options: Mapping[str, str]) -> None:
@@ -66,7 +66,7 @@ class ZooKeeperService(Service):
         return Launch([*command, main, file], -1, java.ENVIRONMENT)
 
 
-class OldKafka(Service):
+class OldKafka(EmbeddedService):
     """Kafka 3.9 on a free loopback port, and its ZooKeeper; data under `directory`. It makes no topics by itself.
 
     `options` are properties beside its own, in which BOOTSTRAP stands for the broker's address.

@@ -102,7 +102,9 @@ def way(machine: Machine) -> Iterator[int]:
         assert httpx2.get(place).status_code == 200
         assert httpx2.get(f"{places}/nobody").status_code == 404
         assert httpx2.post(places, content=changed(value), timeout=20).status_code == 409
-        producer.produce(machine.settings.kafka_topic, changed(value), uid_of(value))  # replaces it: a floor, a notice
+        producer.produce(
+            machine.settings.kafka_topic, changed(value), uid_of(value)
+        )  # replaces it: a minimum version, a notice
         producer.produce(machine.settings.kafka_topic, b"{", b"k")  # a dead letter
         assert producer.flush(20) == 0
         memory = Memory.open(Path(machine.settings.memory_path))

@@ -26,7 +26,7 @@ def test_lines_of_json_become_events_and_others_do_not(tmp_path: Path) -> None:
     assert "hello" in it.last_words
 
 
-def test_a_process_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_a_process_that_fails_is_reported_with_its_last_words(tmp_path: Path) -> None:
     events = Events()
     code = "sys.exit('the disk is on fire')"
     with child(tmp_path, code, events), pytest.raises(StartError, match=r"^it ended: the disk is on fire$"):
@@ -41,7 +41,7 @@ def test_a_process_that_ends_well_is_no_failure(tmp_path: Path) -> None:
     assert events.empty()
 
 
-def test_what_does_not_come_in_time_is_told(tmp_path: Path) -> None:
+def test_what_does_not_come_in_time_is_reported(tmp_path: Path) -> None:
     events = Events()
     with child(tmp_path, "rest()", events):
         with pytest.raises(StartError, match="within 0 s"):

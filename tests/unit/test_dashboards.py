@@ -13,7 +13,7 @@ from orders.api.health import PURPOSES
 from orders.api.request_metrics import SERVE_TABLE
 from orders.metrics.kinds import Definition, Histogram
 from orders.metrics.table import IngestState
-from orders.readiness import Parts
+from orders.readiness import ReadinessParts
 from support.alerts import CASES, rules
 from support.promql import Matcher, grouped, selectors
 from tools import dashboard
@@ -27,7 +27,7 @@ METRICS = {metric.name: metric for metric in SERVE_TABLE}
 OUTSIDE = {"job", "instance"}
 """Labels that Prometheus gives to what it scrapes."""
 FIXED = {
-    "orders_ready": {"part": Parts.__struct_fields__},
+    "orders_ready": {"part": ReadinessParts.__struct_fields__},
     "orders_ready_for": {"purpose": tuple(PURPOSES)},
     "orders_ingests": {"state": get_args(IngestState)},
 }

@@ -17,8 +17,8 @@ from orders.record import (
     REPLY_HEADER,
     Condition,
     Entry,
-    Fault,
     Invalid,
+    InvalidKind,
     Record,
     Replay,
     Tombstone,
@@ -92,7 +92,7 @@ def test_hostile_messages_are_refused_with_the_place_of_their_fault(hostile: Hos
     assert invalid.reason.startswith("Invalid JSON: ") is not hostile.is_json
 
 
-def faults() -> dict[Fault, Invalid | Content | Tombstone]:
+def faults() -> dict[InvalidKind, Invalid | Content | Tombstone]:
     """One message for each kind of fault that the decoder finds."""
     two = ((CONDITION_HEADER, b"absent"), (CONDITION_HEADER, b"version=1"))
     many = b"".join(b',"x%d":1' % n for n in range(MAX_UNKNOWN_FIELDS + 1))
@@ -112,7 +112,7 @@ def faults() -> dict[Fault, Invalid | Content | Tombstone]:
 
 def test_each_fault_has_its_kind() -> None:
     assert {kind: getattr(content, "fault", None) for kind, content in faults().items()} == {k: k for k in faults()}
-    assert set(get_args(Fault)) - set(faults()) == {"postgres"}
+    assert set(get_args(InvalidKind)) - set(faults()) == {"postgres"}
 
 
 def test_a_date_that_no_calendar_has_is_of_the_same_kind_as_one_of_another_form() -> None:

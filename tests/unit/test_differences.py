@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.decoder import decode
-from orders.differences import ADDED, LACKING, OTHER, UNKNOWN, Difference, differences
+from orders.differences import ADDED, LACKING, OTHER, UNKNOWN, FieldDifference, differences
 from orders.http.problems import pointer
 from orders.order import Content, Delivery, Item, Order, Payment, document
 from support.hostile import VALID, jsonpath, put
@@ -26,11 +26,11 @@ def canonical(message: bytes) -> bytes:
     return content.text
 
 
-def between(stored: bytes, given: bytes) -> list[Difference]:
+def between(stored: bytes, given: bytes) -> list[FieldDifference]:
     return differences(document(7, canonical(stored)), canonical(given))
 
 
-def paths(found: list[Difference]) -> list[str]:
+def paths(found: list[FieldDifference]) -> list[str]:
     return [each.path for each in found]
 
 
@@ -97,23 +97,23 @@ def with_items(count: int) -> bytes:
 
 
 def test_an_item_that_one_side_lacks_is_named_as_a_whole() -> None:
-    assert between(with_items(1), with_items(3)) == [Difference(f"$.items[{n}]", ADDED) for n in (1, 2)]
-    assert between(with_items(2), with_items(1)) == [Difference("$.items[1]", LACKING)]
+    assert between(with_items(1), with_items(3)) == [FieldDifference(f"$.items[{n}]", ADDED) for n in (1, 2)]
+    assert between(with_items(2), with_items(1)) == [FieldDifference("$.items[1]", LACKING)]
 
 
 @pytest.mark.parametrize(
     ("path", "raw", "said"),
     [
-        (["delivery", "zip"], b'"0"', Difference("$.delivery.zip", OTHER)),
-        (["items", 0, "price"], b"1", Difference("$.items[0].price", OTHER)),
-        (["date_created"], b'"2001-01-01T00:00:00Z"', Difference("$.date_created", OTHER)),
-        ([MARK], b'"x"', Difference("$", UNKNOWN)),
-        (["payment", MARK], b"[1]", Difference("$.payment", UNKNOWN)),
-        (["items", 0, f"{MARK}/~"], b"{}", Difference("$.items[0]", UNKNOWN)),
+        (["delivery", "zip"], b'"0"', FieldDifference("$.delivery.zip", OTHER)),
+        (["items", 0, "price"], b"1", FieldDifference("$.items[0].price", OTHER)),
+        (["date_created"], b'"2001-01-01T00:00:00Z"', FieldDifference("$.date_created", OTHER)),
+        ([MARK], b'"x"', FieldDifference("$", UNKNOWN)),
+        (["payment", MARK], b"[1]", FieldDifference("$.payment", UNKNOWN)),
+        (["items", 0, f"{MARK}/~"], b"{}", FieldDifference("$.items[0]", UNKNOWN)),
     ],
 )
 def test_a_field_is_named_and_of_unknown_ones_the_object_that_has_them(
-    path: list[str | int], raw: bytes, said: Difference
+    path: list[str | int], raw: bytes, said: FieldDifference
 ) -> None:
     assert between(VALID, put(path, raw)) == [said]
     assert between(put(path, raw), VALID) == [said]
@@ -128,7 +128,7 @@ def test_dates_of_one_instant_are_equal() -> None:
 def test_unknown_fields_are_compared_as_text(one: str, other: str) -> None:
     """As PostgreSQL keeps them: 1.10 is not 1.1."""
     found = between(put(["extra"], one.encode()), put(["extra"], other.encode()))
-    assert found == ([] if one == other else [Difference("$", UNKNOWN)])
+    assert found == ([] if one == other else [FieldDifference("$", UNKNOWN)])
 
 
 @pytest.mark.parametrize("stored", [b"", b"null", b'{"order":1}', b'{"order":{"id":1,"delivery":null,"items":[]}}'])

@@ -160,7 +160,7 @@ def test_a_logger_is_always_called_log() -> None:
     assert set(made) == {"log = structlog.get_logger()"}
 
 
-def test_the_keys_of_logs_are_told_in_their_order() -> None:
+def test_the_keys_of_logs_are_reported_in_their_order() -> None:
     text = (ROOT / "docs/logs.md").read_text()
     table = text.partition("| key | what | there |")[2].partition("\n\n")[0]
     assert tuple(re.findall(r"(?m)^\| `(\w+)` \|", table)) == STABLE

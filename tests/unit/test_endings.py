@@ -54,5 +54,5 @@ def test_a_guard_that_cannot_watch_its_pipe_ends_its_service() -> None:
     assert ending_behind_guard(done.returncode) == "signal SIGTERM"
 
 
-def test_a_guard_that_was_killed_itself_is_told_so() -> None:
+def test_a_guard_that_was_killed_itself_is_reported_so() -> None:
     assert ending_behind_guard(-9) == "its guard by signal SIGKILL"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.json_stream import MOST_BYTES, Found, split
-from orders.malformed import Start
+from orders.json_stream import MOST_BYTES, StreamedValue, split
+from orders.malformed import TextStart
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
@@ -92,4 +92,4 @@ def test_a_value_without_an_end_is_cut() -> None:
     endless = [b'{"a": [1', *[b", 1"] * 3_000_000, b'\n{"b": 2}\n']
     first, *rest = split(b"".join(endless[at : at + 10_000]) for at in range(0, len(endless), 10_000))
     assert MOST_BYTES < len(first.value) < MOST_BYTES + 100_000
-    assert rest[-1] == Found(Start(len(b"".join(endless)) - len(b'{"b": 2}\n'), 2, 1), b'{"b": 2}')
+    assert rest[-1] == StreamedValue(TextStart(len(b"".join(endless)) - len(b'{"b": 2}\n'), 2, 1), b'{"b": 2}')

@@ -5,14 +5,14 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.log_sampling import Floods, Held, Kind
+from orders.log_sampling import Floods, Held, LineKind
 
 A, B = ("unavailable", "PostgreSQL"), ("unavailable", "Kafka")
 KINDS = st.sampled_from([A, B, ("kafka_error", ""), ("put_failed", "x"), ("put_failed", "y")])
 LINES = st.lists(st.tuples(st.floats(0, 15), KINDS), max_size=200)
 
 
-def test_the_first_of_a_kind_go_through_and_the_rest_are_told_when_the_window_ends() -> None:
+def test_the_first_of_a_kind_go_through_and_the_rest_are_reported_when_the_window_ends() -> None:
     floods = Floods(first=2, seconds=30)
     assert [floods.passes(A, "warning", now) for now in (0.0, 1.0, 2.0)] == [True, True, False]
     assert floods.passes(B, "error", 3.0), "another reason has a window of its own"
@@ -44,10 +44,10 @@ def test_ever_new_reasons_take_no_more_than_their_bound() -> None:
 
 @given(LINES, st.integers(1, 4), st.integers(1, 6), st.floats(1, 60))
 def test_every_line_is_written_or_told_of_once(
-    lines: list[tuple[float, Kind]], first: int, most: int, seconds: float
+    lines: list[tuple[float, LineKind]], first: int, most: int, seconds: float
 ) -> None:
     floods, now = Floods(first, seconds, most), 0.0
-    came, passed, told = Counter[Kind](), Counter[Kind](), Counter[Kind]()
+    came, passed, told = Counter[LineKind](), Counter[LineKind](), Counter[LineKind]()
 
     def tell(held: list[Held]) -> None:
         for each in held:
@@ -66,9 +66,9 @@ def test_every_line_is_written_or_told_of_once(
 
 
 @given(LINES, st.integers(1, 4))
-def test_no_window_lets_more_than_its_few_through(lines: list[tuple[float, Kind]], first: int) -> None:
+def test_no_window_lets_more_than_its_few_through(lines: list[tuple[float, LineKind]], first: int) -> None:
     floods, now, seconds = Floods(first, 20.0, most=1000), 0.0, 20.0
-    times: dict[Kind, list[float]] = {}
+    times: dict[LineKind, list[float]] = {}
     for pause, kind in lines:
         now += pause
         floods.ended(now)

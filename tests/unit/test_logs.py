@@ -64,9 +64,9 @@ def test_an_event_is_one_line_of_json_with_its_action() -> None:
 
 def test_an_event_is_one_plain_line_where_there_is_no_terminal() -> None:
     stream = written("console")
-    structlog.get_logger().warning("consumption_held", reason="two\nlines")
+    structlog.get_logger().warning("consumption_paused", reason="two\nlines")
     (line,) = stream.getvalue().splitlines()
-    assert "consumption_held" in line
+    assert "consumption_paused" in line
     assert "\x1b" not in line
 
 
@@ -271,7 +271,7 @@ def test_whatever_an_event_holds_is_one_printable_line_for_a_person(reason: obje
     assert line.isprintable()
 
 
-def test_of_a_flood_the_first_lines_are_written_and_the_rest_is_told_at_the_end() -> None:
+def test_of_a_flood_the_first_lines_are_written_and_the_rest_is_reported_at_the_end() -> None:
     stream, counted = written("json"), list[str]()
     logs.SAMPLING.counted = counted.append
     for number in range(log_sampling.FIRST + 7):
@@ -295,7 +295,7 @@ def test_of_a_flood_the_first_lines_are_written_and_the_rest_is_told_at_the_end(
     assert len(events(stream)) == log_sampling.FIRST + 2
 
 
-def test_a_flood_that_stops_is_told_when_its_window_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_that_stops_is_reported_when_its_window_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though nothing is logged any more."""
     sampling = logs.Sampling(log_sampling.Floods(first=1, seconds=0.05))
     monkeypatch.setattr(logs, "SAMPLING", sampling)
@@ -350,7 +350,7 @@ def test_a_line_that_tells_of_a_flood_belongs_to_no_request() -> None:
     assert [event.get("request_id") for event in events(stream)] == ["r"] * log_sampling.FIRST + [None]
 
 
-def test_what_was_held_back_is_told_at_the_end_of_the_process() -> None:
+def test_what_was_held_back_is_reported_at_the_end_of_the_process() -> None:
     """A process that ends by itself tells it too."""
     code = "import structlog; from orders import logs; logs.configure('x', 'info', 'json')\n"
     code += "for _ in range(9): structlog.get_logger().info('again')"

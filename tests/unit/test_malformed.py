@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from orders.malformed import AFTER, BOM, END, NOT_UTF8, Malformed, Start, describe, find
+from orders.malformed import AFTER, BOM, END, NOT_UTF8, Malformed, TextStart, describe, find
 from support.hostile import NOT_JSON, TAKEN, VALID
 from support.mutations import mutations
 from support.strategies import messages
@@ -166,6 +166,6 @@ def test_a_person_is_shown_line_and_column(text: str, byte: int, line: int, colu
     above, _, last = text.rpartition("\n")
     lines = text.count("\n")
     where = f"(line {line + lines}, column {len(last) + (1 if lines else column)})"
-    said = describe(value, Malformed(len(value), END), Start(byte, line, column))
+    said = describe(value, Malformed(len(value), END), TextStart(byte, line, column))
     assert said == f"Invalid JSON: unexpected end at byte {byte + len(value)} {where}"
     assert above.count("\n") == max(0, lines - 1)

@@ -8,26 +8,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.readiness import Lag, Part, Parts, Ready, Report, Restore, Start, StartParts, read
+from orders.readiness import (
+    Lag,
+    ReadinessPart,
+    ReadinessParts,
+    ReadinessReport,
+    Ready,
+    RestorePart,
+    StartParts,
+    StartupReport,
+    read,
+)
 
 TEXTS = st.text(st.characters(codec="utf-8"))
 COUNTS = st.integers(0, 2**53)
-PART = st.builds(Part, st.booleans(), TEXTS)
+PART = st.builds(ReadinessPart, st.booleans(), TEXTS)
 PARTS = st.builds(
-    Parts,
+    ReadinessParts,
     *(PART, PART, PART),
     st.builds(Lag, st.booleans(), TEXTS, st.none() | COUNTS),
     PART,
-    st.builds(Restore, st.booleans(), TEXTS, COUNTS, COUNTS),
+    st.builds(RestorePart, st.booleans(), TEXTS, COUNTS, COUNTS),
     PART,
 )
-FINE = Part(ok=True)
+FINE = ReadinessPart(ok=True)
 
 
 def test_the_bytes_of_a_report() -> None:
     """Programs of others read them: no field leaves, moves or changes its name."""
-    parts = Parts(FINE, Part(ok=False, reason="away"), FINE, Lag(ok=True, messages=7), FINE, Restore(True, "", 3, 9))
-    report = Report(ready=True, reading=True, writing=False, parts=parts)
+    parts = ReadinessParts(
+        FINE, ReadinessPart(ok=False, reason="away"), FINE, Lag(ok=True, messages=7), FINE, RestorePart(True, "", 3, 9)
+    )
+    report = ReadinessReport(ready=True, reading=True, writing=False, parts=parts)
     assert msgspec.json.encode(report) == (
         b'{"ready":true,"reading":true,"writing":false,"parts":{'
         b'"postgres":{"ok":true,"reason":""},"kafka":{"ok":false,"reason":"away"},'
@@ -35,24 +47,24 @@ def test_the_bytes_of_a_report() -> None:
         b'"memory":{"ok":true,"reason":""},"restore":{"ok":true,"reason":"","done":3,"total":9},'
         b'"process":{"ok":true,"reason":""}}}'
     )
-    assert msgspec.json.encode(Start(started=False, parts=StartParts(FINE, Part(ok=False, reason="x")))) == (
-        b'{"started":false,"parts":{"postgres":{"ok":true,"reason":""},"restore":{"ok":false,"reason":"x"}}}'
-    )
+    assert msgspec.json.encode(
+        StartupReport(started=False, parts=StartParts(FINE, ReadinessPart(ok=False, reason="x")))
+    ) == (b'{"started":false,"parts":{"postgres":{"ok":true,"reason":""},"restore":{"ok":false,"reason":"x"}}}')
 
 
 @given(PARTS, st.booleans(), st.booleans())
-def test_what_a_server_answers_is_read(parts: Parts, ready: bool, writing: bool) -> None:
-    found = read(msgspec.json.encode(Report(ready, ready, writing, parts)))
+def test_what_a_server_answers_is_read(parts: ReadinessParts, ready: bool, writing: bool) -> None:
+    found = read(msgspec.json.encode(ReadinessReport(ready, ready, writing, parts)))
     assert found == Ready(ready, writing, msgspec.structs.asdict(parts))
     assert (found.lag, found.restore) == (parts.lag, parts.restore)
 
 
 def test_a_start_is_read_too() -> None:
     """Its part `restore` counts no orders."""
-    waiting = Part(ok=False, reason="the keeper waits")
-    found = read(msgspec.json.encode(Start(started=False, parts=StartParts(FINE, waiting))))
+    waiting = ReadinessPart(ok=False, reason="the keeper waits")
+    found = read(msgspec.json.encode(StartupReport(started=False, parts=StartParts(FINE, waiting))))
     assert (found.ready, found.missing) == (False, "restore: the keeper waits")
-    assert found.restore == Restore(ok=False, reason="the keeper waits")
+    assert found.restore == RestorePart(ok=False, reason="the keeper waits")
 
 
 @pytest.mark.parametrize(
@@ -61,9 +73,9 @@ def test_a_start_is_read_too() -> None:
         ({}, Ready()),
         ({"ready": True}, Ready(ready=True)),
         ({"ready": True, "parts": {}, "since": [1]}, Ready(ready=True)),
-        ({"parts": {"kafka": {}}}, Ready(parts={"kafka": Part(ok=False)})),
+        ({"parts": {"kafka": {}}}, Ready(parts={"kafka": ReadinessPart(ok=False)})),
         ({"parts": {"lag": {"ok": True, "bytes": 5}}}, Ready(parts={"lag": Lag(ok=True)})),
-        ({"parts": {"queue": {"ok": False, "reason": "full"}}}, Ready(parts={"queue": Part(False, "full")})),
+        ({"parts": {"queue": {"ok": False, "reason": "full"}}}, Ready(parts={"queue": ReadinessPart(False, "full")})),
     ],
 )
 def test_fields_may_be_missing_or_new_and_so_may_parts(body: Any, ready: Ready) -> None:
@@ -76,7 +88,11 @@ def test_what_a_server_does_not_answer_is_unknown() -> None:
 
 
 def test_what_is_missing_names_each_part_with_its_reason() -> None:
-    parts = {"postgres": FINE, "lag": Lag(ok=False, reason="too far behind"), "restore": Restore(False, "under way")}
+    parts = {
+        "postgres": FINE,
+        "lag": Lag(ok=False, reason="too far behind"),
+        "restore": RestorePart(False, "under way"),
+    }
     assert Ready(parts=parts).missing == "lag: too far behind; restore: under way"
 
 

@@ -18,13 +18,14 @@ from orders import threads
 from orders.api.health import Health
 from orders.api.reader import Putter
 from orders.api.startup import Startup
-from orders.api.waiting import Joiner, Outcomes, Place
+from orders.api.waiting import Joiner, Outcomes
 from orders.dead_letters import copies
 from orders.kafka.producer import Headers
-from orders.kafka.topic import TopicWatch, View
+from orders.kafka.topic import TopicSnapshot, TopicWatch
 from orders.memory.shared import Put
 from orders.metrics.files import totals
 from orders.metrics.table import LAYOUT, LOST, private, shared
+from orders.record import RecordCoordinates
 from orders.settings import Settings
 from orders.system.shutdown import end_with
 from support.waiting import wait_for
@@ -158,7 +159,7 @@ def test_parent(lost: Lost) -> None:
 
 
 def test_outcomes(lost: Lost) -> None:
-    assert asyncio.run(Outcomes(async_bug, lambda: 0.0).wait(Place("t", 0, 0), 0.2)) is None
+    assert asyncio.run(Outcomes(async_bug, lambda: 0.0).wait(RecordCoordinates("t", 0, 0), 0.2)) is None
     assert lost() == ["outcomes"]
 
 
@@ -180,8 +181,8 @@ def test_topic(lost: Lost) -> None:
     """A look at the topic that no request waits for."""
     now = 0.0
 
-    def look() -> View:
-        return bug() if now else View("t", {})
+    def look() -> TopicSnapshot:
+        return bug() if now else TopicSnapshot("t", {})
 
     async def ask() -> None:
         nonlocal now

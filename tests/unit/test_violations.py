@@ -79,7 +79,7 @@ def test_any_json_is_looked_at(value: object) -> None:
     assert 1 <= len(all_of(json.dumps(value).encode())) <= MOST
 
 
-def test_so_many_faults_are_told() -> None:
+def test_so_many_faults_are_reported() -> None:
     """Of a thousand wrong items a hundred are enough."""
     assert len(all_of(json.dumps(ORDER | {"items": [1] * 1000}).encode())) == MOST
 

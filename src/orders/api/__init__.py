@@ -2,7 +2,7 @@
 
 serve    the process put together
 app      the paths and what each answers
-posts    a POST: sent to Kafka, answered with its outcome
+posts    a POST: sends it to Kafka, returns its outcome
 reader   orders, outcomes and positions from PostgreSQL
 waiting  questions of many requests, asked together
 views    the shapes of an order

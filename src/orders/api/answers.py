@@ -25,7 +25,7 @@ class Response(AnyResponse):
 
 
 class ProblemError(Exception):
-    """The request is answered with this error of `problems`."""
+    """Ends the request with this error of `problems`."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

@@ -7,17 +7,17 @@ from functools import cached_property
 from typing import Literal
 
 from orders.api.health import Purpose
-from orders.api.reader import Found
-from orders.api.startup import THROUGH
-from orders.api.waiting import Gate, Told
+from orders.api.reader import FoundOrder
+from orders.api.startup import FINISHED
+from orders.api.waiting import Gate, RecordOutcome
 from orders.errors import Busy
-from orders.http.fastlane import Lookup
+from orders.http.fastlane import DocumentLookup
 from orders.http.limits import USUAL, Limits
 from orders.metrics.exposition import Page
 from orders.metrics.kinds import Values
 from orders.metrics.table import BUSY, Full, private
 from orders.order import Content
-from orders.readiness import Report, Start
+from orders.readiness import ReadinessReport, StartupReport
 
 Shape = Literal["standard", "original"]
 """How a GET shows an order: as it is stored, or as the original Go service did."""
@@ -32,9 +32,9 @@ def unsuspected() -> None:
     """Where nobody looks after outages."""
 
 
-async def started() -> Start:
+async def started() -> StartupReport:
     """Where nobody waits for a start."""
-    return THROUGH
+    return FINISHED
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Dependencies:
     where a request met an outage.
     """
 
-    find: Lookup
-    order: Callable[[str], Awaitable[Found | None]]
-    submit: Callable[[Content, float], Awaitable[Told | None]]
-    health: Callable[[Purpose], Awaitable[Report]]
+    find: DocumentLookup
+    order: Callable[[str], Awaitable[FoundOrder | None]]
+    submit: Callable[[Content, float], Awaitable[RecordOutcome | None]]
+    health: Callable[[Purpose], Awaitable[ReadinessReport]]
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
     default_view: Shape = "standard"
     metrics: Callable[[str], Awaitable[Page]] = no_metrics
     values: Values = field(default_factory=private)
-    startup: Callable[[], Awaitable[Start]] = started
+    startup: Callable[[], Awaitable[StartupReport]] = started
     deadline: float = 10.0
     topic: str = "orders"
     limits: Limits = USUAL

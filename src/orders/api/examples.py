@@ -7,17 +7,17 @@ from typing import Any
 import msgspec
 
 from orders.api.health import report_of
-from orders.api.startup import THROUGH
+from orders.api.startup import FINISHED
 from orders.api.views import original
 from orders.decoder import decode
 from orders.order import Content, document
-from orders.readiness import Lag, Part, Parts, Restore, Start, StartParts
+from orders.readiness import Lag, ReadinessPart, ReadinessParts, RestorePart, StartParts, StartupReport
 
 UID = "b563feg7bdg3286ttjr67siej"
 
 Json = dict[str, Any]
 
-WELL = Part(ok=True)
+WELL = ReadinessPart(ok=True)
 
 
 @cache
@@ -44,24 +44,28 @@ def ready() -> Json:
 
 def not_ready() -> Json:
     """/readyz?for=writing while Kafka is unavailable."""
-    return _plain(report_of(_parts(Part(ok=False, reason="Kafka does not answer")), "writing"))
+    return _plain(report_of(_parts(ReadinessPart(ok=False, reason="Kafka does not answer")), "writing"))
 
 
 def started() -> Json:
     """/startupz once the start is over."""
-    return _plain(THROUGH)
+    return _plain(FINISHED)
 
 
 def starting() -> Json:
     """/startupz while PostgreSQL is unavailable."""
-    waiting = Part(ok=False, reason="the keeper waits: PostgreSQL cannot be reached")
+    waiting = ReadinessPart(ok=False, reason="the keeper waits: PostgreSQL cannot be reached")
     return _plain(
-        Start(started=False, parts=StartParts(Part(ok=False, reason="PostgreSQL cannot be reached"), waiting))
+        StartupReport(
+            started=False, parts=StartParts(ReadinessPart(ok=False, reason="PostgreSQL cannot be reached"), waiting)
+        )
     )
 
 
-def _parts(kafka: Part) -> Parts:
-    return Parts(WELL, kafka, WELL, Lag(ok=True, messages=0), WELL, Restore(ok=True, done=22_026, total=22_026))
+def _parts(kafka: ReadinessPart) -> ReadinessParts:
+    return ReadinessParts(
+        WELL, kafka, WELL, Lag(ok=True, messages=0), WELL, RestorePart(ok=True, done=22_026, total=22_026)
+    )
 
 
 def _sample() -> bytes:

@@ -15,10 +15,10 @@ from msgspec.structs import replace
 from orders import threads
 from orders.api.waiting import in_time
 from orders.errors import OrdersError
-from orders.kafka.topic import View
+from orders.kafka.topic import TopicSnapshot
 from orders.memory.notices import GONE_SECONDS, IngestNotice, KeeperNotice, read_board
 from orders.outages import Outage
-from orders.readiness import Lag, Part, Parts, Report, Restore
+from orders.readiness import Lag, ReadinessPart, ReadinessParts, ReadinessReport, RestorePart
 from orders.timing import Clock
 
 log = structlog.get_logger()
@@ -32,20 +32,20 @@ KAFKA_SECONDS = 1.0
 FOLLOW_SECONDS = 1.0
 """How often an outage is looked at that nobody asks about."""
 KAFKA_ANSWER_SECONDS = 2.0
-"""How long it is waited for; then Kafka counts as away, and the next check may find what this one asked for."""
+"""How long it is waited for; then Kafka counts as unavailable, and the next check may find what this one asked for."""
 
-STOPPING = Part(ok=False, reason="this process is stopping")
+STOPPING = ReadinessPart(ok=False, reason="this process is stopping")
 NO_KEEPER = f"no keeper has reported for {GONE_SECONDS:g} s"
 
 Positions = Mapping[tuple[str, int], int]
 
 
-class Look(NamedTuple):
+class HealthSnapshot(NamedTuple):
     """The parts and what they were made from; None: that is unavailable."""
 
-    parts: Parts
+    parts: ReadinessParts
     positions: Positions | None
-    view: View | None
+    view: TopicSnapshot | None
     ingests: Sequence[IngestNotice]
 
 
@@ -60,7 +60,7 @@ class Health:
     def __init__(
         self,
         positions: Callable[[], Awaitable[Positions]],
-        topic: Callable[[float], Awaitable[View]],
+        topic: Callable[[float], Awaitable[TopicSnapshot]],
         board: Callable[[], Mapping[str, bytes]],
         restore_wanted: Callable[[], bool],
         *,
@@ -75,15 +75,15 @@ class Health:
         self._ready_lag = ready_lag
         self._clock = clock
         self._stopping = stopping
-        self._checking: asyncio.Task[Look] | None = None
+        self._checking: asyncio.Task[HealthSnapshot] | None = None
         self._following: asyncio.Task[None] | None = None
         self._outages = {name: Outage(clock) for name in ("PostgreSQL", "Kafka")}
 
-    async def report(self, purpose: Purpose) -> Report:
+    async def report(self, purpose: Purpose) -> ReadinessReport:
         """Whether it is ready for a purpose, and all parts as they are now."""
         return report_of((await self.look()).parts, purpose)
 
-    async def look(self) -> Look:
+    async def look(self) -> HealthSnapshot:
         """The parts, with the figures behind them."""
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check())
@@ -103,7 +103,7 @@ class Health:
                 return
             await asyncio.sleep(FOLLOW_SECONDS)
 
-    def _note(self, name: str, part: Part) -> None:
+    def _note(self, name: str, part: ReadinessPart) -> None:
         """Logs what is unavailable, and that it is available again."""
         outage = self._outages[name]
         if part.ok:
@@ -112,7 +112,7 @@ class Health:
         elif outage.is_news(part.reason):
             log.warning("dependency_unavailable", dependency=name, reason=part.reason)
 
-    async def _check(self) -> Look:
+    async def _check(self) -> HealthSnapshot:
         (postgres, positions), (kafka, view) = await asyncio.gather(
             tried(self._positions()), tried(in_time(self._topic(KAFKA_SECONDS), KAFKA_ANSWER_SECONDS, "Kafka"))
         )
@@ -125,8 +125,8 @@ class Health:
         if restored.ok and not memory.ok:  # emptied since the keeper reported
             restored = replace(restored, ok=False, reason=memory.reason)
         lagging = lag(view, positions, self._ready_lag)
-        parts = Parts(postgres, kafka, assignment(ingests), lagging, memory, restored)
-        return Look(parts, positions, view, ingests)
+        parts = ReadinessParts(postgres, kafka, assignment(ingests), lagging, memory, restored)
+        return HealthSnapshot(parts, positions, view, ingests)
 
 
 def purpose_of(query: bytes) -> Purpose | None:
@@ -135,13 +135,13 @@ def purpose_of(query: bytes) -> Purpose | None:
     return PURPOSES.get(asked[0][1]) if [name for name, _ in asked] == ["for"] else None
 
 
-def report_of(parts: Parts, purpose: Purpose) -> Report:
+def report_of(parts: ReadinessParts, purpose: Purpose) -> ReadinessReport:
     """Whether these parts are ready for a purpose, and for each."""
     ready = readiness(parts)
-    return Report(ready[purpose], ready["reading"], ready["writing"], parts)
+    return ReadinessReport(ready[purpose], ready["reading"], ready["writing"], parts)
 
 
-def readiness(parts: Parts) -> Mapping[Purpose, bool]:
+def readiness(parts: ReadinessParts) -> Mapping[Purpose, bool]:
     """Reading needs memory or PostgreSQL; writing needs every part."""
     return {
         "reading": parts.process.ok and (parts.memory.ok or parts.postgres.ok),
@@ -149,32 +149,32 @@ def readiness(parts: Parts) -> Mapping[Purpose, bool]:
     }
 
 
-def of_stopping(parts: Parts) -> Parts:
+def of_stopping(parts: ReadinessParts) -> ReadinessParts:
     """The parts of a process that is to stop."""
     return replace(parts, process=STOPPING)
 
 
-async def tried(question: Awaitable[T]) -> tuple[Part, T | None]:
+async def tried(question: Awaitable[T]) -> tuple[ReadinessPart, T | None]:
     """Whether a question was answered, and its answer."""
     try:
-        return Part(ok=True), await question
+        return ReadinessPart(ok=True), await question
     except OrdersError as error:
-        return Part(ok=False, reason=str(error)), None
+        return ReadinessPart(ok=False, reason=str(error)), None
 
 
-def assignment(ingests: Sequence[IngestNotice]) -> Part:
+def assignment(ingests: Sequence[IngestNotice]) -> ReadinessPart:
     """Whether the ingests of this machine run and have partitions; other machines may have the others."""
     if not ingests:
-        return Part(ok=False, reason=f"no ingest has reported for {GONE_SECONDS:g} s")
+        return ReadinessPart(ok=False, reason=f"no ingest has reported for {GONE_SECONDS:g} s")
     for ingest in ingests:
         if ingest.state != "running":
-            return Part(ok=False, reason=f"an ingest is {ingest.state}: {ingest.reason or 'no reason given'}")
+            return ReadinessPart(ok=False, reason=f"an ingest is {ingest.state}: {ingest.reason or 'no reason given'}")
     if not any(ingest.partitions for ingest in ingests):
-        return Part(ok=False, reason="no partition is assigned to an ingest of this machine")
-    return Part(ok=True)
+        return ReadinessPart(ok=False, reason="no partition is assigned to an ingest of this machine")
+    return ReadinessPart(ok=True)
 
 
-def lag(view: View | None, positions: Positions | None, most: int) -> Lag:
+def lag(view: TopicSnapshot | None, positions: Positions | None, most: int) -> Lag:
     """How far PostgreSQL is behind the topic."""
     if view is None or positions is None:
         return Lag(ok=False, reason="unknown while PostgreSQL or Kafka is unavailable")
@@ -182,22 +182,22 @@ def lag(view: View | None, positions: Positions | None, most: int) -> Lag:
     return Lag(ok=behind <= most, reason="" if behind <= most else f"more than {most} messages behind", messages=behind)
 
 
-def held(restore_wanted: Callable[[], bool]) -> Part:
+def held(restore_wanted: Callable[[], bool]) -> ReadinessPart:
     """Whether memory has the orders of its last restore, no matter who runs: it may answer without PostgreSQL."""
     try:
         wanted = restore_wanted()
     except OrdersError as error:
-        return Part(ok=False, reason=str(error))
-    return Part(ok=not wanted, reason="memory was emptied and is not restored yet" if wanted else "")
+        return ReadinessPart(ok=False, reason=str(error))
+    return ReadinessPart(ok=not wanted, reason="memory was emptied and is not restored yet" if wanted else "")
 
 
-def restore(keeper: KeeperNotice | None) -> Restore:
+def restore(keeper: KeeperNotice | None) -> RestorePart:
     """Whether the keeper follows what changes, and memory has its orders back."""
     if keeper is None:
-        return Restore(ok=False, reason=NO_KEEPER)
+        return RestorePart(ok=False, reason=NO_KEEPER)
     reasons = {"ready": "", "restoring": "memory is being restored", "waiting": waits(keeper)}
     reason = reasons[keeper.state]
-    return Restore(ok=not reason, reason=reason, done=keeper.restored, total=keeper.total)
+    return RestorePart(ok=not reason, reason=reason, done=keeper.restored, total=keeper.total)
 
 
 def waits(keeper: KeeperNotice) -> str:

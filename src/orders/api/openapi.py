@@ -87,7 +87,7 @@ def shapes_of(endpoints: Iterable[Endpoint]) -> list[type]:
 
 
 def _operation(endpoint: Endpoint, method: str) -> Json:
-    words = "".join(letter if letter.isalnum() else " " for letter in endpoint.path).split()
+    words = "".join(character if character.isalnum() else " " for character in endpoint.path).split()
     operation: Json = {
         "operationId": "_".join([method.lower(), *words]),
         "summary": endpoint.summary,

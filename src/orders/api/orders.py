@@ -11,12 +11,12 @@ from orders.api.answers import ProblemError, Response, answer, failure
 from orders.api.dependencies import Dependencies, Shape
 from orders.api.endpoint import Header, Path, Query, Request, Resource, Returns
 from orders.api.views import OriginalDocument, ServedDocument, original
-from orders.api.waiting import Told, in_time
+from orders.api.waiting import RecordOutcome, in_time
 from orders.decoder import decode
-from orders.differences import Difference, differences
+from orders.differences import FieldDifference, differences
 from orders.errors import OrdersError
 from orders.http import content_coding
-from orders.http.content_coding import Body, body_of
+from orders.http.content_coding import PlainBody, body_of
 from orders.http.representation import matches, represented
 from orders.http.request_fields import is_foreign, is_json, patience
 from orders.metrics.table import LOOKUPS, POSTS, Posted
@@ -165,15 +165,15 @@ async def post_order(
         return refusal(body, content)
     try:
         with on.gate("posts"):
-            told = await on.submit(content, wait)
-            differing = await _differing(on, content) if told and told.outcome == "conflict" else []
+            result = await on.submit(content, wait)
+            differing = await _differing(on, content) if result and result.outcome == "conflict" else []
     except OrdersError:
         on.values.add(POSTS, "unavailable")
         raise
-    on.values.add(POSTS, posted(told))
+    on.values.add(POSTS, posted(result))
     honoured = {"preference-applied": applied} if applied else {}
     where = {"location": f"/orders/{content.row.order_uid}", **honoured}
-    return outcome(told, where, on.default_view, differing)
+    return outcome(result, where, on.default_view, differing)
 
 
 def _check_sender(request: Request) -> None:
@@ -184,7 +184,7 @@ def _check_sender(request: Request) -> None:
         raise ProblemError("not-json")
 
 
-def _coding(request: Request) -> Callable[[int], Body]:
+def _coding(request: Request) -> Callable[[int], PlainBody]:
     """What reads the body, by its Content-Encoding. Raises `ProblemError` (RFC 9110, 15.5.16)."""
     reading = body_of(request.field("content-encoding"))
     if reading is None:
@@ -192,7 +192,7 @@ def _coding(request: Request) -> Callable[[int], Body]:
     return reading
 
 
-async def _body(request: Request, reading: Callable[[int], Body], most: int) -> bytes:
+async def _body(request: Request, reading: Callable[[int], PlainBody], most: int) -> bytes:
     """The whole body, decoded. Raises `ProblemError`, before reading where the request announces its length."""
     if int(request.headers.get("content-length", 0)) > most:
         raise ProblemError("too-large")
@@ -201,7 +201,7 @@ async def _body(request: Request, reading: Callable[[int], Body], most: int) -> 
         async for chunk in request.chunks():
             body.take(chunk)
         return body.whole()
-    except content_coding.Refused as refused:
+    except content_coding.BodyRefused as refused:
         raise ProblemError(refused.name) from None
 
 
@@ -212,7 +212,7 @@ def refusal(body: bytes, wrong: Invalid) -> Response:
     return failure("invalid-json", detail=wrong.reason)
 
 
-async def _differing(on: Dependencies, content: Content) -> list[Difference]:
+async def _differing(on: Dependencies, content: Content) -> list[FieldDifference]:
     """In which fields an order is not as PostgreSQL has it now; none where that cannot be read, or is not there."""
     try:
         stored = await in_time(on.order(content.row.order_uid), COMPARISON_SECONDS)
@@ -221,30 +221,33 @@ async def _differing(on: Dependencies, content: Content) -> list[Difference]:
         return []
 
 
-def posted(told: Told | None) -> Posted:
+def posted(result: RecordOutcome | None) -> Posted:
     """How a POST is counted; none of them deletes."""
-    return "accepted" if told is None or told.outcome == "deleted" else told.outcome
+    return "accepted" if result is None or result.outcome == "deleted" else result.outcome
 
 
 def outcome(
-    told: Told | None, where: Mapping[str, str], default_view: Shape, differing: Sequence[Difference] = ()
+    result: RecordOutcome | None,
+    where: Mapping[str, str],
+    default_view: Shape,
+    differing: Sequence[FieldDifference] = (),
 ) -> Response:
     """The answer to a POST, by what became of its record.
 
     `where` are fields of those that have a place, `differing` is in what a conflict differs from the stored order.
     """
-    if told is None:
+    if result is None:
         return answer(202, {"message": ACCEPTED}, where)
-    if told.outcome == "refused":
-        return failure("invalid-order", [Invalid(told.reason, told.path)])
-    if told.outcome == "conflict":
+    if result.outcome == "refused":
+        return failure("invalid-order", [Invalid(result.reason, result.path)])
+    if result.outcome == "conflict":
         return conflict(differing)
-    if told.outcome == "created":
+    if result.outcome == "created":
         return answer(201 if default_view == "standard" else 200, {"message": SAVED}, where)
     return answer(200, {"message": SAVED}, where)
 
 
-def conflict(differing: Sequence[Difference]) -> Response:
+def conflict(differing: Sequence[FieldDifference]) -> Response:
     """409, with the fields that differ from the stored order where they are known."""
     if not differing:
         return failure("order-exists")

@@ -7,13 +7,13 @@ from typing import Protocol
 
 import structlog
 
-from orders.api.waiting import Outcomes, Place, Told
+from orders.api.waiting import Outcomes, RecordOutcome
 from orders.errors import OrdersError, Unavailable
 from orders.kafka.producer import Delivered, Headers, Report
 from orders.metrics.kinds import Values
 from orders.metrics.table import SENT, private
 from orders.order import Content
-from orders.record import CONDITION_HEADER, REPLY_HEADER
+from orders.record import CONDITION_HEADER, REPLY_HEADER, RecordCoordinates
 from orders.timing import Clock
 
 log = structlog.get_logger()
@@ -23,7 +23,7 @@ HEADERS: Headers = ((REPLY_HEADER, b"1"), (CONDITION_HEADER, b"absent"))
 Positions = Mapping[tuple[str, int], int]
 
 
-class Producer(Protocol):
+class RecordProducer(Protocol):
     """Hands a record to the brokers and reports its place."""
 
     def produce(self, key: bytes, value: bytes | None, headers: Headers, on_delivery: Report) -> None: ...
@@ -37,7 +37,7 @@ class Posts:
 
     def __init__(
         self,
-        producer: Producer,
+        producer: RecordProducer,
         topic_id: Callable[[], Awaitable[str]],
         positions: Callable[[], Awaitable[Positions]],
         outcomes: Outcomes,
@@ -55,7 +55,7 @@ class Posts:
         self._values = values or private()
         self._known: Positions = {}
 
-    async def submit(self, content: Content, wait: float) -> Told | None:
+    async def submit(self, content: Content, wait: float) -> RecordOutcome | None:
         """The outcome of an order that must not exist yet, or None if there is none within the deadline.
 
         `wait` is how many seconds the outcome is waited for once Kafka has the record, the deadline permitting.
@@ -69,13 +69,13 @@ class Posts:
         log.debug("record_sent", partition=partition, offset=offset)
         if offset < before.get((topic_id, partition), 0):
             # Whatever outcome stands at this offset is that of a record that the brokers have lost.
-            log.error("log_went_back", partition=partition, offset=offset)
+            log.error("log_truncated", partition=partition, offset=offset)
             raise Unavailable("Kafka's log is shorter than what was read from it")
-        told = await self._wait(Place(topic_id, partition, offset), min(until, self._clock() + wait))
-        if told is not None and told.order_uid not in {None, content.row.order_uid}:
+        result = await self._wait(RecordCoordinates(topic_id, partition, offset), min(until, self._clock() + wait))
+        if result is not None and result.order_uid not in {None, content.row.order_uid}:
             log.error("outcome_of_another_order", partition=partition, offset=offset)
             raise Unavailable("the outcome found is that of another record")
-        return told
+        return result
 
     async def _read_positions(self) -> Positions:
         with suppress(
@@ -106,7 +106,7 @@ class Posts:
             raise result
         return result
 
-    async def _wait(self, place: Place, until: float) -> Told | None:
+    async def _wait(self, place: RecordCoordinates, until: float) -> RecordOutcome | None:
         try:
             return await self._outcomes.wait(place, max(0.0, until - self._clock()))
         except asyncio.CancelledError:

@@ -9,7 +9,7 @@ from orders.api.answers import Response, answer
 from orders.api.endpoint import Query, Request, Resource, Returns
 from orders.api.health import Purpose
 from orders.http.problems import RETRY
-from orders.readiness import Report, Start
+from orders.readiness import ReadinessReport, StartupReport
 
 RETRIED = ("Retry-After",)
 
@@ -34,10 +34,10 @@ async def get_livez(_request: Request) -> Response:
 @resource.get(
     "/readyz",
     {
-        200: Returns("Send requests here", [Report], examples={"ready": examples.ready}),
+        200: Returns("Send requests here", [ReadinessReport], examples={"ready": examples.ready}),
         503: Returns(
             "Send requests elsewhere. `reason` of each part that is not `ok` says what is wrong, and what to do",
-            [Report],
+            [ReadinessReport],
             fields=RETRIED,
             examples={"not ready": examples.not_ready},
         ),
@@ -68,10 +68,10 @@ async def get_readyz(
 @resource.get(
     "/startupz",
     {
-        200: Returns("The start is over; from then on always", [Start], examples={"started": examples.started}),
+        200: Returns("The start is over; from then on always", [StartupReport], examples={"started": examples.started}),
         503: Returns(
             "The process is still starting; each part says what it waits for",
-            [Start],
+            [StartupReport],
             fields=RETRIED,
             examples={"starting": examples.starting},
         ),

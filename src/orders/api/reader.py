@@ -9,10 +9,11 @@ import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from orders import deadlines, threads
-from orders.api.waiting import Joiner, Place, Told, in_time
+from orders.api.waiting import Joiner, RecordOutcome, in_time
 from orders.errors import OrdersError, Rejected, Unavailable
 from orders.memory.shared import Put
 from orders.postgres.connection import INTERVAL_SECONDS, conninfo, queries, translated, verdict
+from orders.record import RecordCoordinates
 from orders.timing import Clock
 
 log = structlog.get_logger()
@@ -20,7 +21,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 CONNECT_SECONDS = 1.0
-"""How long a read waits for a connection before PostgreSQL counts as away."""
+"""How long a read waits for a connection before PostgreSQL counts as unavailable."""
 ANSWER_SECONDS = 2.0
 STATEMENT_SECONDS = 5
 GIVE_UP_SECONDS = 2.0
@@ -28,10 +29,10 @@ GIVE_UP_SECONDS = 2.0
 PUTS_WAITING = 1_000
 """Most answers that wait for the putter; a later one is dropped, and read again when somebody asks."""
 
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+PooledConnection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
-class Found(NamedTuple):
+class FoundOrder(NamedTuple):
     """An order as PostgreSQL had it at `as_of` or later, on the clock that memory uses."""
 
     document: bytes
@@ -39,7 +40,7 @@ class Found(NamedTuple):
     as_of: float
 
 
-class Memory(Protocol):
+class OrderCache(Protocol):
     """Where orders that were found are put."""
 
     def put(self, puts: Sequence[Put], as_of: float) -> int: ...
@@ -48,7 +49,7 @@ class Memory(Protocol):
 class Putter:
     """One thread that puts what was read into memory: the event loop never waits for memory's writer lock."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: OrderCache) -> None:
         self._memory = memory
         self._queue: queue.Queue[tuple[list[Put], float] | None] = queue.Queue(PUTS_WAITING)
         self._thread = threads.start("putter", self._run)
@@ -73,10 +74,10 @@ class Putter:
                 log.warning("put_failed", reason=str(error))
 
 
-class Reader:
+class OrderReader:
     """Reads through a pool of connections; every call raises `Unavailable` or `Misconfigured`, within seconds."""
 
-    def __init__(self, dsn: str, topic: str, connections: int, memory: Memory, clock: Clock) -> None:
+    def __init__(self, dsn: str, topic: str, connections: int, memory: OrderCache, clock: Clock) -> None:
         self._topic = topic
         self._clock = clock
         self._memory = memory
@@ -106,7 +107,7 @@ class Reader:
         if self._putter is not None:
             self._putter.close()
 
-    async def order(self, order_uid: str) -> Found | None:
+    async def order(self, order_uid: str) -> FoundOrder | None:
         """The order, or None if PostgreSQL says that there is none. Raises `Rejected` where a row has no document."""
         found = await self._orders.get(order_uid)
         if isinstance(found, Rejected):
@@ -117,13 +118,13 @@ class Reader:
         """Next offset by (topic id, partition), read after the call."""
         return await self._positions.get(self._topic) or {}
 
-    async def outcomes(self, places: Sequence[Place]) -> dict[Place, Told]:
+    async def outcomes(self, places: Sequence[RecordCoordinates]) -> dict[RecordCoordinates, RecordOutcome]:
         """Outcomes that are there among those of the records at `places`."""
         topic_ids, partitions, offsets = (list(column) for column in zip(*places, strict=True))
         rows = await self._rows("outcomes_at", {"topic_ids": topic_ids, "partitions": partitions, "offsets": offsets})
-        return {Place(*row[:3]): Told(*row[3:]) for row in rows}
+        return {RecordCoordinates(*row[:3]): RecordOutcome(*row[3:]) for row in rows}
 
-    async def _fetch_orders(self, uids: list[str]) -> dict[str, Found | Rejected]:
+    async def _fetch_orders(self, uids: list[str]) -> dict[str, FoundOrder | Rejected]:
         """What is found; a row that SQL by hand made unreadable stands alone, others are not refused with it."""
         try:
             return {**await self._fetch_found(uids)}
@@ -133,10 +134,10 @@ class Reader:
         half = len(uids) // 2
         return await self._fetch_orders(uids[:half]) | await self._fetch_orders(uids[half:])
 
-    async def _fetch_found(self, uids: list[str]) -> dict[str, Found]:
+    async def _fetch_found(self, uids: list[str]) -> dict[str, FoundOrder]:
         as_of = self._clock()
         rows = await self._rows("documents_by_uid", {"uids": uids})
-        found = {order_uid: Found(document.encode(), version, as_of) for order_uid, version, document in rows}
+        found = {order_uid: FoundOrder(document.encode(), version, as_of) for order_uid, version, document in rows}
         if found and self._putter is not None:
             puts = [Put(order_uid, order.version, order.document) for order_uid, order in found.items()]
             self._putter.offer(puts, as_of)
@@ -173,8 +174,8 @@ class Reader:
         raise Unavailable("PostgreSQL cannot be reached")
 
 
-def noting(note: Callable[[psycopg.Error | None], None]) -> type[Connection]:
-    """Connections that tell of each try to make one what it failed with, or None."""
+def noting(note: Callable[[psycopg.Error | None], None]) -> type[PooledConnection]:
+    """Connections that report what each attempt to make one failed with, or None."""
 
     class Noting(psycopg.AsyncConnection[tuple[Any, ...]]):
         @classmethod
@@ -204,6 +205,6 @@ def noting(note: Callable[[psycopg.Error | None], None]) -> type[Connection]:
     return Noting
 
 
-async def _configure(connection: Connection) -> None:
+async def _configure(connection: PooledConnection) -> None:
     for name, value in (("statement_timeout", f"{STATEMENT_SECONDS}s"), ("timezone", "UTC")):
         await connection.execute("select set_config(%s, %s, false)", (name, value))

@@ -1,4 +1,4 @@
-"""A scrape: what all processes counted, and what is asked for now. What cannot be told is left out."""
+"""A scrape: what all processes counted, and what is asked for now. What is unknown is left out."""
 
 import asyncio
 import platform
@@ -10,7 +10,7 @@ from typing import get_args
 from msgspec.structs import asdict
 
 from orders import __version__
-from orders.api.health import Look, readiness
+from orders.api.health import HealthSnapshot, readiness
 from orders.api.request_metrics import SERVE_LAYOUT
 from orders.api.waiting import in_time
 from orders.errors import Unavailable
@@ -24,9 +24,9 @@ from orders.metrics.table import (
     LAG_MESSAGES,
     LAG_SECONDS,
     LOG_END,
-    MEMORY_FLOORS,
     MEMORY_LIMIT,
     MEMORY_ORDERS,
+    MEMORY_RESTRICTIONS,
     MEMORY_USED,
     PARTITION_STOPPED,
     POSITION,
@@ -36,13 +36,13 @@ from orders.metrics.table import (
     RESTORE_EXPECTED,
     IngestState,
 )
-from orders.readiness import Parts
+from orders.readiness import ReadinessParts
 from orders.timing import Clock
 
 RECORD_SECONDS = 0.8
 """How long Kafka may take to give the first record of each partition that lags."""
 
-Samples = dict[Gauge, dict[tuple[str, ...], float]]
+GaugeSamples = dict[Gauge, dict[tuple[str, ...], float]]
 
 
 class Scrape:
@@ -55,7 +55,7 @@ class Scrape:
     def __init__(
         self,
         totals: Callable[[], Sequence[float]],
-        look: Callable[[], Awaitable[Look]],
+        look: Callable[[], Awaitable[HealthSnapshot]],
         stats: Callable[[], Stats],
         times: Callable[[Mapping[int, int], float], Mapping[int, float]],
         wall: Clock = time.time,
@@ -65,7 +65,7 @@ class Scrape:
         self._stats = stats
         self._times = times
         self._wall = wall
-        self._sampling: asyncio.Task[Samples] | None = None
+        self._sampling: asyncio.Task[GaugeSamples] | None = None
 
     async def page(self, accept: str) -> Page:
         """All metrics, in the format that is asked for.
@@ -77,23 +77,23 @@ class Scrape:
         sampled = await asyncio.shield(self._sampling)
         return await asyncio.to_thread(self._write, sampled, accept)
 
-    def _write(self, sampled: Samples, accept: str) -> Page:
+    def _write(self, sampled: GaugeSamples, accept: str) -> Page:
         """Adds up and encodes: milliseconds for which the loop would answer nobody."""
         return page(SERVE_LAYOUT, self._totals(), sampled, accept)
 
-    async def _sample(self) -> Samples:
+    async def _sample(self) -> GaugeSamples:
         look = await self._look()
         samples = of_parts(look.parts) | of_ingests(look.ingests) | of_topic(look) | self._of_memory()
         samples[LAG_SECONDS] = numbered(await self._ages(reached_of(look)))
         samples[BUILD] = {(__version__, platform.python_version()): 1.0}
         return samples
 
-    def _of_memory(self) -> Samples:
+    def _of_memory(self) -> GaugeSamples:
         try:
             stats = self._stats()
         except Unavailable:
             return {}
-        gauges = (MEMORY_ORDERS, MEMORY_FLOORS, MEMORY_USED, MEMORY_LIMIT)
+        gauges = (MEMORY_ORDERS, MEMORY_RESTRICTIONS, MEMORY_USED, MEMORY_LIMIT)
         return {gauge: {(): float(figure)} for gauge, figure in zip(gauges, stats, strict=True)}
 
     async def _ages(self, reached: Mapping[int, tuple[int, int]]) -> Mapping[int, float]:
@@ -112,7 +112,7 @@ class Scrape:
             return {}
 
 
-def of_parts(parts: Parts) -> Samples:
+def of_parts(parts: ReadinessParts) -> GaugeSamples:
     """What /readyz says, in figures."""
     return {
         READY: {(name,): float(part.ok) for name, part in asdict(parts).items()},
@@ -122,7 +122,7 @@ def of_parts(parts: Parts) -> Samples:
     }
 
 
-def of_ingests(ingests: Sequence[IngestNotice]) -> Samples:
+def of_ingests(ingests: Sequence[IngestNotice]) -> GaugeSamples:
     """How many are in each state, 0 of each without any; and the partitions that they may not read on."""
     states = Counter(each.state for each in ingests)
     stopped = sorted(item for each in ingests for item in each.stopped.items())
@@ -132,8 +132,8 @@ def of_ingests(ingests: Sequence[IngestNotice]) -> Samples:
     }
 
 
-def of_topic(look: Look) -> Samples:
-    """Ends, positions and lag, as far as Kafka and PostgreSQL tell them."""
+def of_topic(look: HealthSnapshot) -> GaugeSamples:
+    """Ends, positions and lag, as far as Kafka and PostgreSQL report them."""
     ends = look.view.ends if look.view else {}
     reached = reached_of(look)
     behind = {partition: max(0, end - place) for partition, (place, end) in reached.items()}
@@ -141,7 +141,7 @@ def of_topic(look: Look) -> Samples:
     return {LOG_END: numbered(ends), POSITION: numbered(places), LAG_MESSAGES: numbered(behind)}
 
 
-def reached_of(look: Look) -> dict[int, tuple[int, int]]:
+def reached_of(look: HealthSnapshot) -> dict[int, tuple[int, int]]:
     """Stored position and end of each partition, one that is not stored yet as 0; empty where either is unavailable."""
     if look.view is None or look.positions is None:
         return {}

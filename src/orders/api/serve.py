@@ -12,7 +12,7 @@ from orders.api.app import create_app
 from orders.api.dependencies import Dependencies
 from orders.api.health import Health, never
 from orders.api.posts import Posts
-from orders.api.reader import Reader
+from orders.api.reader import OrderReader
 from orders.api.request_metrics import HTTP_SECONDS, SERVE_LAYOUT
 from orders.api.scrape import Scrape
 from orders.api.startup import Startup
@@ -32,7 +32,7 @@ from orders.settings import Settings
 from orders.timing import monotonic
 
 DELIVERY_SHARE = 0.8
-"""Part of a POST's deadline within which Kafka must have acknowledged: its failure is told, not guessed."""
+"""Part of a POST's deadline within which Kafka must have acknowledged: its failure is reported, not guessed."""
 
 
 def dependencies(
@@ -42,7 +42,7 @@ def dependencies(
     kafka, topic, deadline = settings.kafka, settings.kafka_topic, settings.post_deadline
     values = values or Values(SERVE_LAYOUT)
     watch = TopicWatch(partial(TopicView(kafka, topic).look, "Write"), monotonic)
-    reader = Reader(settings.postgres_dsn, topic, settings.postgres_connections, memory, monotonic)
+    reader = OrderReader(settings.postgres_dsn, topic, settings.postgres_connections, memory, monotonic)
     producer = OrderProducer(kafka, topic, deadline * DELIVERY_SHARE)
     outcomes = Outcomes(reader.outcomes, monotonic)
     posts = Posts(

@@ -1,6 +1,6 @@
-"""Whether the start of this process is through: what Kubernetes asks before it asks for anything else.
+"""Whether the start of this process has finished: what Kubernetes asks before it asks for anything else.
 
-It is through once PostgreSQL has answered (the schema is there) and the keeper has had its first look at it. It does
+It has finished once PostgreSQL has answered (the schema is there) and the keeper has had its first look at it. It does
 not wait for the end of the restore: a restart, which is what a startup probe that fails brings about, would only
 begin the restore again. Whether memory is full is for /readyz.
 """
@@ -10,17 +10,17 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from orders.api.health import NO_KEEPER, Positions, tried, waits
 from orders.memory.notices import KeeperNotice, read_board
-from orders.readiness import Part, Start, StartParts
+from orders.readiness import ReadinessPart, StartParts, StartupReport
 from orders.timing import Clock
 
 LOOK_SECONDS = 0.5
 
 
-THROUGH = Start(started=True, parts=StartParts(Part(ok=True), Part(ok=True)))
+FINISHED = StartupReport(started=True, parts=StartParts(ReadinessPart(ok=True), ReadinessPart(ok=True)))
 
 
 class Startup:
-    """Looks until the start is through; from then on it is, whatever happens."""
+    """Looks until the start has finished; from then on it has, whatever happens."""
 
     def __init__(
         self,
@@ -31,25 +31,25 @@ class Startup:
         self._positions = positions
         self._board = board
         self._clock = clock
-        self._through = False
+        self._finished = False
 
-    async def report(self) -> Start:
+    async def report(self) -> StartupReport:
         """How far the start is."""
-        if self._through:
-            return THROUGH
+        if self._finished:
+            return FINISHED
         postgres, _ = await tried(self._positions())
         parts = StartParts(postgres, begun(read_board(self._board, self._clock).keeper))
-        self._through |= parts.postgres.ok and parts.restore.ok  # who asked at the same time may have seen more
-        return THROUGH if self._through else Start(started=False, parts=parts)
+        self._finished |= parts.postgres.ok and parts.restore.ok  # who asked at the same time may have seen more
+        return FINISHED if self._finished else StartupReport(started=False, parts=parts)
 
     async def watch(self) -> None:
-        """Looks again and again: a start that was through before anybody asked was through."""
+        """Looks again and again: a start that finished before anybody asked has finished."""
         while not (await self.report()).started:  # noqa: ASYNC110 - nobody could set an event: others' state is read
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def begun(keeper: KeeperNotice | None) -> Part:
+def begun(keeper: KeeperNotice | None) -> ReadinessPart:
     """Whether the keeper has reached PostgreSQL and begun to restore memory."""
     if keeper is None:
-        return Part(ok=False, reason=NO_KEEPER)
-    return Part(ok=False, reason=waits(keeper)) if keeper.state == "waiting" else Part(ok=True)
+        return ReadinessPart(ok=False, reason=NO_KEEPER)
+    return ReadinessPart(ok=False, reason=waits(keeper)) if keeper.state == "waiting" else ReadinessPart(ok=True)

@@ -1,4 +1,4 @@
-"""Other shapes of a served document: the one that the original service documented.
+"""Other shapes of a served document: the one that the original Go service documented.
 
 There the order's own fields are in snake_case, and those of its parts are named as Go names them (`ChrtID`).
 Every part carries `ID` and `OrderID`. The values are true ones: `ID` of delivery and payment, and every
@@ -71,7 +71,7 @@ class OriginalItem(Struct, frozen=True, rename=_go_name):
 
 
 class OriginalOrder(Struct, frozen=True):
-    """The original's order, its members in the original's order."""
+    """The order of the original Go service, with its members in its order."""
 
     id: Number
     order_uid: Uid
@@ -120,9 +120,9 @@ _decode = msgspec.json.Decoder(ServedDocument).decode
 
 
 def original(document: bytes) -> bytes:
-    """The served bytes of an order, `{"order":{"id":…}}`, in the original's shape.
+    """The served bytes of an order, `{"order":{"id":…}}`, in the shape of the original Go service.
 
-    Raises `Rejected` where SQL by hand has made of it what is no order.
+    Raises `Rejected` where SQL by hand has made of it what is not an order.
     """
     try:
         served = _decode(document)

@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from orders import threads
 from orders.errors import Busy, OrdersError, Unavailable
-from orders.record import Outcome
+from orders.record import Outcome, RecordCoordinates
 from orders.timing import Clock
 
 K = TypeVar("K", bound=Hashable)
@@ -20,16 +20,8 @@ SHORTEST_PAUSE = 0.005
 LONGEST_PAUSE = 0.25
 
 
-class Place(NamedTuple):
-    """Where the brokers put a record."""
-
-    topic_id: str
-    partition: int
-    offset: int
-
-
-class Told(NamedTuple):
-    """What became of a record; `reason` and `path` tell why it was refused."""
+class RecordOutcome(NamedTuple):
+    """What became of a record; `reason` and `path` say why it was refused."""
 
     outcome: Outcome
     order_uid: str | None
@@ -106,14 +98,18 @@ def _seen(future: "asyncio.Future[Any]") -> None:
 class Outcomes:
     """All who wait for the outcome of a record share one question every few milliseconds."""
 
-    def __init__(self, fetch: Callable[[Sequence[Place]], Awaitable[Mapping[Place, Told]]], clock: Clock) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[Sequence[RecordCoordinates]], Awaitable[Mapping[RecordCoordinates, RecordOutcome]]],
+        clock: Clock,
+    ) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._waiting: dict[Place, asyncio.Future[Told]] = {}
+        self._waiting: dict[RecordCoordinates, asyncio.Future[RecordOutcome]] = {}
         self._youngest = 0.0
         self._asker: asyncio.Task[None] | None = None
 
-    async def wait(self, place: Place, seconds: float) -> Told | None:
+    async def wait(self, place: RecordCoordinates, seconds: float) -> RecordOutcome | None:
         """The outcome of the record at a place, or None if there is none within `seconds`."""
         future = self._waiting[place] = asyncio.get_running_loop().create_future()
         self._youngest = self._clock()
@@ -132,10 +128,10 @@ class Outcomes:
                 found = await self._fetch(list(self._waiting))
             except OrdersError:
                 found = {}
-            for place, told in found.items():
+            for place, result in found.items():
                 future = self._waiting.get(place)
                 if future is not None and not future.done():
-                    future.set_result(told)
+                    future.set_result(result)
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:

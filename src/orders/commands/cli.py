@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from orders.commands.sending import Checked, Sent, Way
     from orders.commands.status import Status
     from orders.doctor.check import Checks
-    from orders.doctor.creation import Created
-    from orders.verify.report import Report
+    from orders.doctor.creation import CreatedTopic
+    from orders.verify.report import VerifyReport
 
 NATURAL = click.IntRange(min=0)
 EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong usage. A command that a signal stopped ends by that signal."
@@ -118,7 +118,9 @@ def sample(count: int, seed: int) -> None:
 
 @command(cli, "send", "orders sample 1000 | orders send -")
 @click.argument("file", type=click.File("rb"))
-@click.option("--skip-invalid", "way", flag_value="valid", help="leave out what is no valid order, and send the rest")
+@click.option(
+    "--skip-invalid", "way", flag_value="valid", help="leave out what is not a valid order, and send the rest"
+)
 @click.option("--as-is", "way", flag_value="as is", help="send lines untouched: what is wrong becomes a dead letter")
 @click.option("--wait", is_flag=True, help="wait until each is stored in PostgreSQL or a dead letter, and sum up")
 @click.option(
@@ -134,7 +136,7 @@ def send(file: IO[bytes], *, way: "Way | None", wait: bool, timeout: float, **gi
     """Send the orders of a file to Kafka.
 
     FILE has JSON objects, a line each, indented, one after the other or in one array, packed by gzip or not; `-` is
-    standard input. A file is checked first: where something is no valid order nothing is sent. A pipe is sent up to
+    standard input. A file is checked first: where something is not a valid order nothing is sent. A pipe is sent up to
     there. Orders that are too large for Kafka's client or for the topic are left out and named.
 
     What was sent is not yet stored. --wait waits until PostgreSQL's positions have passed every order that was sent,
@@ -202,7 +204,7 @@ def status(**given: Any) -> "Output[Status]":
 )
 @click.option("--live", "condition", flag_value="alive", help="whether HTTP answers, in place of readiness")
 @click.option(
-    "--startup", "condition", flag_value="started", help="whether the start is through, in place of readiness"
+    "--startup", "condition", flag_value="started", help="whether the start has finished, in place of readiness"
 )
 @output("the body of the answer")
 def health(*, condition: str | None, **given: Any) -> Output[Raw]:
@@ -215,8 +217,8 @@ def health(*, condition: str | None, **given: Any) -> Output[Raw]:
     """
     from orders.system import probe
 
-    told = probe.ask(probe.url_for(addressed(os.environ, given)), condition or "ready")
-    return Output(Raw(told.body), lambda _: told.sentence, told.met)
+    result = probe.ask(probe.url_for(addressed(os.environ, given)), condition or "ready")
+    return Output(Raw(result.body), lambda _: result.sentence, result.met)
 
 
 cli.add_command(dead_letters)
@@ -238,10 +240,10 @@ cli.add_command(dead_letters)
     metavar="WHERE",
     default="stored",
     show_default=True,
-    help="where to go on: stored, beginning, end, or an offset",
+    help="where to continue: stored, beginning, end, or an offset",
 )
 @click.option("--records", type=NATURAL, metavar="N", default=0, help="so many records do not count towards the limit")
-@click.option("--skip", is_flag=True, help="go on there although records are then never read")
+@click.option("--skip", is_flag=True, help="continue there although records are then never read")
 @output("a JSON array")
 def resume(
     *, partitions: tuple[int, ...], every: bool, start: str, records: int, skip: bool, **given: Any
@@ -262,7 +264,7 @@ def resume(
     from orders.commands.positions import INTERRUPTED
 
     settings = joined(os.environ, given)
-    done = resuming.resume(settings, resuming.Asked(partitions, every, start, records, skip))
+    done = resuming.resume(settings, resuming.ResumeRequest(partitions, every, start, records, skip))
     if not is_for_programs():
         click.echo(resuming.text(done.partitions, settings.kafka_topic))
     watched = watching.watch(settings, done) if done.partitions else []
@@ -278,12 +280,12 @@ def resume(
     "--limit", type=NATURAL, metavar="N", default=20, show_default=True, help="most differences that are shown"
 )
 @output()
-def verify(*, memory: bool, limit: int, **given: Any) -> "Output[Report]":
+def verify(*, memory: bool, limit: int, **given: Any) -> "Output[VerifyReport]":
     """Compare topic, PostgreSQL and memory.
 
     The topic is read from its start up to where PostgreSQL is; every order, dead letter and entry of memory is compared
     with what the records say. Changes nothing, and the system may run on meanwhile. All differences are counted, the
-    first are shown, never with content. What cannot be judged, such as what retention has removed, is no difference.
+    first are shown, never with content. What cannot be judged, such as what retention has removed, is not a difference.
     """
     from orders.verify import report, run
 
@@ -314,7 +316,7 @@ def topics() -> None:
 @click.option("--replication-factor", type=POSITIVE, metavar="N", help="replicas of each; unset: 3, or one a broker")
 @click.option("--retention-days", type=POSITIVE, metavar="N", help="days it keeps records; unset: as the brokers do")
 @output()
-def create_topic(**given: Any) -> "Outputs[Created]":
+def create_topic(**given: Any) -> "Outputs[CreatedTopic]":
     """Make the topic, so that orders are safe in it.
 
     It is made in the given Kafka, or in that of the running system: min.insync.replicas one below the replication
@@ -323,7 +325,7 @@ def create_topic(**given: Any) -> "Outputs[Created]":
     """
     from orders.doctor import creation, show
 
-    asked = creation.Asked(*(given.pop(name) for name in creation.Asked.__struct_fields__))
+    asked = creation.TopicRequest(*(given.pop(name) for name in creation.TopicRequest.__struct_fields__))
     found = creation.create(joined(os.environ, given), asked)
     yield Output(found, creation.text, found.created or found.fits)
     if not is_for_programs():

@@ -56,4 +56,4 @@ def migrated_text(migrated: Migrated) -> str:
     """What was applied, for a person."""
     from orders.postgres import migrations  # noqa: PLC0415 - as above
 
-    return migrations.told(migrated.applied)
+    return migrations.describe(migrated.applied)

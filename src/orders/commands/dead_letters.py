@@ -29,7 +29,7 @@ FILTERS = ("reason", "since", "until", "topic", "partition")
 STATES = ("open", "replayed", "discarded")
 
 
-class Moment(click.ParamType[datetime]):
+class MomentParameter(click.ParamType[datetime]):
     """A time of ISO 8601; in UTC where it has no offset."""
 
     name = "time"
@@ -40,7 +40,7 @@ class Moment(click.ParamType[datetime]):
             moment = datetime.fromisoformat(value)
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time such as 2026-01-31 or 2026-01-31T12:00:00+03:00", param, ctx)
+            self.fail(f"{value!r} is not a time such as 2026-01-31 or 2026-01-31T12:00:00+03:00", param, ctx)
 
 
 def choosing(function: F) -> F:
@@ -48,9 +48,9 @@ def choosing(function: F) -> F:
     for decorate in (
         click.option("--partition", type=click.IntRange(0, 2**31 - 1), metavar="N", help="of this partition"),
         click.option("--topic", metavar="TEXT", help="of this topic"),
-        click.option("--until", type=Moment(), metavar="TIME", help="refused before this time"),
+        click.option("--until", type=MomentParameter(), metavar="TIME", help="refused before this time"),
         click.option(
-            "--since", type=Moment(), metavar="TIME", help="refused at this time or later; UTC without offset"
+            "--since", type=MomentParameter(), metavar="TIME", help="refused at this time or later; UTC without offset"
         ),
         click.option("--reason", metavar="TEXT", help="whose reason has this text, in whatever case"),
     ):
@@ -159,7 +159,7 @@ def edit(number: int, file: IO[bytes] | None, **given: Any) -> "Output[Edited]":
 
     settings = joined(os.environ, given)
     with actions.opened(settings) as connection:
-        found = stored.letter(connection, number)
+        found = stored.dead_letter(connection, number)
         value = file.read(MAX_DOCUMENT_BYTES + 1) if file else by_hand(found.current)
         edited = actions.edit(connection, number, value, settings.order_nesting)
     return Output(edited, actions.edited_text, edited.valid)
@@ -168,7 +168,7 @@ def edit(number: int, file: IO[bytes] | None, **given: Any) -> "Output[Edited]":
 def by_hand(value: bytes | None) -> bytes:
     """What somebody makes of a value in an editor."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("this is no terminal to edit on: give a FILE, or `-` for standard input")
+        raise UsageError("this is not a terminal to edit on: give a FILE, or `-` for standard input")
     edited = click.edit(value or b"", extension=".json")
     if edited is None:
         raise StartError("the editor was left without a change: nothing was kept")
@@ -206,8 +206,8 @@ def export(
     from orders.dead_letters import actions
 
     with agreed(given, "exported", state) as choice:
-        letters = actions.export(choice.connection, choice.ids)
-        with closing(with_progress(letters, len(choice.ids), alone=raw is not None)) as shown:
+        dead_letters = actions.export(choice.connection, choice.ids)
+        with closing(with_progress(dead_letters, len(choice.ids), alone=raw is not None)) as shown:
             if raw is None:
                 lines: Iterator[Exported] = map(actions.exported, shown)
                 yield Output(lines, text=None)

@@ -22,7 +22,7 @@ from orders.metrics.table import (
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? ([0-9.e+-]+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
-Samples = Mapping[str, list[tuple[Mapping[str, str], float]]]
+ScrapedSamples = Mapping[str, list[tuple[Mapping[str, str], float]]]
 
 
 class Figures(Struct, frozen=True):
@@ -57,11 +57,11 @@ def figures_of(page: str) -> Figures:
     )
 
 
-def _one(samples: Samples, gauge: Gauge) -> int | None:
+def _one(samples: ScrapedSamples, gauge: Gauge) -> int | None:
     return next((int(value) for _, value in samples.get(gauge.name, [])), None)
 
 
-def _partitions(samples: Samples) -> dict[int, dict[str, Any]]:
+def _partitions(samples: ScrapedSamples) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for gauge, field in ((POSITION, "position"), (LOG_END, "end"), (LAG_MESSAGES, "lag")):
         for number, _, value in _numbered(samples, gauge):
@@ -71,6 +71,6 @@ def _partitions(samples: Samples) -> dict[int, dict[str, Any]]:
     return found
 
 
-def _numbered(samples: Samples, gauge: Gauge) -> Iterator[tuple[int, Mapping[str, str], float]]:
+def _numbered(samples: ScrapedSamples, gauge: Gauge) -> Iterator[tuple[int, Mapping[str, str], float]]:
     for labels, value in samples.get(gauge.name, []):
         yield int(labels.get("partition", "")), labels, value

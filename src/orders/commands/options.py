@@ -22,7 +22,7 @@ POSITIVE = click.IntRange(1, 1_000_000)
 WRONG_USAGE = 2
 BY_SIGNAL = "signal"
 _SERVICE = {
-    "1": "it could not start, or could not go on",
+    "1": "it could not start, or could not continue",
     BY_SIGNAL: "it was stopped: it ends by that signal (in a shell 130, 143 or 129)",
 }
 _EXITS: Mapping[str, Mapping[str, str]] = {
@@ -33,7 +33,7 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
     "sample": {"0": "written", "1": "the output takes no more"},
     "send": {
         "0": "all orders are in Kafka, or all but those left out as asked; with --wait, all are stored",
-        "1": "something is no valid order or too large, or not all are known to be in Kafka or, with --wait, stored",
+        "1": "something is not a valid order or too large, or not all are known to be in Kafka or, with --wait, stored",
     },
     "validate": {"0": "all are valid orders", "1": "something is none"},
     "get": {"0": "shown", "1": "there is no such order, or nobody answers"},
@@ -84,8 +84,8 @@ def command(group: click.Group, path: str, example: str) -> Callable[[Callable[.
 
     Its help ends with an example and the exit statuses.
     """
-    told = "\n".join(f"  {status:<6}  {meaning}" for status, meaning in exits(path).items())
-    epilog = f"Example: {example}\n\n{AS_IT_IS}\nExit status:\n{told}"
+    statuses = "\n".join(f"  {status:<6}  {meaning}" for status, meaning in exits(path).items())
+    epilog = f"Example: {example}\n\n{AS_IT_IS}\nExit status:\n{statuses}"
     named = group.command(path.rsplit(maxsplit=1)[-1], epilog=epilog)
     return lambda function: named(with_settings(function, path))
 
@@ -115,7 +115,7 @@ def metavar(kind: Any) -> str | None:
 
 @contextmanager
 def progress(total: int, *, alone: bool = False) -> Iterator[Callable[[int], None]]:
-    """What to tell how many more are done, while standard output is written to a file, or nothing is (`alone`).
+    """What is called with how many more are done, while standard output is written to a file, or nothing is (`alone`).
 
     Into a pipe nothing is shown: anyone who reads it may show something of its own.
     """

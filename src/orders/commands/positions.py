@@ -15,14 +15,14 @@ INTERRUPTED = "interrupted"
 """Why a command ended on Ctrl-C."""
 
 
-class Place(NamedTuple):
+class PartitionProgress(NamedTuple):
     """Where a partition stands, and why it is stopped if it is."""
 
     offset: int
     stop: str | None = None
 
 
-class Positions:
+class StoredPositions:
     """The partitions of one topic; a connection that failed is opened again."""
 
     def __init__(self, connect: "Callable[[], Connection]", topic: str, topic_id: str) -> None:
@@ -38,7 +38,7 @@ class Positions:
             self._connection = self._connect()
         return self._connection
 
-    def read(self) -> dict[int, Place]:
+    def read(self) -> dict[int, PartitionProgress]:
         """Where each stands; where all are of an older topic of that name, that is why they are stopped.
 
         Raises our errors.
@@ -52,14 +52,14 @@ class Positions:
             self.close()
             raise
         places = {
-            partition: Place(offset, None if stop is None else reason)
+            partition: PartitionProgress(offset, None if stop is None else reason)
             for topic_id, partition, offset, _, stop, reason, *_ in rows
             if topic_id == self._topic_id
         }
         if rows and not places:
             from orders.kafka.topic import recreated  # noqa: PLC0415 - Kafka's client, for this answer alone
 
-            places = dict.fromkeys((row[1] for row in rows), Place(0, recreated(self._topic)))
+            places = dict.fromkeys((row[1] for row in rows), PartitionProgress(0, recreated(self._topic)))
         return places
 
     def close(self) -> None:

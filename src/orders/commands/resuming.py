@@ -14,7 +14,7 @@ from orders.settings import Settings
 from orders.system import state
 
 if TYPE_CHECKING:
-    from orders.kafka.admin import Partition, Topic
+    from orders.kafka.admin import PartitionReplicas, TopicDescription
     from orders.postgres.connection import Connection
 
 STATEMENT_SECONDS = 600
@@ -24,7 +24,7 @@ FORGOTTEN = ("forget_orders", "forget_dead_letters", "forget_actions", "forget_c
 """What remembers offsets that Kafka lost, and gives to other records."""
 
 
-class Asked(NamedTuple):
+class ResumeRequest(NamedTuple):
     """What a person asks for; `start` is `stored`, `beginning`, `end` or an offset."""
 
     partitions: Sequence[int] = ()
@@ -34,14 +34,14 @@ class Asked(NamedTuple):
     skip: bool = False
 
 
-class Stopped(NamedTuple):
+class StoppedPartition(NamedTuple):
     """A partition that is not read on; one of a topic that was recreated has no offset."""
 
     offset: int | None
     stop: Stop
 
 
-State = Literal["reading", "idle", "stopped", "waiting"]
+ResumeState = Literal["reading", "idle", "stopped", "waiting"]
 """Of a partition that was resumed: an ingest reads it, there is nothing to read, it stopped again, or none of these."""
 
 
@@ -57,22 +57,22 @@ class Resumed(Struct, frozen=True):
     counted_from: Annotated[int, Meta(description="dead letters below this offset do not count towards the limit")]
     end_offset: Annotated[int, Meta(description="where it ended in Kafka when it was resumed")]
     state: Annotated[
-        State,
+        ResumeState,
         Meta(description="`reading`: an ingest reads it; `idle`: it has nothing to read; `stopped`: it stopped again"),
     ] = "waiting"
     position: Annotated[int, Meta(description="where it stands in PostgreSQL at last")] = 0
     reason: Annotated[str, Meta(description="why it stopped again, or why it still waits; else empty")] = ""
 
 
-class Done(NamedTuple):
+class ResumeResult(NamedTuple):
     """The partitions that were resumed, and the id of their topic."""
 
     topic_id: str
     partitions: Sequence[Resumed]
 
 
-def resume(settings: Settings, asked: Asked) -> Done:
-    """Lets stopped partitions go on, all that are asked for or none.
+def resume(settings: Settings, asked: ResumeRequest) -> ResumeResult:
+    """Resumes stopped partitions, all that are asked for or none.
 
     Raises `UsageError`, `StartError`, `Unavailable`, ….
     """
@@ -91,13 +91,13 @@ def resume(settings: Settings, asked: Asked) -> Done:
         connection.transaction(),
     ):
         stopped = chosen(stopped_of(connection, name, topic), asked, name)
-        resumed = [decided(number, each, held_of(topic, number, name), asked) for number, each in stopped.items()]
+        resumed = [plan(number, each, held_of(topic, number, name), asked) for number, each in stopped.items()]
         for each in resumed:
             _write(connection, name, topic.topic_id, each, stopped[each.partition].stop)
-        return Done(topic.topic_id, resumed)
+        return ResumeResult(topic.topic_id, resumed)
 
 
-def refuse_nonsense(asked: Asked) -> None:
+def refuse_nonsense(asked: ResumeRequest) -> None:
     """Raises `UsageError` for options that say nothing or too much."""
     if asked.every == bool(asked.partitions):
         raise UsageError("say which partitions: --partition N, as often as needed, or --all")
@@ -107,22 +107,22 @@ def refuse_nonsense(asked: Asked) -> None:
         raise UsageError("an offset belongs to one partition: give one --partition N with it")
 
 
-def stopped_of(connection: "Connection", name: str, topic: "Topic") -> dict[int, Stopped]:
+def stopped_of(connection: "Connection", name: str, topic: "TopicDescription") -> dict[int, StoppedPartition]:
     """The partitions that are stopped or new, locked for the transaction. Of a recreated topic all are stopped."""
     from orders.kafka.topic import recreated  # noqa: PLC0415 - Kafka's client, for this command alone
     from orders.postgres.connection import queries  # noqa: PLC0415 - PostgreSQL, for this command alone
 
     rows = connection.execute(queries["lock_places"], {"topic": name}).fetchall()
     if rows and not any(topic_id == topic.topic_id for topic_id, *_ in rows):
-        return dict.fromkeys(sorted(topic.partitions), Stopped(None, Stop("anew", recreated(name))))
+        return dict.fromkeys(sorted(topic.partitions), StoppedPartition(None, Stop("anew", recreated(name))))
     return {
-        partition: Stopped(offset, Stop(kind, reason) if kind else Stop("new", NEW))
+        partition: StoppedPartition(offset, Stop(kind, reason) if kind else Stop("new", NEW))
         for topic_id, partition, offset, kind, reason, below in rows
         if topic_id == topic.topic_id and (kind is not None or below is not None)
     }
 
 
-def chosen(stopped: Mapping[int, Stopped], asked: Asked, name: str) -> dict[int, Stopped]:
+def chosen(stopped: Mapping[int, StoppedPartition], asked: ResumeRequest, name: str) -> dict[int, StoppedPartition]:
     """Those that are asked for. Raises `StartError` where one is not stopped, or a new topic would be begun in part."""
     every = (number for number, each in stopped.items() if each.stop.kind != "new")
     wanted = sorted(set(every if asked.every else asked.partitions))
@@ -133,14 +133,14 @@ def chosen(stopped: Mapping[int, Stopped], asked: Asked, name: str) -> dict[int,
     return {number: stopped[number] for number in wanted}
 
 
-def held_of(topic: "Topic", number: int, name: str) -> "Partition":
-    """What Kafka holds of a partition. Raises `StartError` where that cannot be told."""
+def held_of(topic: "TopicDescription", number: int, name: str) -> "PartitionReplicas":
+    """What Kafka holds of a partition. Raises `StartError` where that cannot be determined."""
     if number not in topic.partitions:
         raise StartError(f"{name}/{number} has no leader: bring its brokers back; nothing was changed")
     return topic.partitions[number]
 
 
-def decided(number: int, stopped: Stopped, held: "Partition", asked: Asked) -> Resumed:
+def plan(number: int, stopped: StoppedPartition, held: "PartitionReplicas", asked: ResumeRequest) -> Resumed:
     """Where a partition continues. Raises `UsageError` where it cannot, or would skip records and nobody said so."""
     target = target_of(number, stopped, held, asked)
     if not held.low <= target <= held.end:
@@ -149,12 +149,12 @@ def decided(number: int, stopped: Stopped, held: "Partition", asked: Asked) -> R
             "choose another --from"
         )
     if (skipped := skips(stopped, held, target)) and not asked.skip:
-        raise UsageError(f"to go on at {target} skips {skipped} of partition {number}: add {SKIP} if that is right")
+        raise UsageError(f"continuing at {target} skips {skipped} of partition {number}: add {SKIP} if that is right")
     counted_from = target + asked.records
     return Resumed(number, stopped.stop.kind, stopped.offset, target, counted_from, held.end, position=target)
 
 
-def target_of(number: int, stopped: Stopped, held: "Partition", asked: Asked) -> int:
+def target_of(number: int, stopped: StoppedPartition, held: "PartitionReplicas", asked: ResumeRequest) -> int:
     """The offset that `--from` means."""
     if asked.start == "stored":
         if stopped.offset is None:
@@ -165,10 +165,10 @@ def target_of(number: int, stopped: Stopped, held: "Partition", asked: Asked) ->
     return held.end if asked.start == "end" else int(asked.start)
 
 
-def skips(stopped: Stopped, held: "Partition", target: int) -> str:
+def skips(stopped: StoppedPartition, held: "PartitionReplicas", target: int) -> str:
     """Which records nobody will read, in words; "" for none.
 
-    After a log went back those that took the old offsets begin somewhere: only from the beginning on all are read.
+    After a log truncation those that took the old offsets begin somewhere: only from the beginning on all are read.
     """
     if stopped.stop.kind == "went_back" and target > held.low:
         return f"what was written again below offset {target}"

@@ -15,9 +15,9 @@ from msgspec import Meta, Struct
 
 from orders import malformed
 from orders.commands.positions import INTERRUPTED
-from orders.commands.storing import STATEMENT_SECONDS, Offsets, Stored, Waiting
+from orders.commands.storing import STATEMENT_SECONDS, Offsets, StoringResult, Waiting
 from orders.errors import OrdersError, StartError, TooLarge, Unavailable
-from orders.json_stream import Found, split
+from orders.json_stream import StreamedValue, split
 from orders.settings import Settings
 from orders.system import state
 
@@ -49,7 +49,7 @@ class Outgoing(NamedTuple):
 
 
 class Wrong(Struct, frozen=True):
-    """A value that is no valid order, or is too large; never the value itself."""
+    """A value that is not a valid order, or is too large; never the value itself."""
 
     line: Annotated[int, Meta(description="line where the value begins, from 1")]
     path: Annotated[str, Meta(description="JSONPath of the fault; empty where it is not JSON or is too large")]
@@ -91,9 +91,9 @@ class Sent(Struct, frozen=True):
     error: Annotated[
         str, Meta(description="why the rest was not sent; empty where nothing failed, or something in it is not valid")
     ] = ""
-    wait: Annotated[Stored | None, Meta(description="what PostgreSQL made of what was sent; null without `--wait`")] = (
-        None
-    )
+    wait: Annotated[
+        StoringResult | None, Meta(description="what PostgreSQL made of what was sent; null without `--wait`")
+    ] = None
 
     @property
     def is_interrupted(self) -> bool:
@@ -107,7 +107,7 @@ class Sent(Struct, frozen=True):
         return is_sent and (self.wait is None or self.wait.is_all)
 
 
-class Keyed(Struct, frozen=True):
+class LineKey(Struct, frozen=True):
     """What is read of a line that is sent as it is."""
 
     order_uid: str
@@ -134,7 +134,7 @@ def chunks(file: IO[bytes], read: Callable[[], None] = lambda: None) -> Iterator
         source.detach()  # else the file would be closed with it
 
 
-def judged(found: Found, nesting: int) -> Outgoing | Wrong:
+def judged(found: StreamedValue, nesting: int) -> Outgoing | Wrong:
     """The record of a value, or what is wrong with it; ingest's own decoder decides."""
     from orders.decoder import decode  # noqa: PLC0415 - for these commands alone
     from orders.record import Invalid  # noqa: PLC0415 - as above
@@ -149,7 +149,7 @@ def judged(found: Found, nesting: int) -> Outgoing | Wrong:
 
 def lines(file: IO[bytes]) -> Iterator[Outgoing]:
     """Every line that is not empty: as it is, keyed by its order_uid if it has one."""
-    decode = msgspec.json.Decoder(Keyed).decode
+    decode = msgspec.json.Decoder(LineKey).decode
     for number, line in enumerate(file, 1):
         if value := line.strip():
             key = None
@@ -192,7 +192,7 @@ def _size(file: IO[bytes]) -> int | None:
 # ---- sending ----
 
 
-class Reading:
+class OrderInput:
     """The valid orders of a stream, as records; what is not is counted, and ends it unless it may be left out."""
 
     def __init__(self, settings: Settings, file: IO[bytes], *, skip: bool) -> None:
@@ -215,7 +215,7 @@ class Reading:
 
 
 class Tally:
-    """What became of the records of one sending; told from several threads."""
+    """What became of the records of one sending; reported from several threads."""
 
     def __init__(self, advance: Callable[[int], None]) -> None:
         self._advance = advance
@@ -228,20 +228,20 @@ class Tally:
         """Where those lie that were sent, by partition."""
 
     def numbered(self, records: Iterable[Outgoing]) -> Iterator[tuple[bytes | None, bytes]]:
-        """Keys and values of records; each is open until it is told."""
+        """Keys and values of records; each is open until it is reported."""
         for number, record in enumerate(records):
             with self._lock:
                 self._open[number] = record
             yield record.key, record.value
 
-    def told(self, number: int, result: "Delivered | OrdersError") -> None:
+    def report(self, number: int, result: "Delivered | OrdersError") -> None:
         """What became of a record, by its number from 0."""
         with self._lock:
             record = self._open.pop(number)
             if isinstance(result, TooLarge):
                 self._refuse(record, result)
             elif isinstance(result, OrdersError):
-                self._failed += isinstance(result, Unavailable)  # what the set-up forbids is certainly not there
+                self._failed += isinstance(result, Unavailable)  # what the configuration forbids is certainly not there
             else:
                 self.sent += 1
                 self.keyless += record.key is None
@@ -264,7 +264,7 @@ class Tally:
 def send(settings: Settings, file: IO[bytes], way: Way, wait_seconds: float | None = None) -> Sent:
     """Produces orders and waits until the brokers have all; or, with `wait_seconds`, until PostgreSQL has.
 
-    A file of which something is no valid order is not sent at all; a pipe is sent up to there. What is too large is
+    A file of which something is not a valid order is not sent at all; a pipe is sent up to there. What is too large is
     left out. What ends the sending before its time, Ctrl-C too, stands in the result. Raises `StartError`,
     `UsageError`, `Unavailable` or `Misconfigured` where nothing was sent.
     """
@@ -279,7 +279,7 @@ def send(settings: Settings, file: IO[bytes], way: Way, wait_seconds: float | No
     waiting = None if wait_seconds is None else _waiting(settings, brokers, wait_seconds)
     topic_bytes = topic_limit(brokers.config(settings.kafka_topic))
     producer = OrderProducer(settings.kafka, settings.kafka_topic, DELIVERY_SECONDS, topic_bytes=topic_bytes)
-    reading = Reading(settings, file, skip=way == "valid")
+    reading = OrderInput(settings, file, skip=way == "valid")
     try:
         tally, error = _produce(producer, lines(file) if way == "as is" else reading, total)
     finally:
@@ -309,7 +309,7 @@ def _produce(producer: "OrderProducer", records: Iterable[Outgoing], total: int 
     with CountingBar(total, text="sending") as bar:
         tally = Tally(bar.advance)
         try:
-            producer.send(tally.numbered(records), tally.told)
+            producer.send(tally.numbered(records), tally.report)
         except KeyboardInterrupt:
             error = INTERRUPTED
         except OrdersError as ended:
@@ -349,7 +349,7 @@ def _waiting(settings: Settings, brokers: "Brokers", seconds: float) -> Waiting:
     return waiting
 
 
-def _wait(waiting: Waiting, tally: Tally) -> Stored:
+def _wait(waiting: Waiting, tally: Tally) -> StoringResult:
     from orders.system.progress_bar import CountingBar  # noqa: PLC0415 - as above
 
     with CountingBar(tally.sent, text="storing") as bar:
@@ -375,7 +375,7 @@ def _checked_first(settings: Settings, file: IO[bytes], way: Way) -> int:
 def wrong_text(checked: Checked) -> str:
     """How many are wrong, and the first of them, a line each."""
     total = checked.valid + checked.invalid
-    head = f"{checked.invalid} of {total} {'is' if checked.invalid == 1 else 'are'} no valid order"
+    head = f"{checked.invalid} of {total} {'is not a valid order' if checked.invalid == 1 else 'are not valid orders'}"
     return "\n".join([f"{head}:" if checked.first else head, *map(_line, checked.first)])
 
 
@@ -408,7 +408,7 @@ def sent_text(sent: Sent) -> str:
     return "\n".join(shown)
 
 
-def waited_text(stored: Stored) -> list[str]:
+def waited_text(stored: StoringResult) -> list[str]:
     """What became of what was sent, for a person."""
     others = {
         "became dead letters, see `orders dead-letters list`": stored.dead_letters,

@@ -1,4 +1,4 @@
-"""What `orders status` tells: asked of the running system over HTTP and of PostgreSQL, at the same time.
+"""What `orders status` shows: asked of the running system over HTTP and of PostgreSQL, at the same time.
 
 Where one of them cannot be asked, the rest is reported, and `unknown` says why a part is missing.
 """
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from orders import readiness, settings
 from orders.commands.figures import Figures, figures_of
 from orders.errors import OrdersError, StartError
-from orders.readiness import Part, Ready
+from orders.readiness import ReadinessPart, Ready
 from orders.record import NEW
 from orders.settings import Settings, without_password
 from orders.system import state
@@ -44,12 +44,12 @@ class Http(Struct, frozen=True):
     answers: Annotated[bool, Meta(description="whether this service answers there")]
 
 
-class Kafka(Struct, frozen=True):
+class KafkaStatus(Struct, frozen=True):
     bootstrap: Annotated[str, Meta(description="addresses of its brokers; empty where nothing runs")]
     topic: Annotated[str, Meta(description="the topic of the orders")] = ""
 
 
-class Postgres(Struct, frozen=True):
+class PostgresStatus(Struct, frozen=True):
     dsn: Annotated[str, Meta(description="its address, without the password; empty where nothing runs")]
 
 
@@ -64,10 +64,10 @@ class MemoryUse(Struct, frozen=True):
     limit_bytes: Annotated[int | None, Meta(description="bytes that they may take")] = None
 
 
-class Partition(Struct, frozen=True):
+class PartitionStatus(Struct, frozen=True):
     partition: Annotated[int, Meta(description="its number")]
     position: Annotated[int | None, Meta(description="the next offset for PostgreSQL")] = None
-    end: Annotated[int | None, Meta(description="the offset that Kafka gives the next record")] = None
+    end: Annotated[int | None, Meta(description="the offset that KafkaStatus gives the next record")] = None
     lag: Annotated[int | None, Meta(description="records between the two")] = None
     lag_seconds: Annotated[float | None, Meta(description="age in seconds of the first of those")] = None
     stop: Annotated[
@@ -84,7 +84,7 @@ class DeadLetters(Struct, frozen=True):
     open: Annotated[int | None, Meta(description="how many are neither replayed nor discarded")] = None
 
 
-class Restore(Struct, frozen=True):
+class RestoreStatus(Struct, frozen=True):
     ok: Annotated[bool, Meta(description="whether it is finished")] = False
     done: Annotated[int, Meta(description="orders that are restored")] = 0
     total: Annotated[int, Meta(description="orders that there are to restore")] = 0
@@ -101,17 +101,17 @@ class Status(Struct, frozen=True):
     data_dir: Annotated[str, Meta(description="the data directory that was looked in")]
     processes: Annotated[list[RunningProcess], Meta(description="the processes that belong to it")]
     http: Annotated[Http, Meta(description="the HTTP server")]
-    kafka: Annotated[Kafka, Meta(description="the Kafka that the system uses")]
-    postgres: Annotated[Postgres, Meta(description="the PostgreSQL that it uses")]
+    kafka: Annotated[KafkaStatus, Meta(description="the KafkaStatus that the system uses")]
+    postgres: Annotated[PostgresStatus, Meta(description="the PostgreSQL that it uses")]
     ready: Annotated[bool, Meta(description="whether it is ready for reading, as `/readyz` has it")]
     writing: Annotated[bool, Meta(description="whether it is ready for writing")]
     reason: Annotated[str, Meta(description="why it is not ready; else empty")]
     orders: Annotated[Orders, Meta(description="how many orders there are")]
     memory: Annotated[MemoryUse, Meta(description="how full the shared memory is")]
-    lag: Annotated[int | None, Meta(description="records in Kafka that are not yet in PostgreSQL")]
-    partitions: Annotated[list[Partition], Meta(description="each partition of the topic")]
+    lag: Annotated[int | None, Meta(description="records in KafkaStatus that are not yet in PostgreSQL")]
+    partitions: Annotated[list[PartitionStatus], Meta(description="each partition of the topic")]
     dead_letters: Annotated[DeadLetters, Meta(description="the dead letters")]
-    restore: Annotated[Restore, Meta(description="the last restore of memory from PostgreSQL")]
+    restore: Annotated[RestoreStatus, Meta(description="the last restore of memory from PostgreSQL")]
     unknown: Annotated[
         dict[str, str],
         Meta(description="why figures could not be had, by name, such as `orders.stored`, `memory` or `partitions`"),
@@ -131,8 +131,8 @@ class Where(NamedTuple):
 
     settings: Settings
     url: str
-    found: state.State
-    running: list[state.Process]
+    found: state.SystemState
+    running: list[state.StartedProcess]
 
 
 def where(environment: Mapping[str, str], options: Mapping[str, Any]) -> Where:
@@ -145,7 +145,7 @@ def where(environment: Mapping[str, str], options: Mapping[str, Any]) -> Where:
     given = {row.name for row in settings.explain(environment, options) if row.origin != settings.DEFAULT}
     alone = settings.load(environment, options)
     url = http_url(alone.http_host, alone.http_port) if given & {*state.ADDRESS} and alone.http_port else ""
-    return Where(alone, url, state.State(), running)
+    return Where(alone, url, state.SystemState(), running)
 
 
 # ---- asking ----
@@ -156,18 +156,18 @@ class Answers(NamedTuple):
 
     ready: Ready | str
     figures: Figures | str
-    stored: "Stored"
+    stored: "StoredFigures"
 
 
-class Stored(NamedTuple):
+class StoredFigures(NamedTuple):
     """PostgreSQL's figures, each or why it is unknown: orders and whether that is exact, dead letters, partitions."""
 
     orders: tuple[int, bool] | str
     open_dead_letters: int | str
-    standing: "list[Standing] | str"
+    standing: "list[StoredPartition] | str"
 
 
-class Standing(NamedTuple):
+class StoredPartition(NamedTuple):
     """Where a partition stands in PostgreSQL, and why it is stopped if it is: in a word, and in a sentence."""
 
     partition: int
@@ -209,27 +209,27 @@ def _figures(place: Where) -> Figures | str:
         return f"{place.url}/metrics answers {answered} without the figures of this service"
 
 
-def _stored(place: Where) -> Stored:
+def _stored(place: Where) -> StoredFigures:
     from orders.postgres.connection import connect  # noqa: PLC0415 - PostgreSQL, for this command alone
 
     if not place.settings.postgres_dsn:
         reason = "give ORDERS_POSTGRES_DSN" if place.url else "nothing runs"
-        return Stored(reason, reason, reason)
+        return StoredFigures(reason, reason, reason)
     try:
         connection = connect(place.settings.postgres_dsn, "status", statement_seconds=STATEMENT_SECONDS)
     except OrdersError as error:
         reason = refused(error, place)
-        return Stored(reason, reason, reason)
+        return StoredFigures(reason, reason, reason)
     with connection:
         ask = partial(_rows, connection)
         orders = ask("count_orders", lambda rows: rows[0], most=COUNTED)
-        letters = ask("open_dead_letters", lambda rows: rows[0][0])
+        dead_letters = ask("open_dead_letters", lambda rows: rows[0][0])
         standing = ask("standing_partitions", _standing, topic=place.settings.kafka_topic)
-        return Stored(orders, letters, standing)
+        return StoredFigures(orders, dead_letters, standing)
 
 
-def _standing(rows: list[Any]) -> list[Standing]:
-    found = [Standing(*row) for row in rows]
+def _standing(rows: list[Any]) -> list[StoredPartition]:
+    found = [StoredPartition(*row) for row in rows]
     return [each._replace(reason=NEW) if each.stop == "new" else each for each in found]
 
 
@@ -260,9 +260,9 @@ def _status(place: Where, answers: Answers) -> Status:
     reason = answers.ready if isinstance(answers.ready, str) else ready.missing
     unknown: dict[str, str] = {}
     stored, exact = _known(answers.stored.orders, (None, True), "orders.stored", unknown)
-    open_letters = _known(answers.stored.open_dead_letters, None, "dead_letters.open", unknown)
+    open_dead_letters = _known(answers.stored.open_dead_letters, None, "dead_letters.open", unknown)
     standing = _known(answers.stored.standing, [], "partitions.reason", unknown)
-    partitions = partitions_of(figures, standing, ready.parts.get("assignment", Part(ok=False)).reason)
+    partitions = partitions_of(figures, standing, ready.parts.get("assignment", ReadinessPart(ok=False)).reason)
     if isinstance(answers.figures, str):
         unknown |= dict.fromkeys(("orders.in_memory", "memory", "partitions"), answers.figures)
     else:
@@ -281,8 +281,8 @@ def _status(place: Where, answers: Answers) -> Status:
         str(place.settings.data),
         [RunningProcess(each.kind, each.pid) for each in place.running],
         Http(place.url, isinstance(answers.ready, Ready)),
-        Kafka(_theirs(place, "kafka_bootstrap"), _theirs(place, "kafka_topic")),
-        Postgres(without_password(_theirs(place, "postgres_dsn"))),
+        KafkaStatus(_theirs(place, "kafka_bootstrap"), _theirs(place, "kafka_topic")),
+        PostgresStatus(without_password(_theirs(place, "postgres_dsn"))),
         ready.ready,
         ready.writing,
         reason,
@@ -290,7 +290,7 @@ def _status(place: Where, answers: Answers) -> Status:
         MemoryUse(figures.memory_used, figures.memory_limit),
         ready.lag.messages,
         partitions,
-        DeadLetters(open_letters),
+        DeadLetters(open_dead_letters),
         _restore(place, ready.restore),
         unknown,
     )
@@ -311,7 +311,7 @@ def _known(answer: Any, otherwise: Any, name: str, unknown: dict[str, str]) -> A
     return answer
 
 
-def missing(figures: Figures, partitions: list[Partition], ready: Ready) -> dict[str, str]:
+def missing(figures: Figures, partitions: list[PartitionStatus], ready: Ready) -> dict[str, str]:
     """What `/metrics` left out, and why."""
     found: dict[str, str] = {}
     if figures.memory_used is None or not figures.memory_limit:
@@ -320,32 +320,32 @@ def missing(figures: Figures, partitions: list[Partition], ready: Ready) -> dict
         ("kafka", not figures.partitions or any(each.end is None for each in partitions)),
         ("postgres", any(each.position is None for each in partitions)),
     ):
-        reason = ready.parts.get(name, Part(ok=True)).reason
+        reason = ready.parts.get(name, ReadinessPart(ok=True)).reason
         if is_missing and reason:
             found["partitions"] = reason
     return found
 
 
-def partitions_of(figures: Figures, standing: list[Standing], reason: str) -> list[Partition]:
+def partitions_of(figures: Figures, standing: list[StoredPartition], reason: str) -> list[PartitionStatus]:
     """Each partition; those that ingests of the machine call stopped are so, whatever PostgreSQL has of them.
 
     `reason` is what /readyz says of one of them: PostgreSQL has no sentence for a topic that was recreated.
     """
-    found = {number: Partition(number, **each) for number, each in figures.partitions.items()}
+    found = {number: PartitionStatus(number, **each) for number, each in figures.partitions.items()}
     for each in standing:
         if each.stop or not figures.partitions:
-            known = found.get(each.partition, Partition(each.partition, position=each.offset))
+            known = found.get(each.partition, PartitionStatus(each.partition, position=each.offset))
             found[each.partition] = replace(known, stop=each.stop, reason=each.reason or "")
     for number, kind in figures.stopped.items():
-        known = found.get(number, Partition(number))
+        known = found.get(number, PartitionStatus(number))
         if known.stop != kind:
             found[number] = replace(known, stop=kind, reason=reason)
     return [found[number] for number in sorted(found)]
 
 
-def _restore(place: Where, first: readiness.Restore) -> Restore:
-    """Where one is under way, a second look tells how fast."""
-    restore = Restore(first.ok, first.done, first.total)
+def _restore(place: Where, first: readiness.RestorePart) -> RestoreStatus:
+    """Where one is under way, a second look shows how fast."""
+    restore = RestoreStatus(first.ok, first.done, first.total)
     if first.ok or not first.total:
         return restore
     began = monotonic()
@@ -353,11 +353,11 @@ def _restore(place: Where, first: readiness.Restore) -> Restore:
     with suppress(StartError, msgspec.MsgspecError):
         later = readiness.read(fetch(place.url, PATHS["ready"], READY_SECONDS)[1]).restore
         seconds = remaining(first, later, monotonic() - began)
-        return Restore(later.ok, later.done, later.total, seconds)
+        return RestoreStatus(later.ok, later.done, later.total, seconds)
     return restore
 
 
-def remaining(first: readiness.Restore, later: readiness.Restore, seconds: float) -> float | None:
+def remaining(first: readiness.RestorePart, later: readiness.RestorePart, seconds: float) -> float | None:
     """How long a restore will still take, from two looks at it that are `seconds` apart; None where it stands."""
     if later.ok or later.done <= first.done:
         return None

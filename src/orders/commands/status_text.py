@@ -6,7 +6,7 @@ On a terminal lines are wrapped at its width; elsewhere they stay whole, for `gr
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from orders.commands.status import Partition, Restore, Status
+from orders.commands.status import PartitionStatus, RestoreStatus, Status
 
 NAME_WIDTH = 14
 MOST_PARTITIONS = 12
@@ -93,7 +93,7 @@ def dead_letters(found: Status) -> str:
     return f"{count:,} open: see `orders dead-letters list`" if count else "none open"
 
 
-def restore(restored: Restore) -> str:
+def restore(restored: RestoreStatus) -> str:
     """How far memory is restored; while that is under way in percent and with the time that is left."""
     if restored.ok:
         return f"done, {restored.done:,} orders" if restored.done else "done, nothing was stored at the start"
@@ -121,7 +121,7 @@ def duration(seconds: float) -> str:
 # ---- partitions ----
 
 
-def partitions_shown(partitions: Sequence[Partition]) -> tuple[Sequence[Partition], int]:
+def partitions_shown(partitions: Sequence[PartitionStatus]) -> tuple[Sequence[PartitionStatus], int]:
     """Those that are shown, and how many are not."""
     if len(partitions) <= MOST_PARTITIONS:
         return partitions, 0
@@ -129,14 +129,14 @@ def partitions_shown(partitions: Sequence[Partition]) -> tuple[Sequence[Partitio
     return shown, len(partitions) - len(shown)
 
 
-def partition_table(partitions: Sequence[Partition]) -> list[str]:
+def partition_table(partitions: Sequence[PartitionStatus]) -> list[str]:
     """Numbers to the right, the rest to the left, each column as wide as it needs."""
     rows = [("partition", "position", "end", "lag", "waiting", "state"), *map(_row, partitions)]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     return ["  ".join([*map(str.rjust, row, widths), row[5]]).rstrip() for row in rows]
 
 
-def _row(each: Partition) -> tuple[str, ...]:
+def _row(each: PartitionStatus) -> tuple[str, ...]:
     figures = (each.position, each.end, each.lag)
     numbers = ("?" if figure is None else f"{figure:,}" for figure in figures)
     age = "?" if each.lag_seconds is None else duration(each.lag_seconds) if each.lag else "-"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 
-from orders.commands.positions import INTERRUPTED, LOOK_SECONDS, Place, Positions
+from orders.commands.positions import INTERRUPTED, LOOK_SECONDS, PartitionProgress, StoredPositions
 from orders.errors import Forbidden, OrdersError
 from orders.timing import Clock, monotonic
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from orders.postgres.connection import Connection
 
 STATEMENT_SECONDS = 15.0
-SKIPS_UNKNOWN = "whether `orders resume --skip` left any of them out cannot be told: the role lacks SELECT on resumes"
+SKIPS_UNKNOWN = (
+    "whether `orders resume --skip` left any of them out cannot be determined: the role lacks SELECT on resumes"
+)
 
 
 class Offsets:
@@ -61,7 +63,7 @@ class Offsets:
         return 0 if at < 0 else self._before[at] + min(position, self._ends[at]) - self._begins[at]
 
 
-class Stored(Struct, frozen=True):
+class StoringResult(Struct, frozen=True):
     """What became of records that are in Kafka."""
 
     stored: Annotated[int, Meta(description="how many are stored")] = 0
@@ -92,14 +94,14 @@ class Waiting:
         clock: Clock = monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._positions = Positions(connect, topic, topic_id)
+        self._positions = StoredPositions(connect, topic, topic_id)
         self._topic = topic
         self._topic_id = topic_id
         self._seconds = seconds
         self._clock = clock
         self._sleep = sleep
-        self._before: Mapping[int, Place] = {}
-        self._places: Mapping[int, Place] = {}
+        self._before: Mapping[int, PartitionProgress] = {}
+        self._places: Mapping[int, PartitionProgress] = {}
         self._trouble = ""
         self._seen_stops = False
 
@@ -107,7 +109,7 @@ class Waiting:
         """Before anything is sent: raises where PostgreSQL cannot be asked, and notes where partitions stand."""
         self._before = self._note(self._positions.read())
 
-    def wait(self, sent: Mapping[int, Offsets], passed: Callable[[int], None]) -> Stored:
+    def wait(self, sent: Mapping[int, Offsets], passed: Callable[[int], None]) -> StoringResult:
         """Until all are passed, none can be, or nothing moves; `passed` gets how many more are. Ctrl-C ends it."""
         try:
             reasons = self._until_passed(sent, passed)
@@ -115,29 +117,29 @@ class Waiting:
             return self.interrupted(sent)
         return self._ended(sent, reasons)
 
-    def interrupted(self, sent: Mapping[int, Offsets]) -> Stored:
+    def interrupted(self, sent: Mapping[int, Offsets]) -> StoringResult:
         """What is stored by now, after Ctrl-C."""
         self._positions.close()  # a statement may be under way on it
         self._look()
         return self._ended(sent, [INTERRUPTED])
 
-    def _ended(self, sent: Mapping[int, Offsets], reasons: list[str]) -> Stored:
+    def _ended(self, sent: Mapping[int, Offsets], reasons: list[str]) -> StoringResult:
         count = sum(each.count for each in sent.values())
         try:
             return self._sum_up(sent, count, reasons)
         except OrdersError as error:
-            return Stored(pending=count, reasons=[*reasons, f"what became of them cannot be told: {error}"])
+            return StoringResult(pending=count, reasons=[*reasons, f"their outcomes are unknown: {error}"])
         finally:
             self._positions.close()
 
     def _until_passed(self, sent: Mapping[int, Offsets], passed: Callable[[int], None]) -> list[str]:
         """Why not all are passed; empty where they are."""
-        moved_at, told, seen = self._clock(), 0, self._places
+        moved_at, reported, seen = self._clock(), 0, self._places
         while True:
             self._look()
             below = sum(each.below(self._reached(partition, each)) for partition, each in sent.items())
-            passed(below - told)
-            told = below
+            passed(below - reported)
+            reported = below
             waits = [n for n, each in sent.items() if each.below(self._reached(n, each)) < each.count]
             if not waits:
                 return []
@@ -179,12 +181,12 @@ class Waiting:
         except OrdersError as error:
             self._trouble = str(error)
 
-    def _note(self, places: Mapping[int, Place]) -> Mapping[int, Place]:
+    def _note(self, places: Mapping[int, PartitionProgress]) -> Mapping[int, PartitionProgress]:
         self._places = places
         self._seen_stops |= any(place.stop for place in places.values())
         return places
 
-    def _sum_up(self, sent: Mapping[int, Offsets], count: int, reasons: list[str]) -> Stored:
+    def _sum_up(self, sent: Mapping[int, Offsets], count: int, reasons: list[str]) -> StoringResult:
         """What lies below the positions that were seen last is final."""
         passed = refused = skipped = 0
         skips, unknown = self._skips()
@@ -197,7 +199,7 @@ class Waiting:
             )
         if unknown and self._seen_stops:
             reasons = [*reasons, SKIPS_UNKNOWN]
-        return Stored(passed - refused - skipped, refused, skipped, count - passed, reasons)
+        return StoringResult(passed - refused - skipped, refused, skipped, count - passed, reasons)
 
     def _refused(self, partition: int, sent: Offsets, end: int) -> int:
         """How many of them are dead letters."""
@@ -209,7 +211,7 @@ class Waiting:
             return sum(sent.below(offset + 1) - sent.below(offset) for (offset,) in rows)
 
     def _skips(self) -> tuple[list[tuple[int, int, int]], bool]:
-        """Offsets that nobody read, from and up to, by partition; and whether that cannot be told."""
+        """Offsets that nobody read, from and up to, by partition; and whether that cannot be determined."""
         from orders.postgres.connection import queries, translated  # noqa: PLC0415 - as above
 
         try:

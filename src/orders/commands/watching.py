@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from orders.commands.positions import INTERRUPTED, LOOK_SECONDS, Place, Positions
-from orders.commands.resuming import Done, Resumed
+from orders.commands.positions import INTERRUPTED, LOOK_SECONDS, PartitionProgress, StoredPositions
+from orders.commands.resuming import Resumed, ResumeResult
 from orders.errors import OrdersError
 from orders.settings import Settings
 from orders.timing import Clock, monotonic
@@ -29,7 +29,7 @@ class Watch:
 
     def __init__(
         self,
-        read: Callable[[], Mapping[int, Place]],
+        read: Callable[[], Mapping[int, PartitionProgress]],
         members: Callable[[], int | None],
         window: int,
         *,
@@ -49,7 +49,7 @@ class Watch:
 
     def until_known(self, resumed: Sequence[Resumed], advance: Callable[[int], None]) -> list[Resumed]:
         """The partitions with what became of them; `advance` gets how many records were read. Ctrl-C ends it."""
-        known = [self._judged(each, Place(each.to_offset)) for each in resumed]
+        known = [self._judged(each, PartitionProgress(each.to_offset)) for each in resumed]
         try:
             return self._until_known(known, advance)
         except KeyboardInterrupt:
@@ -75,7 +75,7 @@ class Watch:
             return NOBODY
         return (self._trouble or SLOW) if idle > IDLE_SECONDS else ""
 
-    def _look(self) -> Mapping[int, Place]:
+    def _look(self) -> Mapping[int, PartitionProgress]:
         try:
             places, self._trouble = self._read(), ""
         except OrdersError as error:
@@ -83,7 +83,7 @@ class Watch:
             return {}
         return places
 
-    def _judged(self, resumed: Resumed, now: Place | None) -> Resumed:
+    def _judged(self, resumed: Resumed, now: PartitionProgress | None) -> Resumed:
         """The same with what a look at it says; what was known before stays."""
         if now is None or resumed.state != "waiting":
             return resumed
@@ -95,13 +95,13 @@ class Watch:
         return replace(resumed, state=state, position=now.offset)
 
 
-def watch(settings: Settings, done: Done) -> list[Resumed]:
+def watch(settings: Settings, done: ResumeResult) -> list[Resumed]:
     """Waits until each resumed partition is read or has stopped again, or neither comes; shows how far it is."""
     from orders.kafka.admin import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
     from orders.postgres.connection import connect  # noqa: PLC0415 - PostgreSQL, for this command alone
     from orders.system.progress_bar import CountingBar  # noqa: PLC0415 - slow to import, for this command alone
 
-    positions = Positions(
+    positions = StoredPositions(
         lambda: connect(settings.postgres_dsn, "resume", statement_seconds=STATEMENT_SECONDS),
         settings.kafka_topic,
         done.topic_id,

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from orders import decoder
 from orders.dead_letters import stored
 from orders.dead_letters.replay import Replayed, Replays
-from orders.dead_letters.stored import Action, Done, Letter, LetterState, Listed, Wanted
+from orders.dead_letters.stored import Action, DeadLetterState, Listed, NewAction, StoredDeadLetter, Wanted
 from orders.errors import StartError, UsageError
 from orders.order import MAX_DOCUMENT_BYTES, MAX_NESTING, Uid
 from orders.postgres.connection import Connection, connect
@@ -42,7 +42,7 @@ def opened(settings: Settings) -> Iterator[Connection]:
 
 
 Number = Annotated[int, Meta(description="its number")]
-DeadLetterState = Annotated[LetterState, Meta(description="`open` until it is replayed or discarded")]
+ShownState = Annotated[DeadLetterState, Meta(description="`open` until it is replayed or discarded")]
 RecordTopic = Annotated[str, Meta(description="the topic of its record")]
 RecordPartition = Annotated[int, Meta(description="the partition of its record")]
 RecordOffset = Annotated[int, Meta(description="the offset of its record")]
@@ -57,7 +57,7 @@ class DeadLetter(Struct, frozen=True):
     """A dead letter without its content."""
 
     id: Number
-    state: DeadLetterState
+    state: ShownState
     topic: RecordTopic
     partition: RecordPartition
     offset: RecordOffset
@@ -101,28 +101,29 @@ def uid_in(key: bytes | None) -> str | None:
         return None
 
 
-def listed_text(letters: Iterable[DeadLetter]) -> str:
+def listed_text(dead_letters: Iterable[DeadLetter]) -> str:
     """Dead letters for a person, a line each."""
-    return "\n".join(map(line, letters))
+    return "\n".join(map(line, dead_letters))
 
 
-def line(letter: DeadLetter) -> str:
+def line(dead_letter: DeadLetter) -> str:
     """A dead letter for a person, on one line."""
-    key = letter.key or ("none" if letter.key_bytes is None else f"of {letter.key_bytes} bytes")
+    key = dead_letter.key or ("none" if dead_letter.key_bytes is None else f"of {dead_letter.key_bytes} bytes")
     return (
-        f"{letter.id:>6}  {letter.at:%Y-%m-%d %H:%M:%S}  {letter.state:<9}  {letter.topic}[{letter.partition}]@"
-        f"{letter.offset}  key {key}  {letter.path or '-'}: {letter.reason}{'  (edited)' if letter.edited else ''}"
+        f"{dead_letter.id:>6}  {dead_letter.at:%Y-%m-%d %H:%M:%S}  {dead_letter.state:<9}  "
+        f"{dead_letter.topic}[{dead_letter.partition}]@{dead_letter.offset}  key {key}  "
+        f"{dead_letter.path or '-'}: {dead_letter.reason}{'  (edited)' if dead_letter.edited else ''}"
     )
 
 
 # ---- what is shown and exported ----
 
 
-class Head(Struct, frozen=True):
+class DeadLetterHead(Struct, frozen=True):
     """What a dead letter says of itself, its content aside."""
 
     id: Number
-    state: DeadLetterState
+    state: ShownState
     topic: RecordTopic
     topic_id: Annotated[str, Meta(description="the id that Kafka gave this topic")]
     partition: RecordPartition
@@ -134,24 +135,24 @@ class Head(Struct, frozen=True):
     note: Annotated[str | None, Meta(description="what else was found out when it was refused")]
 
 
-def head_of(letter: Letter) -> dict[str, Any]:
-    """The fields of `Head`."""
-    return {name: getattr(letter, name) for name in Head.__struct_fields__}
+def head_of(dead_letter: StoredDeadLetter) -> dict[str, Any]:
+    """The fields of `DeadLetterHead`."""
+    return {name: getattr(dead_letter, name) for name in DeadLetterHead.__struct_fields__}
 
 
 # ---- show ----
 
 
-class Bytes(Struct, frozen=True, omit_defaults=True):
+class ReadableBytes(Struct, frozen=True, omit_defaults=True):
     """Bytes as text where all of it can be read, else as base64; the other field is left out."""
 
     text: Annotated[str | None, Meta(description="the bytes as text, where all of it can be read")] = None
     base64: Annotated[str | None, Meta(description="else the bytes in base64")] = None
 
 
-class Header(Struct, frozen=True):
+class DeadLetterHeader(Struct, frozen=True):
     name: Annotated[str, Meta(description="its name")]
-    value: Annotated[Bytes | None, Meta(description="its value; null where it has none")]
+    value: Annotated[ReadableBytes | None, Meta(description="its value; null where it has none")]
 
 
 class ShownAction(Struct, frozen=True, omit_defaults=True):
@@ -161,7 +162,7 @@ class ShownAction(Struct, frozen=True, omit_defaults=True):
     at: Annotated[datetime, Meta(description="when")]
     by_user: Annotated[str | None, Meta(description="who, a user of the operating system; else the service")] = None
     by_host: Annotated[str | None, Meta(description="the host that this user was on")] = None
-    state: Annotated[LetterState | None, Meta(description="the state that the dead letter has since then")] = None
+    state: Annotated[DeadLetterState | None, Meta(description="the state that the dead letter has since then")] = None
     forced: Annotated[bool | None, Meta(description="whether a replay was made with `--force`")] = None
     outcome: Annotated[str | None, Meta(description="what became of a [replay](operations.md#replay)")] = None
     reason: Annotated[str | None, Meta(description="what is wrong with what was replayed")] = None
@@ -171,31 +172,31 @@ class ShownAction(Struct, frozen=True, omit_defaults=True):
     offset: Annotated[int | None, Meta(description="the offset of that record")] = None
 
 
-class Shown(Head, frozen=True):
+class Shown(DeadLetterHead, frozen=True):
     """A dead letter with its content."""
 
-    key: Annotated[Bytes | None, Meta(description="its key; null where it has none")]
-    headers: Annotated[list[Header], Meta(description="its headers, in their order")]
-    value: Annotated[Bytes | None, Meta(description="its value as it came; null where it has none")]
+    key: Annotated[ReadableBytes | None, Meta(description="its key; null where it has none")]
+    headers: Annotated[list[DeadLetterHeader], Meta(description="its headers, in their order")]
+    value: Annotated[ReadableBytes | None, Meta(description="its value as it came; null where it has none")]
     edited: IsEdited
-    edit: Annotated[Bytes | None, Meta(description="the value of its last edit; null without one")]
+    edit: Annotated[ReadableBytes | None, Meta(description="the value of its last edit; null without one")]
     actions: Annotated[list[ShownAction], Meta(description="what was done about it, in order")]
 
 
 def show(settings: Settings, number: int) -> Shown:
     """One with its content and what was done about it. Raises `UsageError`, `Unavailable` or `Misconfigured`."""
     with opened(settings) as connection:
-        return shown(stored.letter(connection, number), stored.actions(connection, number))
+        return shown(stored.dead_letter(connection, number), stored.actions(connection, number))
 
 
-def shown(letter: Letter, actions: Iterable[Action]) -> Shown:
+def shown(dead_letter: StoredDeadLetter, actions: Iterable[Action]) -> Shown:
     return Shown(
-        **head_of(letter),
-        key=readable(letter.key),
-        headers=[Header(name, readable(value)) for name, value in letter.headers],
-        value=readable(letter.value),
-        edited=letter.edited,
-        edit=readable(letter.edit),
+        **head_of(dead_letter),
+        key=readable(dead_letter.key),
+        headers=[DeadLetterHeader(name, readable(value)) for name, value in dead_letter.headers],
+        value=readable(dead_letter.value),
+        edited=dead_letter.edited,
+        edit=readable(dead_letter.edit),
         actions=[shown_action(each) for each in actions],
     )
 
@@ -204,7 +205,7 @@ def shown_action(action: Action) -> ShownAction:
     return ShownAction(**{name: found for name, found in action._asdict().items() if found != ""})
 
 
-def readable(value: bytes | None) -> Bytes | None:
+def readable(value: bytes | None) -> ReadableBytes | None:
     """Bytes as text, where nothing in it moves a terminal's cursor."""
     if value is None:
         return None
@@ -213,8 +214,8 @@ def readable(value: bytes | None) -> Bytes | None:
     except UnicodeDecodeError:
         text = "\0"
     if all(each.isprintable() or each in "\n\t" for each in text):
-        return Bytes(text=text)
-    return Bytes(base64=base64.b64encode(value).decode())
+        return ReadableBytes(text=text)
+    return ReadableBytes(base64=base64.b64encode(value).decode())
 
 
 def shown_text(found: Shown) -> str:
@@ -237,7 +238,7 @@ def shown_text(found: Shown) -> str:
     return "\n".join(f"{name:<9}{text}" for name, text in lines if text)
 
 
-def bytes_text(value: Bytes | None) -> str:
+def bytes_text(value: ReadableBytes | None) -> str:
     if value is None:
         return "null"
     return value.text if value.text is not None else f"base64 {value.base64}"
@@ -262,7 +263,7 @@ def action_text(each: ShownAction) -> str:
 def replay(
     settings: Settings, connection: Connection, ids: list[int], *, forced: bool, deadline: float
 ) -> Iterator[Replayed]:
-    """Sends them again, oldest first, and tells what became of each. Raises `Unavailable` or `Misconfigured`."""
+    """Sends them again, oldest first, and reports what became of each. Raises `Unavailable` or `Misconfigured`."""
     from orders.kafka.admin import Brokers  # noqa: PLC0415 - Kafka's client, for this command alone
     from orders.kafka.producer import OrderProducer  # noqa: PLC0415 - as above
 
@@ -326,9 +327,9 @@ def edit(connection: Connection, number: int, value: bytes, nesting: int = MAX_N
     """
     if len(value) > MAX_DOCUMENT_BYTES:
         raise UsageError(f"an order has {MAX_DOCUMENT_BYTES} bytes at most: nothing was kept")
-    letter = stored.letter(connection, number)
-    stored.keep(connection, [Done(number, "edit", value=value)])
-    record = Record(letter.partition, letter.offset, None, letter.key, value, tuple(letter.headers))
+    dead_letter = stored.dead_letter(connection, number)
+    stored.keep(connection, [NewAction(number, "edit", value=value)])
+    record = Record(dead_letter.partition, dead_letter.offset, None, dead_letter.key, value, tuple(dead_letter.headers))
     entry = decoder.read(record, nesting)
     invalid = entry.content if isinstance(entry.content, Invalid) else None
     return Edited(
@@ -361,7 +362,7 @@ def discarded_text(done: Discarded) -> str:
 def discard(connection: Connection, ids: Sequence[int], advance: Callable[[int], None]) -> None:
     """Marks them as dealt with; their bytes stay. `advance` gets how many more are. Raises our errors."""
     for some in chunks(ids):
-        stored.keep(connection, [Done(each, "discard", "discarded") for each in some])
+        stored.keep(connection, [NewAction(each, "discard", "discarded") for each in some])
         advance(len(some))
 
 
@@ -373,7 +374,7 @@ def chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 # ---- export ----
 
 
-class Exported(Head, frozen=True):
+class Exported(DeadLetterHead, frozen=True):
     """A dead letter with its bytes in base64."""
 
     key: Annotated[bytes | None, Meta(description="its key; null where it has none")]
@@ -391,22 +392,22 @@ class Written(Struct, frozen=True):
     without_value: Annotated[int, Meta(description="how many dead letters have no value, and so no file for it")]
 
 
-def export(connection: Connection, ids: Sequence[int]) -> Iterator[Letter]:
+def export(connection: Connection, ids: Sequence[int]) -> Iterator[StoredDeadLetter]:
     """One after the other with its bytes; that it is handed out is kept before.
 
     Raises `Unavailable` or `Misconfigured`.
     """
     for some in chunks(ids):
-        stored.keep(connection, [Done(each, "export") for each in some])
-        yield from (stored.letter(connection, each) for each in some)
+        stored.keep(connection, [NewAction(each, "export") for each in some])
+        yield from (stored.dead_letter(connection, each) for each in some)
 
 
-def exported(letter: Letter) -> Exported:
-    content = {name: getattr(letter, name) for name in ("key", "headers", "value", "edited", "edit")}
-    return Exported(**head_of(letter), **content)
+def exported(dead_letter: StoredDeadLetter) -> Exported:
+    content = {name: getattr(dead_letter, name) for name in ("key", "headers", "value", "edited", "edit")}
+    return Exported(**head_of(dead_letter), **content)
 
 
-def write_raw(directory: Path, found: Iterable[Letter]) -> Written:
+def write_raw(directory: Path, found: Iterable[StoredDeadLetter]) -> Written:
     """Writes each value to a file of its id's name, and an edit beside it. Raises `StartError`."""
     files = without = 0
     try:

@@ -36,7 +36,7 @@ PREFIX = "__connect.errors."
 """Kafka Connect's names (its DeadLetterQueueReporter); the values are text in UTF-8."""
 
 
-class Refused(NamedTuple):
+class UncopiedDeadLetter(NamedTuple):
     """A dead letter as it is copied."""
 
     id: int
@@ -59,7 +59,7 @@ class Due(NamedTuple):
     end: int
 
 
-class Producer(Handing, Protocol):
+class CopyProducer(Handing, Protocol):
     """What takes the copies; `topic` is theirs."""
 
     topic: str
@@ -69,7 +69,7 @@ class Copier:
     """Copies the dead letters of one topic; several of them, on several machines, take turns."""
 
     def __init__(
-        self, connect: Callable[[], Connection], producer: Producer, topic: str, stopping: Callable[[], bool]
+        self, connect: Callable[[], Connection], producer: CopyProducer, topic: str, stopping: Callable[[], bool]
     ) -> None:
         self._connect = connect
         self._producer = producer
@@ -120,13 +120,13 @@ class Copier:
             if held is None:
                 return 0  # another machine is at it
             bounds = place | {"begin": held[0], "end": due.end, "most": COPIED_AT_ONCE}
-            found = [Refused(*row) for row in connection.execute(queries["dead_letters_between"], bounds)]
+            found = [UncopiedDeadLetter(*row) for row in connection.execute(queries["dead_letters_between"], bounds)]
             self._produce(found)
             upto = found[-1].offset + 1 if len(found) == COPIED_AT_ONCE else due.end
             connection.execute(queries["advance_copies"], place | {"next_offset": upto})
         return len(found)
 
-    def _produce(self, found: list[Refused]) -> None:
+    def _produce(self, found: list[UncopiedDeadLetter]) -> None:
         """Brokers that refuse a batch for its size get each alone, all of them: in order."""
         failures = self._hand_over(list(map(copy_of, found)))
         if any(isinstance(each, TooLarge) for each in failures.values()):
@@ -135,7 +135,7 @@ class Copier:
         elif failures:
             raise next(iter(failures.values()))
 
-    def _produce_alone(self, refused: Refused) -> None:
+    def _produce_alone(self, refused: UncopiedDeadLetter) -> None:
         """Without its value where its topic does not take it."""
         failures = self._hand_over([copy_of(refused)])
         if isinstance(failures.get(0), TooLarge):
@@ -147,23 +147,23 @@ class Copier:
         return hand_over(self._producer, copies, DELIVERY_SECONDS + 1) if copies else {}
 
 
-def copy_of(refused: Refused) -> Keyed:
+def copy_of(refused: UncopiedDeadLetter) -> Keyed:
     """Key, value and headers of a copy; without value and headers where Kafka would not take them."""
-    headers = [*zip(refused.header_names, refused.header_values, strict=True), *told_of(refused)]
+    headers = [*zip(refused.header_names, refused.header_values, strict=True), *headers_of(refused)]
     if fits(refused.key, refused.value, headers):
         return refused.key, refused.value, headers
     return reduced(refused)
 
 
-def reduced(refused: Refused) -> Keyed:
+def reduced(refused: UncopiedDeadLetter) -> Keyed:
     """A copy without value and headers, and without a key that is long."""
     key = refused.key if len(refused.key or b"") <= WHOLE_KEY_BYTES else None
-    return key, None, [*told_of(refused), (LEFT_OUT_HEADER, b"key, value and headers that are too large for Kafka")]
+    return key, None, [*headers_of(refused), (LEFT_OUT_HEADER, b"key, value and headers that are too large for Kafka")]
 
 
-def told_of(refused: Refused) -> list[tuple[str, bytes]]:
+def headers_of(refused: UncopiedDeadLetter) -> list[tuple[str, bytes]]:
     """What Kafka Connect would say of it, and its number here."""
-    told = {
+    values = {
         PREFIX + "topic": refused.topic,
         PREFIX + "partition": str(refused.partition),
         PREFIX + "offset": str(refused.offset),
@@ -175,7 +175,7 @@ def told_of(refused: Refused) -> list[tuple[str, bytes]]:
         PREFIX + "exception.message": f"{refused.path}: {refused.reason}" if refused.path else refused.reason,
         ID_HEADER: str(refused.id),
     }
-    return [(name, text.encode()) for name, text in told.items()]
+    return [(name, text.encode()) for name, text in values.items()]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from orders.errors import UsageError
 from orders.os_users import name_of
 from orders.postgres.connection import Connection, queries, translated
 
-LetterState = Literal["open", "replayed", "discarded"]
+DeadLetterState = Literal["open", "replayed", "discarded"]
 Deed = Literal["edit", "replay", "discard", "export"]
 
 
@@ -29,7 +29,7 @@ class Wanted(NamedTuple):
     until: datetime | None = None
     topic: str | None = None
     partition: int | None = None
-    state: LetterState | None = None
+    state: DeadLetterState | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -49,11 +49,11 @@ class Listed(NamedTuple):
     key: bytes | None
     reason: str
     path: str
-    state: LetterState
+    state: DeadLetterState
     edited: bool
 
 
-class Letter(NamedTuple):
+class StoredDeadLetter(NamedTuple):
     """A dead letter with the bytes that came, and those of its last edit."""
 
     id: int
@@ -65,7 +65,7 @@ class Letter(NamedTuple):
     at: datetime
     reason: str
     path: str
-    state: LetterState
+    state: DeadLetterState
     note: str | None
     key: bytes | None
     value: bytes | None
@@ -95,7 +95,7 @@ class Action(NamedTuple):
     at: datetime
     by_user: str | None
     by_host: str | None
-    state: LetterState | None
+    state: DeadLetterState | None
     forced: bool | None
     outcome: str | None
     reason: str | None
@@ -105,18 +105,18 @@ class Action(NamedTuple):
     offset: int | None
 
 
-class Done(NamedTuple):
+class NewAction(NamedTuple):
     """An action that is to be kept."""
 
     id: int
     deed: Deed
-    state: LetterState | None = None
+    state: DeadLetterState | None = None
     attempt: str | None = None
     forced: bool | None = None
     value: bytes | None = None
 
 
-class Told(NamedTuple):
+class ReplayOutcome(NamedTuple):
     """What became of a replay, and where its record lies."""
 
     outcome: str
@@ -142,13 +142,13 @@ def chosen(connection: Connection, wanted: Wanted) -> tuple[list[int], int]:
     return ids, others
 
 
-def letter(connection: Connection, number: int) -> Letter:
+def dead_letter(connection: Connection, number: int) -> StoredDeadLetter:
     """One with its bytes. Raises `UsageError` where there is none."""
     with translated():
         row = connection.execute(queries["dead_letter"], {"id": number}).fetchone()
     if row is None:
         raise UsageError(f"there is no dead letter {number}: `orders dead-letters list` shows which there are")
-    return Letter._make(row)
+    return StoredDeadLetter._make(row)
 
 
 def actions(connection: Connection, number: int) -> list[Action]:
@@ -158,7 +158,7 @@ def actions(connection: Connection, number: int) -> list[Action]:
     return list(map(Action._make, rows))
 
 
-def keep(connection: Connection, done: Iterable[Done]) -> None:
+def keep(connection: Connection, done: Iterable[NewAction]) -> None:
     """Keeps what this process's user does: all of it or nothing."""
     user, host = name_of(os.getuid()), socket.gethostname()
     rows = [(each.id, each.deed, each.state, user, host, each.attempt, each.forced, each.value) for each in done]
@@ -166,8 +166,8 @@ def keep(connection: Connection, done: Iterable[Done]) -> None:
         cursor.executemany(queries["add_dead_letter_action"], rows)
 
 
-def outcomes(connection: Connection, attempts: Sequence[str]) -> dict[str, Told]:
+def outcomes(connection: Connection, attempts: Sequence[str]) -> dict[str, ReplayOutcome]:
     """What became of replays, of those where something did."""
     with translated():
         rows = connection.execute(queries["outcomes_of_attempts"], {"attempts": list(attempts)}).fetchall()
-    return {attempt: Told(*told) for attempt, *told in rows}
+    return {attempt: ReplayOutcome(*outcome) for attempt, *outcome in rows}

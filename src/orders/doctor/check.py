@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from orders import settings
 from orders.settings import Settings
 from orders.system import state
-from orders.system.state import Process, State
+from orders.system.state import StartedProcess, SystemState
 
 MB, GB = 2**20, 2**30
 MANY_GB = 10
@@ -54,7 +54,7 @@ def failed(name: str, found: str, advice: str = "") -> Check:
 
 
 def skipped(name: str, found: str, advice: str = "") -> Check:
-    """It cannot be told, or nothing depends on it; `found` says why."""
+    """It is unknown, or nothing depends on it; `found` says why."""
     return Check(name, "skipped", found, advice)
 
 
@@ -68,8 +68,8 @@ class Case(NamedTuple):
 
     settings: Settings
     alone: Settings
-    left: State
-    running: list[Process]
+    left: SystemState
+    running: list[StartedProcess]
 
     @property
     def embedded_postgres(self) -> bool:

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from orders.doctor.check import Check, warning
 from orders.doctor.kafka import DAY, SAFE_REPLICAS, fitness, span
 from orders.errors import Unavailable
-from orders.kafka.admin import Brokers, Topic
+from orders.kafka.admin import Brokers, TopicDescription
 from orders.kafka.producer import MAX_MESSAGE_BYTES
 from orders.kafka.topic import create_topic
 from orders.settings import Settings
@@ -20,7 +20,7 @@ SEEN_TRIES, SEEN_SECONDS = 50, 5.0
 """How often and how long a new topic is looked for: brokers hear of it one by one."""
 
 
-class Asked(Struct, frozen=True):
+class TopicRequest(Struct, frozen=True):
     """What was asked for by options; None where it was not."""
 
     partitions: int | None = None
@@ -28,7 +28,7 @@ class Asked(Struct, frozen=True):
     retention_days: int | None = None
 
 
-class Created(Struct, frozen=True):
+class CreatedTopic(Struct, frozen=True):
     """The topic as it is now."""
 
     topic: Annotated[str, Meta(description="its name")]
@@ -39,7 +39,7 @@ class Created(Struct, frozen=True):
     checks: Annotated[list[Check], Meta(description="what was checked of it")]
 
 
-def create(settings: Settings, asked: Asked) -> Created:
+def create(settings: Settings, asked: TopicRequest) -> CreatedTopic:
     """Makes the topic unless it is there, and checks it. Raises `UsageError`, `Unavailable`, `Misconfigured`."""
     require(settings, "kafka_bootstrap")
     name, brokers = settings.kafka_topic, Brokers(settings.kafka)
@@ -50,7 +50,7 @@ def create(settings: Settings, asked: Asked) -> Created:
     topic = _seen(brokers, name)
     config = brokers.config(name)
     checks = [*fitness(topic, config, count, settings), *unlike(topic, config or {}, asked)]
-    return Created(
+    return CreatedTopic(
         topic=name,
         created=created,
         partitions=topic.count,
@@ -60,7 +60,7 @@ def create(settings: Settings, asked: Asked) -> Created:
     )
 
 
-def _seen(brokers: Brokers, name: str) -> Topic:
+def _seen(brokers: Brokers, name: str) -> TopicDescription:
     """The topic, once all brokers know of it and lead its partitions."""
     for _ in range(SEEN_TRIES):
         with suppress(Unavailable):
@@ -82,7 +82,7 @@ def config_of(replication_factor: int, retention_days: int | None) -> dict[str, 
     return config if retention_days is None else config | {"retention.ms": str(retention_days * DAY)}
 
 
-def unlike(topic: Topic, config: Mapping[str, str], asked: Asked) -> Iterator[Check]:
+def unlike(topic: TopicDescription, config: Mapping[str, str], asked: TopicRequest) -> Iterator[Check]:
     """What was asked for and is otherwise in a topic that was there."""
     if asked.partitions not in {None, topic.count}:
         yield warning(
@@ -105,7 +105,7 @@ def unlike(topic: Topic, config: Mapping[str, str], asked: Asked) -> Iterator[Ch
         )
 
 
-def text(found: Created) -> str:
+def text(found: CreatedTopic) -> str:
     """What was done, or that it was there."""
     made = "made" if found.created else "there already"
     return f"topic {found.topic}: {made}, partitions {found.partitions}, replication factor {found.replication_factor}"

@@ -10,9 +10,9 @@ from typing import Any
 from orders import settings
 from orders.doctor import installation, local, running
 from orders.doctor.check import Case, Check, case, failed, ok, skipped
-from orders.doctor.kafka import Kafka
+from orders.doctor.kafka import KafkaChecks
 from orders.doctor.positions import lag, positions
-from orders.doctor.postgres import Postgres
+from orders.doctor.postgres import PostgresChecks
 from orders.errors import OrdersError
 from orders.settings.loading import DEFAULT
 from orders.timing import Clock, monotonic
@@ -21,7 +21,7 @@ LOOK_SECONDS = 10.0
 """How long all looks together may take."""
 
 
-class Look:
+class Examination:
     """Checks that are made in a thread of their own, each to be had as soon as it is made."""
 
     def __init__(
@@ -77,13 +77,13 @@ def examine(
 
 
 def _examine(looked_at: Case, seconds: float) -> Iterator[Check]:
-    postgres, kafka = Postgres(looked_at), Kafka(looked_at)
+    postgres, kafka = PostgresChecks(looked_at), KafkaChecks(looked_at)
     looks = [
-        Look("embedded", lambda: installation.look_for(looked_at), seconds),
-        Look("machine", lambda: local.look(looked_at), seconds),
-        Look("PostgreSQL", postgres.look, seconds),
-        Look("Kafka", kafka.look, seconds),
-        Look("system", lambda: running.look(looked_at), seconds),
+        Examination("embedded", lambda: installation.look_for(looked_at), seconds),
+        Examination("machine", lambda: local.look(looked_at), seconds),
+        Examination("PostgreSQL", postgres.look, seconds),
+        Examination("Kafka", kafka.look, seconds),
+        Examination("system", lambda: running.look(looked_at), seconds),
     ]
     for look in looks[:-1]:
         yield from look.checks()

@@ -1,10 +1,10 @@
-"""Kafka: reachable, the topic there and fit to keep orders, our rights to it."""
+"""Kafka: reachable, the topic there and fit to keep orders, our permissions to it."""
 
 from collections.abc import Iterator, Mapping
 
 from orders.doctor.check import Case, Check, failed, ok, skipped, warning
 from orders.errors import OrdersError, Unavailable, UsageError
-from orders.kafka.admin import Brokers, Topic
+from orders.kafka.admin import Brokers, TopicDescription
 from orders.kafka.errors import acl
 from orders.kafka.producer import MAX_MESSAGE_BYTES
 from orders.settings import Settings
@@ -17,12 +17,12 @@ DAY = 24 * 3600 * 1000
 """Milliseconds."""
 
 
-class Kafka:
-    """The look at one cluster; `topic` is what it holds, None if that could not be told."""
+class KafkaChecks:
+    """The look at one cluster; `topic` is what it holds, None if that could not be determined."""
 
     def __init__(self, case: Case) -> None:
         self._settings = case.settings
-        self.topic: Topic | None = None
+        self.topic: TopicDescription | None = None
 
     def look(self) -> Iterator[Check]:
         try:
@@ -51,20 +51,22 @@ class Kafka:
             return
         self.topic = topic
         yield from fitness(topic, brokers.config(name), count, self._settings)
-        yield topic_rights(topic, name)
-        yield from self._group_rights(brokers)
+        yield topic_permissions(topic, name)
+        yield from self._group_permissions(brokers)
 
-    def _group_rights(self, brokers: Brokers) -> Iterator[Check]:
+    def _group_permissions(self, brokers: Brokers) -> Iterator[Check]:
         group = self._settings.kafka_group
         try:
-            yield group_rights(brokers.group_rights(group), group)
+            yield group_permissions(brokers.group_permissions(group), group)
         except Unavailable as error:  # a new cluster makes the groups' own topic when it is first asked
-            yield skipped("group", f"nothing can be told of {group}: {error}", "ask again in a moment")
+            yield skipped("group", f"nothing is known of {group}: {error}", "ask again in a moment")
         except OrdersError as error:
             yield failed("group", str(error))
 
 
-def fitness(topic: Topic, config: Mapping[str, str] | None, count: int, settings: Settings) -> Iterator[Check]:
+def fitness(
+    topic: TopicDescription, config: Mapping[str, str] | None, count: int, settings: Settings
+) -> Iterator[Check]:
     """Whether a topic keeps orders as they must be kept, in a cluster of so many brokers."""
     yield partitions(topic, settings)
     if config is None:
@@ -91,7 +93,7 @@ class Hint:
         return f"{self._command} {name}={value}"
 
 
-def partitions(topic: Topic, settings: Settings) -> Check:
+def partitions(topic: TopicDescription, settings: Settings) -> Check:
     """Enough partitions for the ingest processes, and each of them led by a broker."""
     found = f"{settings.kafka_topic} has {topic.count} partition{'s' if topic.count > 1 else ''}"
     if topic.leaderless:
@@ -103,22 +105,22 @@ def partitions(topic: Topic, settings: Settings) -> Check:
     return ok("topic", found)
 
 
-def topic_rights(topic: Topic, name: str) -> Check:
+def topic_permissions(topic: TopicDescription, name: str) -> Check:
     """Whether we may do with the topic what the service does."""
-    lacking = [right for right in NEEDED if right not in topic.rights]
-    if not topic.rights or not lacking:
-        return ok("topic's rights", "we may describe, read and write it")
-    return failed("topic's rights", f"we lack {', '.join(lacking)} on {name}", acl(lacking, "topic", name))
+    lacking = [permission for permission in NEEDED if permission not in topic.permissions]
+    if not topic.permissions or not lacking:
+        return ok("topic permissions", "we may describe, read and write it")
+    return failed("topic permissions", f"we lack {', '.join(lacking)} on {name}", acl(lacking, "topic", name))
 
 
-def group_rights(rights: frozenset[str], name: str) -> Check:
+def group_permissions(permissions: frozenset[str], name: str) -> Check:
     """Whether the ingest processes may be members of the group."""
-    if not rights or "Read" in rights:
+    if not permissions or "Read" in permissions:
         return ok("group", f"we may join {name}")
     return failed("group", f"we lack Read on group {name}", acl("Read", "group", name))
 
 
-def replicas(topic: Topic, config: Mapping[str, str], brokers: int, hint: Hint) -> Check:
+def replicas(topic: TopicDescription, config: Mapping[str, str], brokers: int, hint: Hint) -> Check:
     """Whether acknowledged orders outlive the loss of a broker, and can be written at all."""
     least = int(config.get("min.insync.replicas", 1))
     whole = min((each.in_sync for each in topic.partitions.values()), default=0)
@@ -172,7 +174,7 @@ def retention(config: Mapping[str, str], hint: Hint) -> Check:
             hint("cleanup.policy", "delete"),
         )
     if int(config.get("retention.bytes", -1)) >= 0:
-        found = f"a partition keeps {config['retention.bytes']} bytes: how long an outage may last cannot be told"
+        found = f"a partition keeps {config['retention.bytes']} bytes: how long an outage may last cannot be determined"
         return warning("retention", found, hint("retention.bytes", -1))
     kept = int(config.get("retention.ms", -1))
     found = f"records are kept for {span(kept)}"

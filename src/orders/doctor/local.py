@@ -72,7 +72,7 @@ def data_directory(data: Path, running: int | None) -> Check:
         return failed(
             "data directory",
             f"{nearest} cannot be written by this user",
-            "change its rights or its owner, or choose another with --data-dir",
+            "change its permissions or its owner, or choose another with --data-dir",
         )
     return ok("data directory", f"{data} can be written" if data.exists() else f"{data} can be made")
 

@@ -1,4 +1,4 @@
-"""PostgreSQL: reachable, new enough, UTF-8, durable, with our schema, our rights, room for our connections, in time."""
+"""PostgreSQL: reachable, new enough, UTF-8, durable, our schema, permissions, room for our connections, in time."""
 
 import re
 import time
@@ -39,12 +39,12 @@ select current_setting('server_version_num')::int / 10000, current_setting('serv
        (select count(*)::int from pg_stat_activity
         where datid is not null and coalesce(application_name, '') not like 'orders %')
 """
-RIGHTS = """
+PERMISSIONS = """
 select coalesce(has_schema_privilege(current_schema(), 'create'), false), to_regclass('positions') is not null
 """
 
 
-class Server(Struct, frozen=True):
+class ServerFacts(Struct, frozen=True):
     """What the server says of itself; `off` are those of its settings for durability that are off.
 
     `clock` is in seconds since the epoch, `room` the connections that there may be, `others` those that are not ours.
@@ -60,7 +60,7 @@ class Server(Struct, frozen=True):
     others: int
 
 
-class Rights(Struct, frozen=True):
+class Permissions(Struct, frozen=True):
     """Whether the role may make tables, whether ours are there, and what it lacks on them."""
 
     create: bool
@@ -68,7 +68,7 @@ class Rights(Struct, frozen=True):
     lacking: list[str]
 
 
-class Postgres:
+class PostgresChecks:
     """The look at one PostgreSQL; `positions` is what it stores of the topic, None if that could not be read."""
 
     def __init__(self, case: Case) -> None:
@@ -105,24 +105,24 @@ class Postgres:
 
     def _look(self, connection: Connection) -> Iterator[Check]:
         began = time.time()
-        server = Server(*_row(connection, SERVER))
+        server = ServerFacts(*_row(connection, SERVER))
         middle = (began + time.time()) / 2
         yield reachable(server, without_password(self._settings.postgres_dsn))
         yield encoding(server)
-        create, positions = _row(connection, RIGHTS)
-        rights = Rights(create, positions, grants.lacking(connection, grants.WRITES))
-        yield rights_of(rights)
-        yield schema(connection, rights)
+        create, positions = _row(connection, PERMISSIONS)
+        permissions = Permissions(create, positions, grants.lacking(connection, grants.WRITES))
+        yield permissions_of(permissions)
+        yield schema(connection, permissions)
         yield durability(server)
         yield connections(server, needed(self._settings))
         yield clock(server.clock - middle)
-        self.positions = self._positions(connection) if rights.positions else {}
-        if self._settings.postgres_dsn_serve and rights.positions:
+        self.positions = self._positions(connection) if permissions.positions else {}
+        if self._settings.postgres_dsn_serve and permissions.positions:
             yield serving(self._settings.postgres_dsn_serve, grants.place(connection))
 
     def _positions(self, connection: Connection) -> dict[tuple[str, int], int] | None:
         topic = {"topic": self._settings.kafka_topic}
-        with suppress(OrdersError), translated():  # a lacking right was told already
+        with suppress(OrdersError), translated():  # a missing permission was reported already
             rows = connection.execute(queries["positions_of_topic"], topic).fetchall()
             return {(topic_id, partition): position for topic_id, partition, position in rows}
         return None
@@ -144,7 +144,7 @@ def why(error: OrdersError) -> str:
 # ---- what it means ----
 
 
-def reachable(server: Server, address: str) -> Check:
+def reachable(server: ServerFacts, address: str) -> Check:
     """That it answers, takes writes, and is not older than what the tests run on."""
     found = f"PostgreSQL {server.version} answers at {address}"
     if server.read_only:
@@ -154,20 +154,22 @@ def reachable(server: Server, address: str) -> Check:
     return ok("PostgreSQL", found)
 
 
-def encoding(server: Server) -> Check:
+def encoding(server: ServerFacts) -> Check:
     if server.encoding == "UTF8":
         return ok("PostgreSQL encoding", "UTF8")
     return failed("PostgreSQL encoding", f"{server.encoding} does not hold every order", UTF8)
 
 
-def rights_of(rights: Rights) -> Check:
+def permissions_of(permissions: Permissions) -> Check:
     """Whether the role may use what there is of the schema."""
-    if rights.lacking:
-        return failed("PostgreSQL rights", f"the role lacks {'; '.join(rights.lacking)}", f"grant them: {GRANTS}")
-    return ok("PostgreSQL rights", f"the role may {'make and ' * rights.create}use the tables")
+    if permissions.lacking:
+        return failed(
+            "PostgreSQL permissions", f"the role lacks {'; '.join(permissions.lacking)}", f"grant them: {GRANTS}"
+        )
+    return ok("PostgreSQL permissions", f"the role may {'make and ' * permissions.create}use the tables")
 
 
-def serving(dsn: str, written: grants.Place) -> Check:
+def serving(dsn: str, written: grants.DatabaseIdentity) -> Check:
     """Whether the role of the serve processes comes in where the others write, and may read what it needs."""
     try:
         grants.require_serving(dsn, written)
@@ -176,7 +178,7 @@ def serving(dsn: str, written: grants.Place) -> Check:
     return ok("PostgreSQL serve", f"the role of {without_password(dsn)} may read")
 
 
-def schema(connection: Connection, rights: Rights) -> Check:
+def schema(connection: Connection, permissions: Permissions) -> Check:
     """Whether the schema is that of this release, or the next start makes it so."""
     try:
         with translated():
@@ -184,20 +186,20 @@ def schema(connection: Connection, rights: Rights) -> Check:
     except OrdersError as error:
         return failed("schema", str(error))
     names = ", ".join(migration.name for migration in missing)
-    if missing and not rights.create:
+    if missing and not permissions.create:
         return failed("schema", f"it lacks {names}, which this role may not apply", migrations.MIGRATE)
-    if missing and not rights.positions:
+    if missing and not permissions.positions:
         return ok("schema", "there is none yet: `orders run` makes it")
     return ok("schema", f"the next `orders run` brings it up to date ({names})" if missing else "up to date")
 
 
-def durability(server: Server) -> Check:
+def durability(server: ServerFacts) -> Check:
     """Whether what is committed outlives a power loss."""
     if not server.off:
         return ok("durability", "fsync, full_page_writes and synchronous_commit are on")
     return warning(
         "durability",
-        f"{', '.join(server.off)} off: a power loss may take orders that were answered with 201, or break the database",
+        f"{', '.join(server.off)} off: a power loss may take orders that returned 201, or break the database",
         "switch it on in postgresql.conf, or for the role",
     )
 
@@ -207,7 +209,7 @@ def needed(settings: Settings) -> int:
     return settings.ingest_processes + settings.http_workers * settings.postgres_connections + KEEPER_CONNECTIONS
 
 
-def connections(server: Server, wanted: int) -> Check:
+def connections(server: ServerFacts, wanted: int) -> Check:
     left = server.room - server.others
     found = f"{left} of {server.room} are left by others, the system takes up to {wanted}"
     if left >= wanted:

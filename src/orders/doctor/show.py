@@ -10,7 +10,7 @@ from rich.text import Text
 
 from orders.doctor.check import Check, Checks
 
-MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "skipped": ("-", "bright_black")}
+SYMBOLS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "skipped": ("-", "bright_black")}
 NAME_WIDTH = 19
 INDENT = len("✓ skipped  ") + NAME_WIDTH + 1
 NARROWEST = 30
@@ -35,14 +35,14 @@ def differences(checks: Iterable[Check]) -> None:
 
 
 def busy(console: Console) -> AbstractContextManager[object]:
-    """What tells on a terminal that more is to come."""
+    """What shows on a terminal that more is to come."""
     return console.status("looking …") if console.is_interactive else nullcontext()
 
 
 def show(check: Check, console: Console) -> None:
     """One check: broken into lines for a terminal, else on a line for each sentence."""
-    mark, style = MARKS[check.state]
-    head = Text.assemble((f"{mark} {check.state:<7}", style), f"  {check.name:<{NAME_WIDTH}} ")
+    symbol, style = SYMBOLS[check.state]
+    head = Text.assemble((f"{symbol} {check.state:<7}", style), f"  {check.name:<{NAME_WIDTH}} ")
     width = max(console.width - INDENT, NARROWEST) if console.is_terminal else None
     console.print(head + Text(indented(check.found, width)))
     if check.advice:
@@ -60,4 +60,4 @@ def indented(text: str, width: int | None) -> str:
 def summary(found: Checks) -> str:
     """How many checks there are of each state."""
     counts = Counter(str(check.state) for check in found.checks)
-    return ", ".join(f"{counts[state]} {state}" for state in MARKS if counts[state])
+    return ", ".join(f"{counts[state]} {state}" for state in SYMBOLS if counts[state])

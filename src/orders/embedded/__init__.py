@@ -17,7 +17,7 @@ class Download(Protocol):
 
 
 class Progress(Protocol):
-    """Who is told how a start goes."""
+    """Who is called with the progress of a start."""
 
     def step(self, text: str) -> None:
         """One line for a person, as it happens."""

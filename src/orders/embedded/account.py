@@ -76,13 +76,13 @@ def _nobody() -> int:
 
 
 def _candidates() -> list[Account]:
-    """Least rights first: `nobody`; nobody who may enter root's directories; root under another name."""
+    """Least privileges first: `nobody`; nobody who may enter root's directories; root under another name."""
     nobody = _nobody()
     enters = ("setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", "--pdeathsig=INT")
     # Without the secure bit access(2), by which initdb looks for its programs, does without the right.
-    rights = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup", "--")
+    permissions = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup", "--")
     renamed = ("unshare", "--user", f"--map-user={nobody}", f"--map-group={nobody}", "--")
-    return [Account(nobody, nobody), Account(nobody, -1, (*enters, *rights)), Account(0, -1, renamed)]
+    return [Account(nobody, nobody), Account(nobody, -1, (*enters, *permissions)), Account(0, -1, renamed)]
 
 
 def _reaches(account: Account, program: Path, directory: Path) -> bool:

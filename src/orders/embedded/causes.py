@@ -22,7 +22,7 @@ CAUSES = {
     r"could not look up effective user ID": "give this user a name in /etc/passwd, or ORDERS_POSTGRES_DSN a server",
     r"insufficient memory|[Cc]annot allocate memory|[Cc]ould not (reserve|allocate)|OutOfMemoryError": MEMORY,
 }
-"""What in a line of a log tells a cause, and the next step; a cause goes before those below it."""
+"""What in a line of a log shows a cause, and the next step; a cause goes before those below it."""
 FULL_BYTES = 2**20
 KILLED = SHELL + 9
 ERROR = re.compile(r"\b(FATAL|ERROR|PANIC|Exception|Error)\b|\berror:")
@@ -32,24 +32,24 @@ FRAME = re.compile(r"at |\.\.\. \d+ more")
 LONGEST = 400
 
 
-class Cause(NamedTuple):
-    """The words that tell it best, and the next step."""
+class FailureCause(NamedTuple):
+    """The words that show it best, and the next step."""
 
     words: str
     advice: str
 
 
-def cause(lines: Sequence[str], directory: Path, status: int | None = None) -> Cause:
-    """The cause that the lines of a log tell, the last ones first; `status` is how the service ended."""
+def cause(lines: Sequence[str], directory: Path, status: int | None = None) -> FailureCause:
+    """The cause that the lines of a log show, the last ones first; `status` is how the service ended."""
     lines = [PREFIX.sub("", line.strip()) for line in lines if line.strip()]
     for pattern, advice in CAUSES.items():
         if found := [line for line in lines if re.search(pattern, line)]:
-            return Cause(found[-1][:LONGEST], advice.format(directory=directory))
+            return FailureCause(found[-1][:LONGEST], advice.format(directory=directory))
     if is_full(directory):
-        return Cause("there is no room left", FULL.format(directory=directory))
+        return FailureCause("there is no room left", FULL.format(directory=directory))
     if status == KILLED:
-        return Cause("it was killed, as the kernel does when memory runs out", MEMORY)
-    return Cause(_last_words(lines), f"see the logs in {directory}")
+        return FailureCause("it was killed, as the kernel does when memory runs out", MEMORY)
+    return FailureCause(_last_words(lines), f"see the logs in {directory}")
 
 
 def is_full(directory: Path) -> bool:
@@ -62,5 +62,5 @@ def is_full(directory: Path) -> bool:
 def _last_words(lines: Sequence[str]) -> str:
     """The last error, with the line after it, where Java says what happened; else the last line."""
     errors = [number for number, line in enumerate(lines) if ERROR.search(line)]
-    told = lines[errors[-1] : errors[-1] + 2] if errors else lines[-1:]
-    return " / ".join(line for line in told if not FRAME.match(line))[:LONGEST] or "it says nothing"
+    lines_of_error = lines[errors[-1] : errors[-1] + 2] if errors else lines[-1:]
+    return " / ".join(line for line in lines_of_error if not FRAME.match(line))[:LONGEST] or "it says nothing"

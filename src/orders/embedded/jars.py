@@ -51,7 +51,7 @@ class Jar(NamedTuple):
 
 
 Advance = Callable[[int], None]
-Fetch = Callable[[Jar, Path, Advance], None]
+JarFetch = Callable[[Jar, Path, Advance], None]
 """Fetches a jar to `folder / jar.path`, telling `advance` of each chunk's bytes; raises `StartError` or OSError."""
 
 
@@ -79,7 +79,7 @@ def local_repository() -> Path:
         raise StartError("this user has no home for Kafka's jars: name a directory in M2_REPO") from None
 
 
-def provide(jars: Sequence[Jar], repository: Path, progress: Progress, fetcher: Callable[[], Fetch]) -> list[Path]:
+def provide(jars: Sequence[Jar], repository: Path, progress: Progress, fetcher: Callable[[], JarFetch]) -> list[Path]:
     """Paths of the jars, after fetching those that are missing or wrong by what `fetcher` gives.
 
     Raises `StartError` when one cannot be had.
@@ -96,7 +96,7 @@ def provide(jars: Sequence[Jar], repository: Path, progress: Progress, fetcher: 
     return [repository / jar.path for jar in jars]
 
 
-def _fetch_all(jars: Sequence[Jar], repository: Path, progress: Progress, fetch: Fetch) -> None:
+def _fetch_all(jars: Sequence[Jar], repository: Path, progress: Progress, fetch: JarFetch) -> None:
     total = sum(jar.size for jar in jars)
     progress.step(f"fetching {len(jars)} of Kafka's jars once, {total / 1e6:.0f} MB, into {repository}")
     repository.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def _in_parallel(work: Callable[[Jar], None], jars: Iterable[Jar]) -> None:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _fetch_one(jar: Jar, folder: Path, repository: Path, fetch: Fetch, advance: Advance) -> None:
+def _fetch_one(jar: Jar, folder: Path, repository: Path, fetch: JarFetch, advance: Advance) -> None:
     fetched = folder / jar.path
     for _ in range(TRIES):
         fetched.unlink(missing_ok=True)

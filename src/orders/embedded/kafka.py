@@ -12,12 +12,12 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from orders.embedded import Progress, jars, java, ports
-from orders.embedded.process import Kind, Launch
-from orders.embedded.service import Service
+from orders.embedded.process import Launch, ServiceKind
+from orders.embedded.service import EmbeddedService
 from orders.errors import StartError
 from orders.kafka import clients
 
-KIND = Kind("Kafka", stop=signal.SIGTERM, grace=6)
+KIND = ServiceKind("Kafka", stop=signal.SIGTERM, grace=6)
 READY_SECONDS = 300.0
 """A service that was killed reads its log first; one that cannot start ends long before."""
 FORMAT_SECONDS = 60.0
@@ -54,7 +54,7 @@ PROPERTIES = {
 }
 
 
-class KafkaService(Service):
+class KafkaService(EmbeddedService):
     """Apache Kafka on free loopback ports; data under `directory`. It makes no topics by itself."""
 
     def __init__(self, directory: Path) -> None:
@@ -147,5 +147,5 @@ def version(pinned: Sequence[jars.Jar]) -> str:
 
 
 def _release(text: str) -> list[int]:
-    """Major and minor number; what is no version compares as the oldest."""
+    """Major and minor number; what is not a version compares as the oldest."""
     return [int(number) for number in re.findall(r"\d+", text)[:2]]

@@ -97,7 +97,7 @@ def trouble(error: "RequestException", host: str) -> str:
         case exceptions.Timeout():
             return f"{host} does not answer within {SECONDS} s"
         case exceptions.InvalidURL() | exceptions.MissingSchema() | exceptions.InvalidSchema():
-            return "the address of a mirror or a proxy is no URL"
+            return "the address of a mirror or a proxy is not a valid URL"
     unknown = "Failed to resolve" in str(error)
     return f"the name {host} is not known" if unknown else f"{host} cannot be reached or breaks the connection"
 

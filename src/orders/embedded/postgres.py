@@ -14,13 +14,13 @@ import psycopg
 
 from orders.embedded import Progress, account, ports
 from orders.embedded.causes import cause
-from orders.embedded.process import Kind, Launch
-from orders.embedded.service import Service
+from orders.embedded.process import Launch, ServiceKind
+from orders.embedded.service import EmbeddedService
 from orders.errors import StartError
 
 USER = "orders"
 DATABASE = "orders"
-KIND = Kind("PostgreSQL", stop=signal.SIGINT, grace=5)  # SIGINT is its fast shutdown
+KIND = ServiceKind("PostgreSQL", stop=signal.SIGINT, grace=5)  # SIGINT is its fast shutdown
 READY_SECONDS = 300.0
 """A service that was killed reads its log first; one that cannot start ends long before."""
 ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC"}
@@ -45,7 +45,7 @@ OPTIONS = {
 }
 
 
-class PostgresService(Service):
+class PostgresService(EmbeddedService):
     """PostgreSQL on a free loopback port, its superuser `orders` by password; data under `directory`.
 
     `options` are settings of `postgresql.conf` that replace ours; `binaries` is a folder of PostgreSQL's programs in
@@ -88,8 +88,8 @@ class PostgresService(Service):
         file = self._data / "PG_VERSION"
         if not file.exists():
             return
-        made, told = file.read_text().strip(), self._account.run([program, "--version"], ENVIRONMENT).stdout
-        if (ours := re.search(r"[0-9]+", told)) and ours[0] != made:
+        made, printed = file.read_text().strip(), self._account.run([program, "--version"], ENVIRONMENT).stdout
+        if (ours := re.search(r"[0-9]+", printed)) and ours[0] != made:
             raise StartError(
                 f"{self._data} was made by PostgreSQL {made}, and ours is {ours[0]}, which cannot read it: take "
                 "the data over as docs/operations.md says, or choose another directory with --data-dir"

@@ -15,7 +15,7 @@ import psutil
 
 from orders import ownership
 from orders.embedded import guard
-from orders.embedded.causes import Cause, cause
+from orders.embedded.causes import FailureCause, cause
 from orders.endings import ending_behind_guard
 from orders.errors import StartError
 
@@ -25,7 +25,7 @@ SLACK = 2.0
 TRIES = 3
 
 
-class Kind(NamedTuple):
+class ServiceKind(NamedTuple):
     """How a service is called and ended: by `stop`, and by SIGKILL when it takes longer than `grace` seconds.
 
     If it ends at once, it is started again after `pause` seconds, and after twice as many once more.
@@ -45,10 +45,10 @@ class Launch(NamedTuple):
     environment: Mapping[str, str]
 
 
-class Process:
+class ServiceProcess:
     """At most one process of a kind, which belongs to a directory: it has a file of it open (`ownership`)."""
 
-    def __init__(self, kind: Kind, directory: Path) -> None:
+    def __init__(self, kind: ServiceKind, directory: Path) -> None:
         self._kind = kind
         self._directory = directory
         self._pids = directory / "pids"
@@ -82,7 +82,7 @@ class Process:
         """Starts what `make` gives and waits until it is `ready`.
 
         A service that ends at once is started again, as its port may have been taken, or what a killed one left be
-        still ending. Raises `StartError` with what its logs tell.
+        still ending. Raises `StartError` with what its logs say.
         """
         for log in (self.output, self.log):
             if log.exists():
@@ -133,8 +133,8 @@ class Process:
                 break
         return False
 
-    def cause(self, status: int | None = None) -> Cause:
-        """What the logs tell of a start that failed; `status` is how the service ended."""
+    def cause(self, status: int | None = None) -> FailureCause:
+        """What the logs say of a start that failed; `status` is how the service ended."""
         logs = [log.read_text(errors="replace").splitlines() for log in (self.output, self.log) if log.exists()]
         return cause([line for log in logs for line in log], self._directory, status)
 

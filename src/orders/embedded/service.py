@@ -6,17 +6,17 @@ from pathlib import Path
 
 from orders.embedded import Progress, Silent
 from orders.embedded.causes import cause
-from orders.embedded.process import Kind, Process
+from orders.embedded.process import ServiceKind, ServiceProcess
 from orders.errors import StartError
 
 
-class Service(ABC):
+class EmbeddedService(ABC):
     """A service whose files, ports and process belong to one directory; nobody else may enter it."""
 
-    def __init__(self, kind: Kind, directory: Path) -> None:
+    def __init__(self, kind: ServiceKind, directory: Path) -> None:
         self._kind = kind
         self._directory = directory.absolute()
-        self._process = Process(kind, self._directory)
+        self._process = ServiceProcess(kind, self._directory)
 
     @property
     def pid(self) -> int | None:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-Fault = Literal["too-large", "invalid-gzip"]
+CodingProblem = Literal["too-large", "invalid-gzip"]
 
 GZIP = 16 + zlib.MAX_WBITS
 """zlib's word for: a gzip member, with its header, checksum and length."""
@@ -17,16 +17,16 @@ MOST_MEMBERS = 1000
 """More than any program makes of an order; each costs some microseconds, however little is in it."""
 
 
-class Refused(Exception):
+class BodyRefused(Exception):
     """The body is refused with this error of `problems`."""
 
-    def __init__(self, name: Fault) -> None:
+    def __init__(self, name: CodingProblem) -> None:
         super().__init__(name)
-        self.name: Fault = name
+        self.name: CodingProblem = name
 
 
-class Body:
-    """A plain body of at most so many bytes. Raises `Refused`."""
+class PlainBody:
+    """A plain body of at most so many bytes. Raises `BodyRefused`."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -36,14 +36,14 @@ class Body:
         """The next piece."""
         self._taken += data
         if len(self._taken) > self._most:
-            raise Refused("too-large")
+            raise BodyRefused("too-large")
 
     def whole(self) -> bytes:
         """All of it, once it has ended."""
         return bytes(self._taken)
 
 
-class Packed(Body):
+class Packed(PlainBody):
     """A body of one gzip member or several; packed too it has at most so many bytes."""
 
     def __init__(self, most: int) -> None:
@@ -56,7 +56,7 @@ class Packed(Body):
     def take(self, data: bytes) -> None:
         self._arrived += len(data)
         if self._arrived > self._most:
-            raise Refused("too-large")
+            raise BodyRefused("too-large")
         for at in range(0, len(data), STEP):
             self._unpack(data[at : at + STEP])
 
@@ -71,25 +71,25 @@ class Packed(Body):
     def _begin(self) -> None:
         self._members += 1
         if self._members >= MOST_MEMBERS:
-            raise Refused("invalid-gzip")
+            raise BodyRefused("invalid-gzip")
         self._member, self._is_within = zlib.decompressobj(GZIP), True
 
     def _inflate(self, data: bytes) -> bytes:
         try:
             return self._member.decompress(data, self._most - len(self._taken) + 1)
         except zlib.error:
-            raise Refused("invalid-gzip") from None
+            raise BodyRefused("invalid-gzip") from None
 
     def whole(self) -> bytes:
         if self._is_within:
-            raise Refused("invalid-gzip")
+            raise BodyRefused("invalid-gzip")
         return super().whole()
 
 
-_BODIES: Mapping[tuple[str, ...], Callable[[int], Body]] = {(): Body, ("gzip",): Packed, ("x-gzip",): Packed}
+_BODIES: Mapping[tuple[str, ...], Callable[[int], PlainBody]] = {(): PlainBody, ("gzip",): Packed, ("x-gzip",): Packed}
 
 
-def body_of(field: str) -> Callable[[int], Body] | None:
+def body_of(field: str) -> Callable[[int], PlainBody] | None:
     """What takes a body with this Content-Encoding; None where it is not supported.
 
     gzip, once, by either of its names (RFC 9110, 8.4.1.3); `identity` and empty parts of the list change nothing.

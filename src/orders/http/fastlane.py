@@ -22,7 +22,7 @@ from xxhash import xxh3_64_intdigest as digest
 from orders.http.durations import Durations, unread
 from orders.http.flow_control import PIECE, Flow, LastAnswer
 from orders.http.hosts import ANY, Unknown, knows
-from orders.http.instrumented import Counted
+from orders.http.instrumented import InstrumentedRequest
 from orders.http.limits import USUAL, Limits
 from orders.http.refusals import failure, misdirected, refusal
 from orders.http.representation import CACHE, WORTH_BYTES, tag_of, takes_gzip
@@ -38,7 +38,7 @@ LONGEST_URL = len(PREFIX) + LONGEST_UID
 MAX_FIELDS = 100
 BLANK = b" \t"
 SPARE = 100
-"""Most connections above the bound that are told so; any more are closed unheard."""
+"""Most connections above the bound that get a 503; any more are closed without one."""
 ALWAYS = frozenset({b"/livez", b"/readyz", b"/startupz", b"/metrics"})
 """What is answered on a connection too many as well: anyone who looks after the service must see it."""
 CROWDED_SECONDS = 1.0
@@ -50,7 +50,7 @@ BODY = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"
 NOTED = frozenset({b"host", MATCH, ENCODING, FIELD, *BODY})
 ONE_TAG = re.compile(rb'"[0-9a-f]{1,16}"')
 """What If-None-Match has in most cases: one tag as we make them."""
-Lookup = Callable[[bytes], bytes | None]
+DocumentLookup = Callable[[bytes], bytes | None]
 
 CACHE_FIELDS = b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in CACHE.items())
 HIT = b'%b%x"\r\ncontent-type: application/json\r\ncontent-length: %d%b%b'
@@ -69,7 +69,7 @@ HITS = LAYOUT.place(LOOKUPS, "hit")
 SHORTEST = QUICK[0]
 
 
-class Refused(Exception):
+class ParsingStopped(Exception):
     """Ends the parsing of a connection; the parser reports it as its own error."""
 
 
@@ -84,7 +84,7 @@ class FastLane(HttpToolsProtocol):
     )
     """Beside the attributes that uvicorn has: with more than thirty in a dictionary each access takes longer."""
 
-    lookup: Lookup | None = None
+    lookup: DocumentLookup | None = None
     durations: Durations
     knows: Callable[[bytes], bool]
     unknown: Unknown
@@ -122,7 +122,7 @@ class FastLane(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow = Flow(transport, self.loop, self.pipeline, self._go_on, self.limits.answer_deadline)
+        self.flow = Flow(transport, self.loop, self.pipeline, self._resume, self.limits.answer_deadline)
         self._last_answer = LastAnswer(transport, self._finish)
         self._crowded = len(self.connections) > self.limits.connections
         if self._crowded:
@@ -139,7 +139,7 @@ class FastLane(HttpToolsProtocol):
         self._clear_deadline()
         self.flow.end()
         if self._running is not None and not self._running.response_complete:
-            self._running.disconnected = True  # uvicorn tells only the last of those that wait
+            self._running.disconnected = True  # uvicorn notifies only the last of those that wait
             self._running.message_event.set()
         super().connection_lost(exc)
 
@@ -183,7 +183,7 @@ class FastLane(HttpToolsProtocol):
             at += self.piece
         self.flow.held = b"" if self._deaf else data[at:]
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         """Takes what was held back, once nothing waits before it. Its time to arrive begins now."""
         if self.transport.is_closing():
             return
@@ -259,7 +259,7 @@ class FastLane(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         if self._last:
             self._deaf = True
-            raise Refused
+            raise ParsingStopped
         if self._deadline is not None:
             self._clear_deadline()
         self._began = monotonic()
@@ -271,7 +271,7 @@ class FastLane(HttpToolsProtocol):
             self._forget()
 
     def _forget(self) -> None:
-        """What the fields of the request before told."""
+        """What the fields of the request before said."""
         self._request_id = self._match = b""
         self.expect_100_continue = self._gzip = self._noted = False
         self._plain = True
@@ -358,7 +358,7 @@ class FastLane(HttpToolsProtocol):
     def _end(self, refusal: str) -> NoReturn:
         """Ends the parsing of the connection with this error of `problems`."""
         self._refusal = refusal
-        raise Refused
+        raise ParsingStopped
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -381,7 +381,7 @@ class FastLane(HttpToolsProtocol):
             return False
         if self._busy() or self.flow.write_paused:
             return False
-        # A uid has no "?", "%" or "/": what is no plain path is not found.
+        # A uid has no "?", "%" or "/": what is not a plain path is not found.
         hit = self.lookup(self.url[len(PREFIX) :])
         if hit is None or (self._gzip and len(hit) >= WORTH_BYTES):
             return False
@@ -395,12 +395,12 @@ class FastLane(HttpToolsProtocol):
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
         self.headers.extend([(name, value.rstrip(BLANK)) for name, value in headers])
-        self._start(Counted(self.app, self.durations, self._began, request_id=self._request_id))
+        self._start(InstrumentedRequest(self.app, self.durations, self._began, request_id=self._request_id))
         if self._crowded:
             self.cycle.keep_alive = False
         self._last = not self.cycle.keep_alive
 
-    def _start(self, request: Counted) -> None:
+    def _start(self, request: InstrumentedRequest) -> None:
         """Gives a request to its application, now or when its turn comes."""
         app, self.app = self.app, request
         super().on_headers_complete()
@@ -445,8 +445,8 @@ class FastLane(HttpToolsProtocol):
 
     def _set_fields(self, fields: list[tuple[bytes, bytes]]) -> None:
         self._fields = fields
-        told = b"".join(b"%b: %b\r\n" % field for field in fields) + CACHE_FIELDS
-        self._head, self._head_304 = STATUS_LINE[200] + told + b'etag: "', STATUS_LINE[304] + told
+        fields_of_hit = b"".join(b"%b: %b\r\n" % field for field in fields) + CACHE_FIELDS
+        self._head, self._head_304 = STATUS_LINE[200] + fields_of_hit + b'etag: "', STATUS_LINE[304] + fields_of_hit
         self._leaving = LEAVE in fields
         self._keep = self._keep and not self._leaving
 
@@ -479,7 +479,7 @@ class FastLane(HttpToolsProtocol):
         super().on_message_begin()
         self.url = b"/"
         app = failure(mistake) if mistake else self._refusal_of(name)
-        self._start(Counted(app, self.durations, self._began, readable=False, request_id=request_id))
+        self._start(InstrumentedRequest(app, self.durations, self._began, readable=False, request_id=request_id))
         if not has_method:
             self.scope["method"] = "GET"  # the parser has that of the request before: an answer to HEAD has no body
 
@@ -503,13 +503,13 @@ class FastLane(HttpToolsProtocol):
 
 def mistake_in(error: httptools.HttpParserError) -> BaseException | None:
     """What went wrong in a callback of ours; None where the client's bytes are at fault."""
-    if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(error.__context__, Refused):
+    if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(error.__context__, ParsingStopped):
         return error.__context__
     return None
 
 
 def fast_lane(
-    lookup: Lookup | None,
+    lookup: DocumentLookup | None,
     durations: Durations | None = None,
     hosts: Iterable[str] = (ANY,),
     limits: Limits = USUAL,

@@ -21,14 +21,14 @@ FINISH_SECONDS = 1.0
 
 
 class Flow(FlowControl):
-    """Of one connection. `go_on` is called when what is `held` may be parsed; `deadline` is in seconds."""
+    """Of one connection. `resume` is called when what is `held` may be parsed; `deadline` is in seconds."""
 
     def __init__(
         self,
         transport: asyncio.Transport,
         loop: asyncio.AbstractEventLoop,
         pipeline: deque[Any],
-        go_on: Callable[[], None],
+        resume: Callable[[], None],
         deadline: float,
     ) -> None:
         super().__init__(transport)
@@ -39,7 +39,7 @@ class Flow(FlowControl):
         """Whether the client sends no more."""
         self._loop = loop
         self._pipeline = pipeline
-        self._go_on = go_on
+        self._resume = resume
         self._deadline = deadline
         self._cut: asyncio.TimerHandle | None = None
         self._finishing: asyncio.TimerHandle | None = None
@@ -48,7 +48,7 @@ class Flow(FlowControl):
         if self._pipeline:
             return
         if self.held:
-            self._loop.call_soon(self._go_on)  # not at once: who asks is about to start what waits
+            self._loop.call_soon(self._resume)  # not at once: who asks is about to start what waits
         else:
             super().resume_reading()
 

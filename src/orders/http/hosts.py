@@ -28,7 +28,7 @@ LONGEST = 253
 MOST = 100
 """Unknown names that a process logs in a day."""
 DAY_SECONDS = 86_400.0
-MARKS = ".unknown-hosts"
+SEEN_SUFFIX = ".unknown-hosts"
 """At the end of the name of the directory, beside the shared memory, with a file for each name that was logged."""
 
 
@@ -75,20 +75,20 @@ class Unknown:
     """
 
     def __init__(self, memory: Path | None = None, clock: Clock = time) -> None:
-        self._marks = None if memory is None else Path(f"{memory}{MARKS}")
+        self._files = None if memory is None else Path(f"{memory}{SEEN_SUFFIX}")
         self._clock = clock
         self._seen: dict[str, float] = {}
 
     def report(self, host: bytes) -> None:
         """Logs a Host unless it was logged, or too many were."""
-        told, now = sentence(host), self._clock()
-        key = told.lower()
+        reason, now = sentence(host), self._clock()
+        key = reason.lower()
         self._forget(now)
         if key in self._seen or len(self._seen) >= MOST:
             return
         self._seen[key] = now
-        if self._mark(key, now):
-            log.warning("unknown_host", reason=told)
+        if self._note(key, now):
+            log.warning("unknown_host", reason=reason)
         if len(self._seen) == MOST:
             log.warning("unknown_hosts_many", names=MOST)
 
@@ -97,24 +97,24 @@ class Unknown:
         for key in [key for key, at in self._seen.items() if not 0 <= now - at < DAY_SECONDS]:
             del self._seen[key]
 
-    def _mark(self, key: str, now: float) -> bool:
+    def _note(self, key: str, now: float) -> bool:
         """Whether no other process has logged it; where no file can be made, it is logged by each."""
-        if self._marks is None:
+        if self._files is None:
             return True
         try:
-            self._marks.mkdir(mode=0o700, exist_ok=True)
-            self._remove_old(self._marks, now)
-            mark = self._marks / sha256(key.encode()).hexdigest()
-            os.close(os.open(mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            os.utime(mark, (now, now))
+            self._files.mkdir(mode=0o700, exist_ok=True)
+            self._remove_old(self._files, now)
+            file = self._files / sha256(key.encode()).hexdigest()
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.utime(file, (now, now))
         except FileExistsError:
             return False
         except OSError:
             return True
         return True
 
-    def _remove_old(self, marks: Path, now: float) -> None:
-        for mark in marks.iterdir():
+    def _remove_old(self, files: Path, now: float) -> None:
+        for file in files.iterdir():
             with suppress(OSError):
-                if now - mark.stat().st_mtime >= DAY_SECONDS:
-                    mark.unlink()
+                if now - file.stat().st_mtime >= DAY_SECONDS:
+                    file.unlink()

@@ -13,12 +13,12 @@ from orders.metrics.table import OTHER, UNMATCHED
 from orders.timing import monotonic
 
 FAILED = 500
-"""From this status on the failure is ours, and the client is told a name for it."""
+"""From this status on the failure is ours, and the response has the request's id."""
 AWAY = problem("unavailable")
 AWAY_FIELDS = fields_of("unavailable", AWAY)
 
 
-class Counted:
+class InstrumentedRequest:
     """An application for one request that began at `began`; one that is not `readable` has no method and no path.
 
     `request_id` is what it came with; without one it is given one, which the answer to a POST and to what failed by
@@ -69,8 +69,8 @@ class Counted:
         bind_contextvars(request_id=self._request_id.decode(), **({"trace_id": trace} if trace else {}))
 
     def _naming(self) -> list[tuple[bytes, bytes]]:
-        told = self._given or self._status >= FAILED or self._scope["method"] == "POST"
-        return [(FIELD, self._request_id)] if told else []
+        is_named = self._given or self._status >= FAILED or self._scope["method"] == "POST"
+        return [(FIELD, self._request_id)] if is_named else []
 
     def count(self) -> None:
         """To be called when the last of the answer is written."""

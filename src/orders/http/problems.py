@@ -1,4 +1,4 @@
-"""Every error that HTTP answers: RFC 9457, with the members `message` or `error` of the original beside it.
+"""Every error that HTTP answers: RFC 9457, with the members `message` or `error` of the original Go service beside it.
 
 A problem's `type` is the path of its page on this server; docs/problems.md is made from the same table.
 """
@@ -24,7 +24,7 @@ CODINGS = {"accept-encoding": "gzip"}
 PATH = "/problems/"
 
 
-class Kind(NamedTuple):
+class ProblemType(NamedTuple):
     """One kind of error: its status, its title, and what it means and what to do for a person.
 
     `detail` is in each answer of this kind that has no other: one sentence or two, with the next step.
@@ -34,44 +34,44 @@ class Kind(NamedTuple):
     title: str
     about: str
     member: str = "error"
-    """Which member the original had for the title."""
+    """Which member the original Go service had for the title."""
     detail: str = ""
 
 
-KINDS: Mapping[str, Kind] = {
-    "order-not-found": Kind(
+KINDS: Mapping[str, ProblemType] = {
+    "order-not-found": ProblemType(
         404,
         "Order not found",
         "PostgreSQL has no order of this order_uid, or it can be none.",
         "message",
         "PostgreSQL holds no order with this order_uid. Check the order_uid, or ask again once the order is stored.",
     ),
-    "not-found": Kind(
+    "not-found": ProblemType(
         404,
         "Not found",
         "There is no such path. The document at `/openapi.json` lists them.",
         detail="There is no such path. GET /openapi.json lists all paths.",
     ),
-    "method-not-allowed": Kind(405, "Method not allowed", "`Allow` lists the methods that this path takes."),
-    "unknown-view": Kind(400, "view is standard or original", "`?view=` names another shape of the order."),
-    "unknown-purpose": Kind(
+    "method-not-allowed": ProblemType(405, "Method not allowed", "`Allow` lists the methods that this path takes."),
+    "unknown-view": ProblemType(400, "view is standard or original", "`?view=` names another shape of the order."),
+    "unknown-purpose": ProblemType(
         400,
         "for is reading or writing",
         "`/readyz` takes one parameter: `?for=reading`, which is the default, or `?for=writing`.",
     ),
-    "invalid-json": Kind(
+    "invalid-json": ProblemType(
         400,
         "Invalid JSON",
         "The body is not JSON of RFC 8259 in UTF-8. `detail` says what is wrong and where: at which byte, counted from "
         "0, and in which line and column, counted from 1.",
     ),
-    "invalid-order": Kind(
+    "invalid-order": ProblemType(
         422,
         "Invalid order",
         "The body is JSON and no order that can be stored. `errors` has what is wrong with it: `detail`, and as "
         "`pointer` the JSON Pointer (RFC 6901) of the value, or of the field that is missing.",
     ),
-    "order-exists": Kind(
+    "order-exists": ProblemType(
         409,
         "Order exists with other content",
         "A POST never replaces an order. Send a record to the topic to do so. `errors` has the fields that differ from "
@@ -81,55 +81,59 @@ KINDS: Mapping[str, Kind] = {
         detail="When this order was to be stored, PostgreSQL held another one with this order_uid. A POST never "
         "replaces an order: send a record to the topic to do so.",
     ),
-    "too-large": Kind(
+    "too-large": ProblemType(
         413, "Request body too large", "The body has more bytes than an order may have, as it is or decompressed."
     ),
-    "invalid-gzip": Kind(
+    "invalid-gzip": ProblemType(
         400,
         "Body is not valid gzip",
         "`Content-Encoding` says gzip, and the body is not, or is cut, damaged, or followed by something else.",
     ),
-    "not-json": Kind(415, "Content-Type is not JSON", "Send the order with `Content-Type: application/json`."),
-    "unknown-coding": Kind(
+    "not-json": ProblemType(415, "Content-Type is not JSON", "Send the order with `Content-Type: application/json`."),
+    "unknown-coding": ProblemType(
         415,
         "Content-Encoding is not supported",
         "Send the order without `Content-Encoding`, or compressed once with `Content-Encoding: gzip`.",
     ),
-    "cross-site": Kind(
+    "cross-site": ProblemType(
         403, "Not from another site", "A page of another site sent this request. Programs send no `Origin`."
     ),
-    "unknown-host": Kind(
+    "unknown-host": ProblemType(
         421,
         "Unknown host name: add it to ORDERS_HTTP_HOSTS",
         "`detail` has the name that was sent. The service answers to IP addresses, to `localhost`, and to the names "
         "that the setting `ORDERS_HTTP_HOSTS` lists, with commas between; restart it after a change.",
     ),
-    "https-target": Kind(
+    "https-target": ProblemType(
         421, "The target is an https URL", "This service has no TLS. Send a path, or a URL with `http://`."
     ),
-    "unavailable": Kind(
+    "unavailable": ProblemType(
         503,
         "Temporarily unavailable, try again",
         "Kafka or PostgreSQL is unavailable, or something is misconfigured: `/readyz` says which. Sending the same "
         "again is safe.",
     ),
-    "busy": Kind(
+    "busy": ProblemType(
         503,
         "Too many at once, try again",
         "As many connections are open, or as many requests wait for Kafka or PostgreSQL, as the settings allow.",
     ),
-    "internal": Kind(500, "Internal error", "A mistake of the service. Its log has a line with this request's id."),
-    "incomplete": Kind(400, "Incomplete request", "The connection ended before the request did."),
-    "invalid-request": Kind(400, "Invalid request", "The request cannot be understood."),
-    "invalid-http": Kind(400, "Invalid HTTP request", "What was sent is not HTTP as RFC 9112 has it."),
-    "invalid-host": Kind(
+    "internal": ProblemType(
+        500, "Internal error", "A mistake of the service. Its log has a line with this request's id."
+    ),
+    "incomplete": ProblemType(400, "Incomplete request", "The connection ended before the request did."),
+    "invalid-request": ProblemType(400, "Invalid request", "The request cannot be understood."),
+    "invalid-http": ProblemType(400, "Invalid HTTP request", "What was sent is not HTTP as RFC 9112 has it."),
+    "invalid-host": ProblemType(
         400, "Invalid Host", "HTTP/1.1 needs one Host, with a name or an address and a port, and nothing else."
     ),
-    "too-slow": Kind(
+    "too-slow": ProblemType(
         408, "The request took too long to arrive", "The head, or the whole request, did not arrive within its time."
     ),
-    "head-too-large": Kind(431, "Header section too large", "The head of the request has too many bytes or fields."),
-    "http-version": Kind(505, "HTTP version not supported", "Requests in HTTP/1.1 and HTTP/1.0 are answered."),
+    "head-too-large": ProblemType(
+        431, "Header section too large", "The head of the request has too many bytes or fields."
+    ),
+    "http-version": ProblemType(505, "HTTP version not supported", "Requests in HTTP/1.1 and HTTP/1.0 are answered."),
 }
 
 
@@ -168,7 +172,7 @@ def extra_fields(name: str) -> dict[str, str]:
 
 
 def own_fields(name: str) -> Mapping[str, str]:
-    """Those that tell the client what to do."""
+    """Those that say what the client can do."""
     return CODINGS if name == "unknown-coding" else RETRY if KINDS[name].status == AWAY else {}
 
 
@@ -185,9 +189,9 @@ def _plain(name: str) -> bytes:
 
 def _problem(name: str, faults: Sequence[Invalid], detail: str) -> Problem:
     kind = KINDS[name]
-    told = [Fault(fault.reason, pointer(fault.path)) for fault in faults] or UNSET
+    errors = [Fault(fault.reason, pointer(fault.path)) for fault in faults] or UNSET
     message, error = (kind.title, UNSET) if kind.member == "message" else (UNSET, kind.title)
-    return Problem(f"{PATH}{name}", kind.title, kind.status, detail or kind.detail or UNSET, told, message, error)
+    return Problem(f"{PATH}{name}", kind.title, kind.status, detail or kind.detail or UNSET, errors, message, error)
 
 
 def pointer(path: str) -> str:

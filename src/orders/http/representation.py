@@ -1,4 +1,4 @@
-"""What a cache is told about an order: its entity tags, whether one is still good, and when the bytes are compressed.
+"""What caches need to know of an order: its entity tags, whether one is still good, when the bytes are compressed.
 
 RFC 9110: 8.8.3 (ETag), 13.1.2 (If-None-Match), 12.5.3 (Accept-Encoding). A tag is a hash of the bytes that it stands
 for: the same after a restart and on every machine, another for every representation.

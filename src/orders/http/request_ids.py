@@ -8,7 +8,7 @@ FIELD = b"x-request-id"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/=-]{1,128}")
 """Ids that are taken: hexadecimal, UUIDs, base64url, what proxies make. No `@` and no `+`, so no e-mail address."""
 TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
-"""The field of W3C Trace Context, level 1; a version later than 00 may go on after a further `-`."""
+"""The field of W3C Trace Context, level 1; a version later than 00 may continue after a further `-`."""
 
 
 def new_id() -> bytes:

@@ -68,14 +68,14 @@ class Pieces:
         self._bytes += self._part_of_head(data)
         if self._bytes > self._most:
             return "head-too-large"
-        return "invalid-http" if self._line and self._goes_on_wide(data) else ""
+        return "invalid-http" if self._line and self._continues_wide(data) else ""
 
     def _part_of_head(self, data: bytes) -> int:
         """How many of these bytes are part of the head."""
         end = (self._tail + data).find(END)
         return len(data) if end < 0 else max(end + len(END) - len(self._tail), 0)
 
-    def _goes_on_wide(self, data: bytes) -> bool:
+    def _continues_wide(self, data: bytes) -> bool:
         """Whether the request's line, which came in pieces, is too wide."""
         self._line += data
         line, end, _ = self._line.partition(b"\n")

@@ -14,7 +14,7 @@ import structlog
 import uvicorn
 
 from orders.http.durations import Durations
-from orders.http.fastlane import LEAVE, Lookup, fast_lane
+from orders.http.fastlane import LEAVE, DocumentLookup, fast_lane
 from orders.http.hosts import ANY, Unknown
 from orders.http.limits import USUAL, Limits
 from orders.timing import Clock, monotonic
@@ -79,7 +79,7 @@ class Server(uvicorn.Server):
 
 def server(
     app: Any,
-    lookup: Lookup | None,
+    lookup: DocumentLookup | None,
     durations: Durations | None = None,
     stopping: Stopping | None = None,
     drain_seconds: float = 0.0,

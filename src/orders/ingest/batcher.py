@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import structs
 
-from orders.record import Batch, Cause, Entry, Reached, Span
+from orders.record import Batch, BatchCause, Entry, Reached, Span
 
 
 class Batcher:
@@ -21,8 +21,8 @@ class Batcher:
         self._entries: list[Entry] = []
         self._begins: dict[int, int] = {}
         self._ends: dict[int, int] = {}
-        self._marks: dict[int, Reached] = {}
-        """Where the last mark behind all records was met."""
+        self._control_records: dict[int, Reached] = {}
+        """The last control record behind all records."""
         self._bytes = 0
         self._oldest = 0.0
 
@@ -31,14 +31,14 @@ class Batcher:
         self.forget([partition])
         self._begins[partition] = self._ends[partition] = position
 
-    def pass_over(self, reached: Mapping[int, Reached], now: float) -> None:
-        """Up to there all was added: what lies behind the last record are marks. Foreign partitions are left out."""
+    def skip_control_records(self, reached: Mapping[int, Reached], now: float) -> None:
+        """All up to there was added; behind the last record are control records. Ignores foreign partitions."""
         for partition, end in reached.items():
             if end.offset > self._ends.get(partition, end.offset):
                 if self.is_empty:
                     self._oldest = now
                 self._ends[partition] = end.offset
-                self._marks[partition] = end
+                self._control_records[partition] = end
 
     def forget(self, partitions: Iterable[int]) -> None:
         """Partitions that are no longer ours: their entries leave unwritten."""
@@ -48,7 +48,7 @@ class Batcher:
         for partition in gone:
             self._begins.pop(partition, None)
             self._ends.pop(partition, None)
-            self._marks.pop(partition, None)
+            self._control_records.pop(partition, None)
 
     def _replace(self, entries: list[Entry]) -> None:
         self._entries = entries
@@ -67,7 +67,7 @@ class Batcher:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to be written: no entry, and no mark that was passed."""
+        """Whether there is nothing to be written: no entry, and no control record that was skipped."""
         return self._begins == self._ends
 
     @property
@@ -80,7 +80,7 @@ class Batcher:
         """The first offset that is not yet written, of each partition that is ours."""
         return dict(self._begins)
 
-    def due(self, now: float, *, dry: bool) -> Cause | None:
+    def due(self, now: float, *, dry: bool) -> BatchCause | None:
         """Why the batch should be written now, None if it should not; `dry`: the last poll brought nothing."""
         records, size, age = self._limits
         if self.is_empty:
@@ -98,8 +98,12 @@ class Batcher:
 
     def _span(self, partition: int) -> Span:
         end = self._ends[partition]
-        mark = self._marks.get(partition)
-        return Span(self._begins[partition], end, mark.epoch if mark and mark.offset == end else None)
+        control_record = self._control_records.get(partition)
+        return Span(
+            self._begins[partition],
+            end,
+            control_record.epoch if control_record and control_record.offset == end else None,
+        )
 
     def written(self) -> None:
         """All that was collected is committed."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from orders.errors import Misconfigured, OrdersError, PositionsMoved, Rejected
-from orders.ingest.fold import Decided
+from orders.ingest.fold import Decision
 from orders.ingest.store import Plan
 from orders.metrics.kinds import Values
 from orders.metrics.table import COMMIT_SECONDS, DEAD_LETTERS, KEYLESS, READABLE_SECONDS, RECORDS, Committed
@@ -38,11 +38,13 @@ class Counts:
         finally:
             self._values.observe(COMMIT_SECONDS, result, self._clock() - began)
 
-    def committed(self, batch: Batch, decided: Sequence[Decided]) -> None:
+    def committed(self, batch: Batch, decisions: Sequence[Decision]) -> None:
         """The records of a batch that is committed, by their outcomes."""
-        for outcome, count in Counter(each.outcome for each in decided).items():
+        for outcome, count in Counter(each.outcome for each in decisions).items():
             self._values.add(RECORDS, outcome, count)
-        for fault, count in Counter(each.invalid.fault for each in decided if each.invalid and not each.replay).items():
+        for fault, count in Counter(
+            each.invalid.fault for each in decisions if each.invalid and not each.replay
+        ).items():
             self._values.add(DEAD_LETTERS, fault, count)
         self._values.add(KEYLESS, None, sum(map(is_keyless, batch.entries)))
 
@@ -59,7 +61,7 @@ def result_of(error: OrdersError) -> Committed:
         return "moved"
     if isinstance(error, Rejected):
         return "rejected"
-    return "setup_wrong" if isinstance(error, Misconfigured) else "away"
+    return "misconfigured" if isinstance(error, Misconfigured) else "unavailable"
 
 
 def is_keyless(entry: Entry) -> bool:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import NamedTuple
 
-from orders.record import Batch, Entry, Invalid, Moved, Span, Standing, Stop
+from orders.record import Batch, Entry, Invalid, Moved, RefusalWindow, Span, Stop
 
-Window = int
+RefusalBits = int
 
 
 class Passed(NamedTuple):
@@ -32,7 +32,7 @@ class Limit(NamedTuple):
         """So many dead letters among the last records stop a partition."""
         return max(ceil(self.records * self.percent / 100), 1)
 
-    def after(self, window: Window, refused: Iterable[bool]) -> tuple[Window, int | None]:
+    def after(self, window: RefusalBits, refused: Iterable[bool]) -> tuple[RefusalBits, int | None]:
         """The window after these records, and how many of them were taken until it was full; None: it is not."""
         mask = (1 << self.records) - 1
         for taken, bad in enumerate(refused, 1):
@@ -41,7 +41,7 @@ class Limit(NamedTuple):
                 return window, taken
         return window, None
 
-    def check(self, batch: Batch, standing: Mapping[int, Standing], topic: str) -> Passed:
+    def check(self, batch: Batch, standing: Mapping[int, RefusalWindow], topic: str) -> Passed:
         """Cuts a batch, in each partition that reaches its limit, behind the record that does."""
         stopping = self._reached(batch, standing) if self.percent else {}
         windows = {partition: window for partition, (window, _) in stopping.items()}
@@ -51,11 +51,13 @@ class Limit(NamedTuple):
         moved = {p: Moved(span.end, epochs.get(p), packed(windows.get(p, 0))) for p, span in cut.spans.items()}
         return Passed(cut, moved, {p: Stop("dead_letters", self._reason(f"{topic}/{p}", windows[p])) for p in ends})
 
-    def _reached(self, batch: Batch, standing: Mapping[int, Standing]) -> dict[int, tuple[Window, int | None]]:
+    def _reached(
+        self, batch: Batch, standing: Mapping[int, RefusalWindow]
+    ) -> dict[int, tuple[RefusalBits, int | None]]:
         """The window of each partition that has dead letters in it, and the offset behind the one that is too many."""
         refused = {entry.record.partition for entry in batch.entries if isinstance(entry.content, Invalid)}
         known = {partition: unpacked(each.refused) for partition, each in standing.items()}
-        found: dict[int, tuple[Window, int | None]] = {}
+        found: dict[int, tuple[RefusalBits, int | None]] = {}
         for partition in batch.spans:
             if partition in refused or known[partition]:
                 counted = counted_of(batch, partition, standing[partition].counted_from)
@@ -63,7 +65,7 @@ class Limit(NamedTuple):
                 found[partition] = window, None if taken is None else counted[taken - 1].record.offset + 1
         return found
 
-    def _reason(self, place: str, window: Window) -> str:
+    def _reason(self, place: str, window: RefusalBits) -> str:
         return (
             f"{window.bit_count()} of the last {self.records} records of {place} became dead letters: see `orders "
             "dead-letters list`, stop what produces them, then `orders resume`"
@@ -83,7 +85,7 @@ def cut_at(batch: Batch, ends: Mapping[int, int]) -> Batch:
 
 
 def epochs_of(batch: Batch) -> dict[int, int | None]:
-    """The leader epoch of what lies before the end of each partition: its last record, or a mark behind that."""
+    """The leader epoch of what is before the end of each partition: its last record, or a control record."""
     epochs: dict[int, int | None] = {p: span.epoch for p, span in batch.spans.items() if span.epoch is not None}
     for entry in reversed(batch.entries):
         epochs.setdefault(entry.record.partition, entry.record.epoch)
@@ -92,10 +94,10 @@ def epochs_of(batch: Batch) -> dict[int, int | None]:
     return epochs
 
 
-def packed(window: Window) -> bytes:
+def packed(window: RefusalBits) -> bytes:
     """As few bytes as hold it; none for a window without dead letters."""
     return window.to_bytes((window.bit_length() + 7) // 8, "big")
 
 
-def unpacked(refused: bytes) -> Window:
+def unpacked(refused: bytes) -> RefusalBits:
     return int.from_bytes(refused, "big")

@@ -13,7 +13,7 @@ from orders.memory.notices import IngestNotice, encode
 from orders.metrics.kinds import Values
 from orders.metrics.table import BATCH_RECORDS, BATCHES, CONSUMED, IngestState, private
 from orders.outages import Outage
-from orders.record import Batch, Cause, Entry, Reached, Record, Stop
+from orders.record import Batch, BatchCause, Entry, Reached, Record, Stop
 from orders.timing import Clock, backoff, monotonic
 
 log = structlog.get_logger()
@@ -40,8 +40,8 @@ class Stream(Protocol):
     def is_growing(self) -> bool: ...
     def poll(self, wait: float) -> list[Record]: ...
     def reached(self) -> Mapping[int, Reached]: ...
-    def hold(self) -> None: ...
-    def go_on(self, places: Mapping[int, int]) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self, places: Mapping[int, int]) -> None: ...
     def check(self) -> None: ...
     def replace(self) -> None: ...
     def mirror(self, offsets: Mapping[int, int]) -> None: ...
@@ -49,7 +49,7 @@ class Stream(Protocol):
 
 
 class Ingest:
-    """The loop: poll, decode, batch, write; on an outage hold, keep polling, and try again."""
+    """The loop: poll, decode, batch, write; during an outage pause, keep polling, and retry."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Ingest:
         self._clock = clock
         self._at = at
         self._values = values or private()
-        self._held: OrdersError | None = None
+        self._paused_by: OrdersError | None = None
         self._outage = Outage(clock)
         self._waits = backoff()
         self._retry_at = 0.0
@@ -107,23 +107,23 @@ class Ingest:
         now = self._clock()
         self._values.add(CONSUMED, None, len(records))
         self._batcher.add(map(self._read, records), now)
-        if not records and not self._held:
-            self._batcher.pass_over(self.stream.reached(), now)
+        if not records and not self._paused_by:
+            self._batcher.skip_control_records(self.stream.reached(), now)
         if cause := self._cause(now, dry=not records):
             self._flush(cause)
         self._watch()
 
-    def _cause(self, now: float, *, dry: bool) -> Cause | None:
-        if self._held:
+    def _cause(self, now: float, *, dry: bool) -> BatchCause | None:
+        if self._paused_by:
             return "retry" if now >= self._retry_at else None
         return self._batcher.due(now, dry=dry)
 
     def _patience(self) -> float:
-        if self._held:
+        if self._paused_by:
             return min(max(self._retry_at - self._clock(), 0.0), POLL_SECONDS)
         return POLL_SECONDS if self._batcher.is_empty else 0.0
 
-    def _flush(self, cause: Cause) -> None:
+    def _flush(self, cause: BatchCause) -> None:
         batch = self._batcher.batch()
         try:
             if batch:
@@ -134,56 +134,56 @@ class Ingest:
             if not (batch and batch.spans.keys() & self.stream.stops.keys()):  # else the stop that is logged says why
                 log.warning("positions_moved", reason=str(moved))
         except (Unavailable, Misconfigured) as error:
-            return self._hold(error)
+            return self._pause(error)
         else:
             self._batcher.written()
             if batch:
                 self._at("before mirror")
                 self.stream.mirror({partition: span.end for partition, span in batch.spans.items()})
-        return self._go_on()
+        return self._resume()
 
-    def _count(self, batch: Batch, cause: Cause) -> None:
+    def _count(self, batch: Batch, cause: BatchCause) -> None:
         if batch.entries:
             self._values.add(BATCHES, cause)
             self._values.observe(BATCH_RECORDS, None, len(batch.entries))
 
-    def _hold(self, error: OrdersError) -> None:
-        if self._held is None:
-            self.stream.hold()
-        self._held = error
+    def _pause(self, error: OrdersError) -> None:
+        if self._paused_by is None:
+            self.stream.pause()
+        self._paused_by = error
         self._note()
         self._retry_at = self._clock() + next(self._waits)
 
-    def _go_on(self) -> None:
-        if self._held is None:
+    def _resume(self) -> None:
+        if self._paused_by is None:
             return
-        self._held = None
+        self._paused_by = None
         self._waits = backoff()
-        self.stream.go_on(self._batcher.places)
+        self.stream.resume(self._batcher.places)
         self._note()
 
     @property
     def _trouble(self) -> OrdersError | None:
-        return self._held or self.stream.trouble
+        return self._paused_by or self.stream.trouble
 
     def _note(self) -> None:
         """Logs what is in the way, and that nothing is any more; that a partition stopped is logged by its consumer."""
         trouble = self._trouble
         if trouble is None or any(str(trouble).startswith(stop.reason) for stop in self.stream.stops.values()):
             if (seconds := self._outage.end()) is not None:
-                log.info("consumption_goes_on", seconds=seconds)
+                log.info("consumption_resumed", seconds=seconds)
         elif self._outage.is_news(str(trouble)):
-            log.warning("consumption_held", reason=str(trouble))
+            log.warning("consumption_paused", reason=str(trouble))
 
     def _watch(self) -> None:
-        """Looks after the topic, and tells the other processes how this one is."""
+        """Looks after the topic, and reports to the other processes how this one is."""
         now = self._clock()
         waits = WATCH_SECONDS if self.stream.trouble else CHECK_SECONDS
         every = GROWING_SECONDS if self.stream.is_growing else waits
         if now - self._checked_at >= every:
             self.stream.check()
             self._checked_at = self._clock()
-            self._note()  # only now: what a poll tells may be a stop, whose sentence a check finds
+            self._note()  # only now: what a poll reports may be a stop, whose sentence a check finds
         if now - self._watched_at >= WATCH_SECONDS:
             self._watched_at = now
             self._post()

@@ -13,11 +13,11 @@ import psycopg
 import structlog
 
 from orders.errors import Misconfigured, OrdersError, PositionsMoved, Unavailable
-from orders.ingest.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced
+from orders.ingest.fold import Created, Decision, Folded, Known, Origin, Replaced, ReplayedDeadLetters
 from orders.memory.notices import ChangedOrders, encode
 from orders.order import Row
 from orders.postgres.connection import Connection, connect, queries, translated
-from orders.record import Moved, Outcome, Place, Position, Replay, Round, Span, Standing, Stop
+from orders.record import Moved, Outcome, Position, RecordCoordinates, RefusalWindow, Replay, Round, Span, Stop
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ class Numbered(NamedTuple):
     version: int
 
 
-class Gone(NamedTuple):
+class Deletion(NamedTuple):
     """An order to be deleted, with the version of its deletion."""
 
     order_uid: str
@@ -60,10 +60,10 @@ class Plan(NamedTuple):
     """A folded batch with its numbers: all that its transaction writes."""
 
     writes: list[Numbered]
-    gone: list[Gone]
-    refused: list[Decided]
-    replies: list[Decided]
-    replays: list[Decided]
+    gone: list[Deletion]
+    refused: list[Decision]
+    replies: list[Decision]
+    replays: list[Decision]
 
     @property
     def changes(self) -> list[tuple[str, int]]:
@@ -162,7 +162,7 @@ class Transaction:
         self._topic = topic
         self.topic_id = topic_id
 
-    def lock(self, spans: Mapping[int, Span]) -> dict[int, Standing]:
+    def lock(self, spans: Mapping[int, Span]) -> dict[int, RefusalWindow]:
         """Holds the partitions; raises `PositionsMoved` where one is stopped, or not where its span begins.
 
         So it does where a span ends beyond what may be read of a new partition.
@@ -173,8 +173,8 @@ class Transaction:
         if places != {partition: (span.begin, False) for partition, span in spans.items()}:
             raise PositionsMoved("another ingest has written these records, or stopped their partition")
         if any(below is not None and spans[partition].end > below for partition, _, _, below, *_ in rows):
-            raise PositionsMoved("what may be read of a new partition went back")
-        return {partition: Standing(*standing) for partition, _, _, _, *standing in rows}
+            raise PositionsMoved("what may be read of a new partition was set back")
+        return {partition: RefusalWindow(*standing) for partition, _, _, _, *standing in rows}
 
     def known(self, uids: Sequence[str]) -> dict[str, Known]:
         """Stored orders among `uids`, locked."""
@@ -187,14 +187,15 @@ class Transaction:
             uids = [order_uid for order_uid, *values in rows if values[0] is None]
         return known
 
-    def letters(self, places: Sequence[Place], uids: Sequence[str]) -> Letters:
+    def dead_letters(self, places: Sequence[RecordCoordinates], uids: Sequence[str]) -> ReplayedDeadLetters:
         """The dead letters among `places`; and of those that were replayed into the orders `uids` the origins."""
         topic_ids, partitions, offsets = (list(each) for each in zip(*places, strict=True))
         wanted = {"topic_ids": topic_ids, "partitions": partitions, "offsets": offsets, "uids": list(uids)}
         found = self._connection.execute(queries["dead_letters_at"], wanted).fetchall()
         replayed = self._connection.execute(queries["replayed_into"], wanted).fetchall()
-        return Letters(
-            frozenset(map(Place._make, found)), {order_uid: Origin(*origin) for order_uid, *origin in replayed}
+        return ReplayedDeadLetters(
+            frozenset(map(RecordCoordinates._make, found)),
+            {order_uid: Origin(*origin) for order_uid, *origin in replayed},
         )
 
     def number(self, folded: Folded) -> Plan:
@@ -206,7 +207,7 @@ class Transaction:
             Numbered(w, next(ids) if isinstance(w, Created) else w.known.id, above(next(versions), w.known))
             for w in folded.writes
         ]
-        gone = [Gone(d.known.row.order_uid, above(next(versions), d.known)) for d in folded.deletes]
+        gone = [Deletion(d.known.row.order_uid, above(next(versions), d.known)) for d in folded.deletes]
         return Plan(writes, gone, folded.refused, folded.replies, folded.replays)
 
     def _draw(self, query: str, count: int) -> list[int]:
@@ -226,9 +227,9 @@ class Transaction:
                 cursor.executemany(queries["add_dead_letter"], map(self._dead_letter, plan.refused))
             if plan.replies:
                 cursor.executemany(queries["add_outcome"], self._outcomes(plan))
-            for decided in plan.replays:  # after the dead letters: one may be replayed in the batch in which it came
-                if decided.replay:
-                    cursor.execute(queries["add_replay_outcome"], self._replayed(decided, decided.replay))
+            for decision in plan.replays:  # after the dead letters: one may be replayed in the batch in which it came
+                if decision.replay:
+                    cursor.execute(queries["add_replay_outcome"], self._replayed(decision, decision.replay))
 
     def _copy(self, cursor: psycopg.Cursor[Any], writes: Iterable[Numbered]) -> None:
         with cursor.copy(queries["copy_orders"]) as copy:
@@ -236,13 +237,13 @@ class Transaction:
             for (row, _, origin, _), order_id, version in writes:
                 copy.write_row((*row, order_id, version, *origin[:3], moment(origin.time)))
 
-    def _dead_letter(self, decided: Decided) -> tuple[object, ...]:
-        record = decided.record
+    def _dead_letter(self, decision: Decision) -> tuple[object, ...]:
+        record = decision.record
         names = [storable(name) for name, _ in record.headers]
         values = [value for _, value in record.headers]
         note = "header names that are not UTF-8 were lost" if record.headers_lost else None
         place = (self._topic, self.topic_id, record.partition, record.offset, moment(record.time))
-        return (*place, record.key, record.value, names, values, *why(decided), note)
+        return (*place, record.key, record.value, names, values, *why(decision), note)
 
     def _outcomes(self, plan: Plan) -> list[tuple[object, ...]]:
         versions = {n.write.row.order_uid: n.version for n in plan.writes} | dict(plan.gone)
@@ -255,21 +256,21 @@ class Transaction:
             for d in plan.replies
         ]
 
-    def _replayed(self, decided: Decided, replay: Replay) -> dict[str, object]:
-        reason, path = why(decided)
+    def _replayed(self, decision: Decision, replay: Replay) -> dict[str, object]:
+        reason, path = why(decision)
         return {
-            "letter_topic_id": replay.topic_id,
-            "letter_partition": replay.partition,
-            "letter_offset": replay.offset,
+            "dead_letter_topic_id": replay.topic_id,
+            "dead_letter_partition": replay.partition,
+            "dead_letter_offset": replay.offset,
             "attempt": replay.attempt,
             "forced": replay.forced,
-            "state": "replayed" if decided.outcome in REPLAYED else None,
-            "outcome": decided.outcome,
+            "state": "replayed" if decision.outcome in REPLAYED else None,
+            "outcome": decision.outcome,
             "reason": reason,
             "path": path,
             "topic_id": self.topic_id,
-            "partition": decided.record.partition,
-            "offset": decided.record.offset,
+            "partition": decision.record.partition,
+            "offset": decision.record.offset,
         }
 
     def check(self) -> None:
@@ -294,7 +295,7 @@ class Transaction:
             self._connection.execute(queries["stop_partition"], (*stop, *place))
 
     def notify(self, source: str, changes: Sequence[tuple[str, int]]) -> None:
-        """Tells the keepers of other machines what changed; `source` names the memory that knows already."""
+        """Notifies the keepers of other machines what changed; `source` names the memory that knows already."""
         for start in range(0, len(changes), NOTICE_CHANGES):
             notice = ChangedOrders(source, list(changes[start : start + NOTICE_CHANGES]))
             self._connection.execute(queries["notify_changes"], (encode(notice).decode(),))
@@ -312,12 +313,12 @@ def known_of(values: Sequence[Any]) -> Known:
     return Known(Row._make(values[:width]), values[width], values[width + 1], Origin(*values[width + 2 :]))
 
 
-def why(decided: Decided) -> tuple[str, str]:
+def why(decision: Decision) -> tuple[str, str]:
     """Reason and path of what a record did not do; empty where it did."""
-    if decided.invalid:
-        return storable(decided.invalid.reason), storable(decided.invalid.path)
-    if decided.outcome == "conflict":
-        return NEWER if decided.newer else UNMET, ""
+    if decision.invalid:
+        return storable(decision.invalid.reason), storable(decision.invalid.path)
+    if decision.outcome == "conflict":
+        return NEWER if decision.newer else UNMET, ""
     return "", ""
 
 

@@ -11,7 +11,7 @@ from orders.errors import Collided, Misconfigured, OrdersError, PositionsMoved, 
 from orders.ingest.batcher import halves, with_content
 from orders.ingest.counters import Counts
 from orders.ingest.dead_letter_limit import Limit
-from orders.ingest.fold import NO_LETTERS, fold, places_of, uids_of
+from orders.ingest.fold import NO_DEAD_LETTERS, fold, places_of, uids_of
 from orders.ingest.store import Plan, Store, undone
 from orders.memory.shared import Change, Put
 from orders.metrics.kinds import Values
@@ -30,8 +30,8 @@ class SharedMemory(Protocol):
 
     @property
     def identity(self) -> str: ...
-    def mark(self, uids: Sequence[str], writer: int) -> None: ...
-    def unmark(self, uids: Sequence[str], writer: int) -> None: ...
+    def fence(self, uids: Sequence[str], writer: int) -> None: ...
+    def unfence(self, uids: Sequence[str], writer: int) -> None: ...
     def settle(self, changes: Sequence[Change], writer: int, as_of: float) -> None: ...
     def put(self, puts: Sequence[Put], as_of: float) -> int: ...
     def post(self, name: str, state: bytes) -> None: ...
@@ -42,10 +42,10 @@ def unobserved(_point: str) -> None:
 
 
 class Doubt(NamedTuple):
-    """A COMMIT that was sent at a time, without an answer: the orders that it marked, its mark, and its partitions."""
+    """A COMMIT that was sent at a time, without an answer: the orders that it fenced, its fence, and its partitions."""
 
     uids: Sequence[str]
-    mark: int
+    fence: int
     partitions: frozenset[int]
     sent_at: float
 
@@ -78,9 +78,9 @@ class Writer:
         reply to COMMIT was lost, all is, and the positions say so. Where a partition reached its limit of dead
         letters, all up to there is written and the partition stopped: `PositionsMoved` too.
         """
-        mark, marked = secrets.randbits(64), list[str]()
+        fence, fenced = secrets.randbits(64), list[str]()
         sent_at = 0.0
-        self._mark_doubt(batch)
+        self._fence_doubt(batch)
         try:
             with self._counts.trying(), self._store.transaction(topic_id) as transaction:
                 standings = transaction.lock(batch.spans)
@@ -88,8 +88,8 @@ class Writer:
                 batch, moved, stops = self._limit.check(batch, standings, self._store.topic)
                 known = transaction.known(uids_of(batch.entries))
                 replays = places_of(batch.entries)
-                letters = transaction.letters(replays, list(known)) if replays else NO_LETTERS
-                folded = fold(batch.entries, known, topic_id, letters)
+                dead_letters = transaction.dead_letters(replays, list(known)) if replays else NO_DEAD_LETTERS
+                folded = fold(batch.entries, known, topic_id, dead_letters)
                 plan = transaction.number(folded)
                 self._at("before copy")
                 transaction.write(plan)
@@ -97,53 +97,53 @@ class Writer:
                 transaction.stop(moved, stops)
                 transaction.notify(self._memory.identity, plan.changes)
                 self._at("after copy")
-                marked_at = self._clock()
-                marked = [order_uid for order_uid, _ in plan.changes]
-                self._memory.mark(marked, mark)
+                fenced_at = self._clock()
+                fenced = [order_uid for order_uid, _ in plan.changes]
+                self._memory.fence(fenced, fence)
                 self._at("before commit")
-                if self._clock() - marked_at > deadlines.MARK:
-                    raise Unavailable("this process was stopped for longer than its marks may stand")
+                if self._clock() - fenced_at > deadlines.FENCE:
+                    raise Unavailable("this process was stopped for longer than its fences may stand")
                 sent_at = self._clock()
         except OrdersError as error:
             if isinstance(error, PositionsMoved):
                 self._resolve_doubt(batch)
-            if marked and sent_at:  # nobody knows what became of COMMIT: the marks stay
-                self._doubt = Doubt(marked, mark, frozenset(batch.spans), sent_at)
-            elif marked:
-                self._memory.unmark(marked, mark)
+            if fenced and sent_at:  # nobody knows what became of COMMIT: the fences stay
+                self._doubt = Doubt(fenced, fence, frozenset(batch.spans), sent_at)
+            elif fenced:
+                self._memory.unfence(fenced, fence)
             raise
         self._at("after commit")
-        self._fill(plan, mark, sent_at)
+        self._fill(plan, fence, sent_at)
         self._counts.readable(plan)
-        self._counts.committed(batch, folded.decided)
+        self._counts.committed(batch, folded.decisions)
         self._at("after fill")
         if stops:
             raise PositionsMoved("; ".join(stop.reason for stop in stops.values()))
 
-    def _mark_doubt(self, batch: Batch) -> None:
-        """Sets the marks again of a COMMIT that PostgreSQL may still be executing: they must not expire before it has.
+    def _fence_doubt(self, batch: Batch) -> None:
+        """Sets the fences again of a COMMIT that PostgreSQL may still be executing: they must not expire before it has.
 
-        Where its partitions are another ingest's by now, nobody here learns what became of it: marks end after `LIFE`.
+        Where its partitions are another ingest's by now, nobody here learns what became of it: fences end after `LIFE`.
         """
         doubt = self._doubt
         if doubt and doubt.partitions.isdisjoint(batch.spans) and self._clock() - doubt.sent_at > deadlines.LIFE:
             self._doubt = None
         elif doubt:
-            self._memory.mark(doubt.uids, doubt.mark)
+            self._memory.fence(doubt.uids, doubt.fence)
 
     def _resolve_doubt(self, batch: Batch) -> None:
         """Once the lock of one of its partitions was had: the transaction that held it is over."""
         if self._doubt and not self._doubt.partitions.isdisjoint(batch.spans):
             self._doubt = None
 
-    def _fill(self, plan: Plan, mark: int, as_of: float) -> None:
+    def _fill(self, plan: Plan, fence: int, as_of: float) -> None:
         puts = [Put(n.write.row.order_uid, n.version, document(n.id, n.write.text)) for n in plan.writes]
         changed = {order_uid for order_uid, _ in plan.changes}
         self._memory.put([put for put in puts if put.order_uid not in changed], as_of)
         changes = [Change(*put) for put in puts if put.order_uid in changed]
         changes += [Change(gone.order_uid, gone.version, None) for gone in plan.gone]
         if changes:
-            self._memory.settle(changes, mark, as_of)
+            self._memory.settle(changes, fence, as_of)
 
     def write(self, batch: Batch, topic_id: str) -> None:
         """Writes a batch; a record that PostgreSQL refuses becomes a dead letter, its neighbours are stored."""
@@ -191,6 +191,6 @@ def probe_entry() -> Entry:
     """An order that nobody has, as if it came from a record."""
     content = decoder.decode(next(iter(sample.samples(1, 0))))
     if not isinstance(content, Content):
-        raise TypeError("the sample is no valid order")
+        raise TypeError("the sample is not a valid order")
     row = content.row._replace(order_uid=f"probe~{secrets.token_hex(16)}")
     return Entry(Record(0, 0, None, None, None), Content(row, content.text))

@@ -1,4 +1,4 @@
-"""What a Kafka cluster tells a person about itself and one topic: replicas, configuration, offsets, our rights.
+"""What a Kafka cluster reports about itself and one topic: replicas, configuration, offsets, our permissions.
 
 Calls block for `REQUEST_SECONDS` and little more, unless another time is given. They raise `Unavailable` or
 `Misconfigured`.
@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from orders.errors import Misconfigured, Unavailable
 from orders.kafka import clients
-from orders.kafka.errors import GROUP, UNKNOWN_TOPIC, Met, no_right, verdict
+from orders.kafka.errors import GROUP, UNKNOWN_TOPIC, LastClientError, no_permission, verdict
 from orders.kafka.topic import identity
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ T = TypeVar("T")
 REQUEST_SECONDS = 3.0
 
 
-class Partition(NamedTuple):
+class PartitionReplicas(NamedTuple):
     """Where a partition begins and ends (its next offset), and how many copies it has, of which `in_sync` are whole."""
 
     low: int
@@ -39,16 +39,16 @@ class Partition(NamedTuple):
     in_sync: int
 
 
-class Topic(Struct, frozen=True):
+class TopicDescription(Struct, frozen=True):
     """A topic; partitions without a leader cannot be read and have no offsets.
 
-    The names in `rights` are as `kafka-acls.sh` has them; there are none where the brokers do not tell.
+    The names in `permissions` are as `kafka-acls.sh` has them; there are none where the brokers do not report it.
     """
 
     topic_id: str
-    partitions: Mapping[int, Partition]
+    partitions: Mapping[int, PartitionReplicas]
     leaderless: Sequence[int]
-    rights: frozenset[str]
+    permissions: frozenset[str]
 
     @property
     def count(self) -> int:
@@ -67,13 +67,13 @@ class Brokers:
     def __init__(self, kafka: Mapping[str, str], seconds: float = REQUEST_SECONDS) -> None:
         self._seconds = seconds
         self._address = kafka["bootstrap.servers"]
-        self._met = Met()
+        self._last_error = LastClientError()
         config: dict[str, Any] = {
             "client.id": "orders",
             "log_level": 0,  # what it would log comes as errors
             "reconnect.backoff.ms": 500,
             **kafka,
-            "error_cb": self._met,
+            "error_cb": self._last_error,
         }
         self._admin = clients.admin(config)
 
@@ -84,11 +84,12 @@ class Brokers:
             return len(asked.result(self._seconds + 1).nodes)
         except (KafkaException, TimeoutError):
             self._admin.poll(0)
-            raise self._met.wrong() or Unavailable(
-                f"Kafka cannot be reached at {self._address} ({self._met.reason}): start it, or correct its address"
+            raise self._last_error.wrong() or Unavailable(
+                f"Kafka cannot be reached at {self._address} ({self._last_error.reason}): start it, "
+                "or correct its address"
             ) from None
 
-    def topic(self, name: str) -> Topic | None:
+    def topic(self, name: str) -> TopicDescription | None:
         """The topic of that name, None where there is none."""
         asked = self._admin.describe_topics(
             TopicCollection([name]), request_timeout=self._seconds, include_authorized_operations=True
@@ -104,10 +105,12 @@ class Brokers:
             self._offsets(name, [each.id for each in led], spec) for spec in (OffsetSpec.earliest, OffsetSpec.latest)
         )
         partitions = {
-            each.id: Partition(lows[each.id], ends[each.id], len(each.replicas), len(each.isr)) for each in led
+            each.id: PartitionReplicas(lows[each.id], ends[each.id], len(each.replicas), len(each.isr)) for each in led
         }
         leaderless = [each.id for each in found.partitions if not each.leader]
-        return Topic(identity(found.topic_id, name), partitions, leaderless, _names(found.authorized_operations))
+        return TopicDescription(
+            identity(found.topic_id, name), partitions, leaderless, _names(found.authorized_operations)
+        )
 
     def _offsets(self, topic: str, partitions: list[int], spec: Callable[[], Any]) -> dict[int, int]:
         asked = {TopicPartition(topic, partition): spec() for partition in partitions}
@@ -123,7 +126,7 @@ class Brokers:
         except Misconfigured:
             return None
 
-    def group_rights(self, group: str) -> frozenset[str]:
+    def group_permissions(self, group: str) -> frozenset[str]:
         """What we may do with a consumer group, whether there is one yet or not.
 
         Raises `Unavailable`, `Misconfigured`.
@@ -137,7 +140,7 @@ class Brokers:
             raise _ours(error, "", group) from None
 
     def members(self, group: str) -> int | None:
-        """How many members a consumer group has; None where that cannot be told."""
+        """How many members a consumer group has; None where that cannot be determined."""
         asked = self._admin.describe_consumer_groups([group], request_timeout=self._seconds)
         try:
             return len(asked[group].result(self._seconds + 1).members)
@@ -160,11 +163,11 @@ def _ours(error: Exception, topic: str, group: str = GROUP) -> Exception:
 
 
 def require_group(kafka: Mapping[str, str], group: str) -> None:
-    """Raises `Misconfigured` unless we may be a member of a consumer group, or that cannot be told yet."""
+    """Raises `Misconfigured` unless we may be a member of a consumer group, or that cannot be determined yet."""
     with suppress(Unavailable):  # a new cluster makes the groups' own topic when it is first asked
-        rights = Brokers(kafka).group_rights(group)
-        if rights and "Read" not in rights:
-            raise no_right("Read", "group", group)
+        permissions = Brokers(kafka).group_permissions(group)
+        if permissions and "Read" not in permissions:
+            raise no_permission("Read", "group", group)
 
 
 def _names(operations: list[AclOperation] | None) -> frozenset[str]:

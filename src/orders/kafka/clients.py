@@ -70,8 +70,8 @@ def _sentence(reason: str, config: Mapping[str, Any]) -> str:
     if found := _VALUE.search(reason):
         extent = allowed_values(found[1]) or "something else"
         return f"{property_variable(found[1])} ({found[1]}) must be {extent}, says Kafka's client"
-    told = _masked(_ACT.sub("", reason), config)
-    return f"Kafka's client refuses its properties, which `orders config` shows: {told}"
+    reason_masked = _masked(_ACT.sub("", reason), config)
+    return f"Kafka's client refuses its properties, which `orders config` shows: {reason_masked}"
 
 
 def _masked(reason: str, config: Mapping[str, Any]) -> str:

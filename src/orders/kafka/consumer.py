@@ -43,19 +43,19 @@ UNREADABLE_ERRORS = (
     KafkaError.MSG_SIZE_TOO_LARGE,
 )
 """The client skips what these are about, or asks for it for ever."""
-DECIDE = "decide where to go on: `orders resume --help`"
+DECIDE = "decide where to continue: `orders resume --help`"
 find_end = re.compile(r"truncation detected.* broker end offset is (\d+)").search
-"""What the client says of a log that went back and has grown again (KIP-320): the first offset that was lost."""
+"""What the client says of a log that was truncated and has grown again (KIP-320): the first offset that was lost."""
 GROUP_PROTOCOLS = {
     "classic": {"partition.assignment.strategy": "cooperative-sticky"},
     "consumer": {"group.remote.assignor": "uniform"},
 }
 
 
-Headers = Iterable[tuple[str, str | bytes | None]]
+RawHeaders = Iterable[tuple[str, str | bytes | None]]
 
 
-class Positions(Opening, Protocol):
+class PositionStore(Opening, Protocol):
     """Where the partitions of the topic stand, as PostgreSQL has it."""
 
     def positions(self) -> Mapping[tuple[str, int], Position]: ...
@@ -63,8 +63,8 @@ class Positions(Opening, Protocol):
     def stop(self, topic_id: str, partition: int, position: int, stop: Stop) -> None: ...
 
 
-class Owner(Protocol):
-    """Who is told which partitions come and go, and knows which positions it has reached in those that it has."""
+class AssignmentListener(Protocol):
+    """Who hears which partitions come and go, and knows which positions it has reached in those that it has."""
 
     @property
     def begins(self) -> Mapping[int, int]: ...
@@ -107,15 +107,15 @@ def consumer_config(
 class OrderConsumer:
     """A member of the consumer group, reading one topic.
 
-    A partition whose position cannot be told is assigned paused, and `trouble` says why until `place` finds it.
+    A partition whose position cannot be determined is assigned paused, and `trouble` says why until `place` finds it.
     """
 
     def __init__(
         self,
         config: Mapping[str, Any],
         view: TopicView,
-        positions: Positions,
-        owner: Owner,
+        positions: PositionStore,
+        owner: AssignmentListener,
         growth_seconds: float,
     ) -> None:
         """`growth_seconds` is how long a producer may take to learn that the topic has more partitions."""
@@ -128,15 +128,15 @@ class OrderConsumer:
         self._unplaced: set[int] = set()
         self._placed: set[int] = set()
         self._epochs: dict[int, Reached] = {}
-        """Seeking with the leader epoch of what was read last finds a log that went back."""
-        self._met: dict[int, Stop | None] = {}
+        """Seeking with the leader epoch of what was read last finds a log truncation (KIP-320)."""
+        self._stops_met: dict[int, Stop | None] = {}
         """What Kafka's client met, not yet in PostgreSQL; None: a position outside, below or above is to be seen."""
         self.stops: dict[int, Stop] = {}
         """Why partitions of ours are not read on."""
         self._growth = Growth(view, positions, growth_seconds)
         self._logged: dict[int, Stop] = {}
         """The same of partitions that were ours, until they are read on: a stop that comes back is not logged again."""
-        self._held = False
+        self._is_paused = False
         self._group = config["group.id"]
         self._is_classic = config.get("group.protocol") == "classic"
         self._barred: OrdersError | None = None
@@ -170,15 +170,15 @@ class OrderConsumer:
         return records
 
     def reached(self) -> dict[int, Reached]:
-        """Up to where `poll` has given each partition: marks of transactions, which are never given, are counted in.
+        """Up to where `poll` has given each partition, with the control records, which are never given.
 
-        It is Kafka's client's own position, which moves as records and marks leave its queue, in their order. After a
-        seek it is not known until the next of either leaves.
+        It is Kafka's client's own position, which moves as records and control records leave its queue, in their order.
+        After a seek it is not known until the next of either leaves.
         """
-        told = self._consumer.position(self._named(self._assigned - self._unplaced))
+        reported = self._consumer.position(self._named(self._assigned - self._unplaced))
         reached = {
             place.partition: self._growth.capped(place.partition, Reached(place.offset, place.leader_epoch))
-            for place in told
+            for place in reported
             if place.offset >= 0
         }
         self._epochs |= reached
@@ -203,7 +203,7 @@ class OrderConsumer:
         error = message.error()
         if error is None:
             return False
-        if error.code() == KafkaError._FATAL:  # noqa: SLF001 - as above; `fatal()` says no, and polling would go on
+        if error.code() == KafkaError._FATAL:  # noqa: SLF001 - as above; `fatal()` says no, and polling would continue
             raise ended(error)
         partition = message.partition() or 0
         if error.code() in (*BEYOND_ERRORS, *UNREADABLE_ERRORS):
@@ -212,7 +212,7 @@ class OrderConsumer:
                 self._meet(partition, message, error)
             return True
         log.warning("kafka_error", reason=error.name(), partition=message.partition())
-        if isinstance(wrong := verdict(error, self._topic, right="Read", group=self._group), Misconfigured):
+        if isinstance(wrong := verdict(error, self._topic, permission="Read", group=self._group), Misconfigured):
             self._trouble = wrong
             if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
                 self._barred = wrong
@@ -222,20 +222,21 @@ class OrderConsumer:
         """Reads no further until `place` has looked at it."""
         place = f"{self._topic}/{partition}"
         reason = f"where {place} was read lies outside of what Kafka holds"
-        self._met[partition] = stop = None
+        self._stops_met[partition] = stop = None
         if error.code() in UNREADABLE_ERRORS:
             what = f"what Kafka holds in {place} at offset {message.offset()} cannot be read ({error.name()})"
-            self._met[partition] = stop = Stop("unreadable", f"{what}; {DECIDE}")
+            self._stops_met[partition] = stop = Stop("unreadable", f"{what}; {DECIDE}")
         elif end := find_end(error.str()):
-            what = f"the log of {place} went back: what it held from offset {end[1]} on is lost, and others came there"
-            self._met[partition] = stop = Stop("went_back", f"{what}; {DECIDE}")
+            lost = f"what it held from offset {end[1]} on is lost, and other records took its place"
+            what = f"the log of {place} was truncated: {lost}"
+            self._stops_met[partition] = stop = Stop("went_back", f"{what}; {DECIDE}")
         self._unplace([partition], Misconfigured(stop.reason if stop else reason))
 
     def _outside(self, partition: int, position: int, low: int, high: int) -> Stop:
         held = f"Kafka holds {low} to {high} of {self._topic}/{partition}"
         if position < low:
             return Stop("retention", f"retention has passed the stored position {position}: {held}; {DECIDE}")
-        return Stop("went_back", f"the log went back, before the stored position {position}: {held}; {DECIDE}")
+        return Stop("went_back", f"the log was truncated, below the stored position {position}: {held}; {DECIDE}")
 
     # -- assignment --
 
@@ -248,15 +249,15 @@ class OrderConsumer:
         consumer.incremental_assign([self._place(*place) for place in places.items()])
         found = found if self._start(found) else {}  # librdkafka 2.16 looks at an epoch where it seeks alone
         self._unplaced.update(set(numbers) - set(found))
-        self._pause(numbers if self._held else [n for n in numbers if n not in found])
+        self._pause(numbers if self._is_paused else [n for n in numbers if n not in found])
         log.info("partitions_assigned", partitions=numbers, waiting=sorted(self._unplaced))
         self._tell(found)
 
     def _harmless(self, partitions: Iterable[int]) -> dict[int, int]:
-        """Where partitions are assigned, paused, whose positions cannot be told: at an offset that is there.
+        """Where partitions are assigned, paused, whose positions cannot be determined: at an offset that is there.
 
         A logical one such as `OFFSET_BEGINNING` would be asked of the broker, and where the answer is late librdkafka
-        asks again and goes there, wherever it was told to seek meanwhile.
+        asks again and goes there, wherever it was sent to seek meanwhile.
         """
         places = dict.fromkeys(partitions, 0)
         with suppress(Unavailable):
@@ -283,7 +284,7 @@ class OrderConsumer:
         self.mirror(found)
 
     def place(self) -> None:
-        """Tries again to find positions that could not be told; `trouble` says what is in the way."""
+        """Tries again to find positions that could not be determined; `trouble` says what is in the way."""
         waiting = sorted(self._unplaced)
         found = self._try_positions(waiting) if waiting else {}
         if len(found) == len(waiting):
@@ -293,18 +294,18 @@ class OrderConsumer:
             self._tell(found)
 
     def _start(self, places: Mapping[int, int]) -> bool:
-        """Goes to `places`, and fetches from there unless held; False where Kafka's client is not ready for it."""
+        """Goes to `places`, and fetches from there unless paused; False where Kafka's client is not ready for it."""
         try:
             self._go_to([self._place(*place) for place in places.items()])
         except KafkaException as error:
             self._unplace(places, Unavailable(f"Kafka cannot seek yet ({error.args[0].name()})"))
             return False
-        if not self._held:
+        if not self._is_paused:
             self._consumer.resume(self._named(places))
         return True
 
     def _place(self, partition: int, position: int) -> TopicPartition:
-        """Where to read; with the epoch of the record before, by which the brokers tell that they have lost it."""
+        """Where to read; with the epoch of the record before, by which the brokers notice that they have lost it."""
         offset, epoch = self._epochs.get(partition, Reached(position))
         if epoch is None or offset != position:
             return TopicPartition(self._topic, partition, position)
@@ -329,24 +330,24 @@ class OrderConsumer:
         """Whether this is still the topic that was assigned, and its positions ours; to be called every few seconds.
 
         Positions go back where a standby takes over that lacks the last commits. A batch would meet that, but there is
-        none as long as nothing comes. The log goes back where brokers get older data, their own epochs with it: such
+        none as long as nothing comes. The log is truncated where brokers get older data, their own epochs with it: such
         ones answer no fetch that names a later epoch, and the client asks for ever.
         """
         if self._unplaced:
             self.place()  # the others are looked at all the same: one that is stopped may stay so for days
         try:
             topic = self._view.look("Read")
-            stored = {} if self._held else self._stored()
+            stored = {} if self._is_paused else self._stored()
         except OrdersError as error:
             self._trouble = error
             return
         if not self._unplaced:
             self._trouble = self._barred
-        same = topic.topic_id == self.topic_id and (self._held or self._is_in_place(topic.ends, stored))
+        same = topic.topic_id == self.topic_id and (self._is_paused or self._is_in_place(topic.ends, stored))
         self._blocked = None
         if not same and self._assigned:
             self.replace()
-        elif not self._held:
+        elif not self._is_paused:
             self._let_in(topic.ends, stored)
 
     def _stored(self) -> dict[int, Position]:
@@ -419,14 +420,14 @@ class OrderConsumer:
     def _find_positions(self, partitions: list[int]) -> dict[int, int]:
         topic = self._view.look("Read")
         if topic.topic_id != self.topic_id:
-            self._met.clear()
+            self._stops_met.clear()
         self.topic_id = topic.topic_id
         stored = self._positions.positions()
         if stored and not any(topic_id == self.topic_id for topic_id, _ in stored):
             stop = Stop("anew", f"{recreated(self._topic)}; {DECIDE}")
             for partition in self.partitions:
                 self._stop(partition, stop)
-            self._met.clear()  # nothing is read of the new topic: what the client says late is of the old one
+            self._stops_met.clear()  # nothing is read of the new topic: what the client says late is of the old one
             raise Misconfigured(stop.reason)
         if lacking := [n for n in topic.ends if (self.topic_id, n) not in stored]:
             self._positions.begin(self.topic_id, self._view.starts(lacking))
@@ -447,13 +448,13 @@ class OrderConsumer:
         return {n: position.offset for n, position in found.items()}
 
     def _look_at(self, partition: int, position: Position) -> None:
-        """Notes why a partition may not go on from here, or that it may."""
+        """Notes why a partition may not continue from here, or that it may."""
         if stop := position.stop or self._see(partition, position.offset):
             self._stop(partition, stop)
         else:
             self.stops.pop(partition, None)
             self._logged.pop(partition, None)
-        self._met.pop(partition, None)
+        self._stops_met.pop(partition, None)
 
     def _stop(self, partition: int, stop: Stop) -> None:
         if self._logged.get(partition) != stop:
@@ -461,36 +462,36 @@ class OrderConsumer:
         self.stops[partition] = self._logged[partition] = stop
 
     def _see(self, partition: int, position: int) -> Stop | None:
-        """Why Kafka gives no way to go on from here; said in PostgreSQL, since a log that went back grows again."""
+        """Why Kafka gives no way to continue from here; said in PostgreSQL, since a truncated log grows again."""
         low, high = self._watermarks(partition)
-        if partition not in self._met and low <= position <= high:
+        if partition not in self._stops_met and low <= position <= high:
             return None
-        stop = self._met.get(partition) or self._outside(partition, position, low, high)
+        stop = self._stops_met.get(partition) or self._outside(partition, position, low, high)
         self._positions.stop(self.topic_id, partition, position, stop)
         return stop
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
         try:
-            marks = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), REQUEST_SECONDS)
+            watermarks = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), REQUEST_SECONDS)
         except KafkaException as error:
-            raise Unavailable(f"Kafka cannot tell its offsets ({error.args[0].name()})") from error
-        if marks is None:
-            raise Unavailable("Kafka did not tell its offsets in time")
-        return marks
+            raise Unavailable(f"Kafka cannot report its offsets ({error.args[0].name()})") from error
+        if watermarks is None:
+            raise Unavailable("Kafka did not report its offsets in time")
+        return watermarks
 
     # -- flow --
 
-    def hold(self) -> None:
-        """Stops fetching; polling must go on, or the group takes the partitions away."""
-        self._held = True
+    def pause(self) -> None:
+        """Stops fetching; polling must continue, or the group takes the partitions away."""
+        self._is_paused = True
         self._pause(self.partitions)
 
-    def go_on(self, places: Mapping[int, int]) -> None:
+    def resume(self, places: Mapping[int, int]) -> None:
         """Fetches again from `places`, the next offset of each partition that has a position.
 
         Without the seek, what librdkafka had fetched when it was paused would be skipped now and then.
         """
-        self._held = False
+        self._is_paused = False
         self._start(places)
 
     def _pause(self, partitions: Iterable[int]) -> None:
@@ -516,7 +517,7 @@ class OrderConsumer:
 
 def ended(error: KafkaError) -> Misconfigured:
     """What a client cannot get over, such as another one with its member id."""
-    return Misconfigured(f"Kafka's client cannot go on: {error.str()}")
+    return Misconfigured(f"Kafka's client cannot continue: {error.str()}")
 
 
 def record_of(message: Message) -> Record:
@@ -538,7 +539,7 @@ def record_of(message: Message) -> Record:
 def headers_of(message: Message) -> tuple[tuple[str, bytes | None], ...] | None:
     """None where a name is not UTF-8, which Kafka's client does not give; it may even leave by a `SystemError`."""
     try:
-        return tuple((name, value_bytes(value)) for name, value in cast("Headers", message.headers() or ()))
+        return tuple((name, value_bytes(value)) for name, value in cast("RawHeaders", message.headers() or ()))
     except UnicodeDecodeError:
         return None
     except SystemError as error:  # it returns with the other exception set

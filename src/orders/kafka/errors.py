@@ -8,7 +8,7 @@ from orders.errors import Misconfigured, OrdersError, TooLarge, Unavailable
 from orders.settings import property_variable as variable
 
 UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001 - public names
-NO_RIGHT = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
+NO_PERMISSION = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 """The cluster's is what an idempotent producer hears that may write to no topic at all."""
 LOGIN = frozenset({KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION})  # noqa: SLF001 - public names
 UNREACHED = frozenset(
@@ -28,34 +28,36 @@ REASON = re.compile(r"(?:\S+/(?:bootstrap|\d+): )?(.*?)(?: \(after .*)?", re.DOT
 """An error of the client's network threads: broker, what happened, how long it took."""
 
 
-def acl(rights: str | list[str], kind: str, name: str) -> str:
-    """The command that grants rights to a `topic` or `group`."""
-    operations = " ".join(f"--operation {right}" for right in ([rights] if isinstance(rights, str) else rights))
+def acl(permissions: str | list[str], kind: str, name: str) -> str:
+    """The command that grants permissions to a `topic` or `group`."""
+    operations = " ".join(
+        f"--operation {permission}" for permission in ([permissions] if isinstance(permissions, str) else permissions)
+    )
     return (
         f"kafka-acls.sh --bootstrap-server $ORDERS_KAFKA_BOOTSTRAP --add --allow-principal User:… {operations} "
         f"--{kind} {name}"
     )
 
 
-def no_right(right: str, kind: str, name: str) -> Misconfigured:
-    """A `topic` or `group` is closed to us; `right` is named as `kafka-acls.sh` has it."""
-    return Misconfigured(f"no right to {kind} {name!r} ({right}); {acl(right, kind, name)}")
+def no_permission(permission: str, kind: str, name: str) -> Misconfigured:
+    """A `topic` or `group` is closed to us; `permission` is named as `kafka-acls.sh` has it."""
+    return Misconfigured(f"no right to {kind} {name!r} ({permission}); {acl(permission, kind, name)}")
 
 
 def verdict(
-    error: KafkaError, topic: str, *, right: str = "Describe", group: str = GROUP
+    error: KafkaError, topic: str, *, permission: str = "Describe", group: str = GROUP
 ) -> Unavailable | Misconfigured:
-    """Ours for librdkafka's: what is wrong with the set-up comes with the command that fixes it.
+    """Ours for librdkafka's: what is misconfigured comes with the command that fixes it.
 
-    `right` is the one that was needed.
+    `permission` is the one that was needed.
     """
     code = error.code()
     if code in UNKNOWN_TOPIC:
         return Misconfigured(f"topic {topic!r} does not exist: make it with `orders topics create`")
-    if code in NO_RIGHT:
-        return no_right(right, "topic", topic)
+    if code in NO_PERMISSION:
+        return no_permission(permission, "topic", topic)
     if code == KafkaError.GROUP_AUTHORIZATION_FAILED:
-        return no_right("Read", "group", group)
+        return no_permission("Read", "group", group)
     if code in LOGIN:
         return refused_login(error)
     if code == KafkaError.MSG_SIZE_TOO_LARGE:
@@ -75,8 +77,8 @@ def reason(error: KafkaError) -> str:
     return re.sub(r"\bipv[46]#", "", found[1]) if found else error.name()
 
 
-class Met:
-    """What a client's network threads met since it was last answered, its `error_cb`; told when it is polled."""
+class LastClientError:
+    """What a client's network threads met since it was last answered, its `error_cb`; called when it is polled."""
 
     def __init__(self) -> None:
         self._last: KafkaError | None = None

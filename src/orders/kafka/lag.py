@@ -18,8 +18,8 @@ def times_of(
 ) -> dict[int, float]:
     """When the first records at or after `places` (offset by partition) were made, in seconds since 1970.
 
-    Blocks for at most `seconds` and what it takes to close; what cannot be told by then is left out. No part is taken
-    in the group: its name is used because we have the right to it.
+    Blocks for at most `seconds` and what it takes to close; what cannot be determined by then is left out. No part is
+    taken in the group: its name is used because we have the right to it.
     """
     until = monotonic() + seconds
     found: dict[int, float | None] = {}

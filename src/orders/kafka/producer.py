@@ -191,10 +191,10 @@ class OrderProducer:
             self._open += change
             self._reported.notify_all()
 
-    def send(self, records: Iterable[Pair], told: Callable[[int, Delivered | OrdersError], None]) -> int:
+    def send(self, records: Iterable[Pair], on_result: Callable[[int, Delivered | OrdersError], None]) -> int:
         """Produces all records and waits for their acknowledgements; returns how many there were.
 
-        `told` is called once for each, with its number from 0 and its place or why it is not in Kafka, from this
+        `on_result` is called once for each, with its number from 0 and its place or why it is not in Kafka, from this
         thread or another. One that is too large is left out; after any other failure nothing more is sent, and the
         first is raised.
         """
@@ -208,7 +208,7 @@ class OrderProducer:
                 acknowledged += 1
             elif not isinstance(result, TooLarge):
                 failures.append(result)
-            told(number, result)
+            on_result(number, result)
             room.leave(size)
 
         numbered = enumerate(records)
@@ -278,15 +278,16 @@ class OrderProducer:
 
     def _failed(self, error: KafkaError) -> OrdersError:
         if error.fatal():
-            # An idempotent producer that lost its place in the log (it went back) never recovers; the next one does.
+            # An idempotent producer that lost its place in the log (it was truncated) never recovers; the next one
+            # does.
             if structlog.is_configured():  # a command has no log, and reports the error itself
                 log.error("producer_fatal", reason=error.name())
             with self._lock:
                 if self._producer is not None:
                     self._retired.append(self._producer)
                 self._producer = None
-                self._ended = verdict(error, self.topic, right="Write")
+                self._ended = verdict(error, self.topic, permission="Write")
         if error.code() in ENDED and self._ended:
             return self._ended
-        ours = verdict(error, self.topic, right="Write")
+        ours = verdict(error, self.topic, permission="Write")
         return TooLarge(f"{ours} (it is {self._topic_bytes})") if self._topic_bytes and is_size(error) else ours

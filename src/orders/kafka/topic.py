@@ -11,13 +11,13 @@ from confluent_kafka.admin import AclOperation, NewTopic, OffsetSpec  # type: ig
 from orders import threads
 from orders.errors import Misconfigured, OrdersError, Unavailable
 from orders.kafka import clients
-from orders.kafka.errors import Met, no_right, verdict
+from orders.kafka.errors import LastClientError, no_permission, verdict
 from orders.timing import Clock, monotonic
 
 REQUEST_SECONDS = 2.0
 CREATE_SECONDS = 15.0
 RENEWED_SECONDS = 5.0
-"""How long a client may go without an answer until it is recreated: one that a broker told of no broker at all, as it
+"""How long a client may go without an answer until it is recreated: one to which a broker named no broker at all, as it
 does while it is fenced, may never ask again (librdkafka 2.16)."""
 REFRESH_SECONDS = 5.0
 """How old the topic's identity may be before it is asked for again."""
@@ -36,10 +36,10 @@ REFUSED = frozenset(
 
 
 Right = Literal["Read", "Write"]
-RIGHTS: Mapping[Right, AclOperation] = {"Read": AclOperation.READ, "Write": AclOperation.WRITE}
+PERMISSIONS: Mapping[Right, AclOperation] = {"Read": AclOperation.READ, "Write": AclOperation.WRITE}
 
 
-class View(NamedTuple):
+class TopicSnapshot(NamedTuple):
     """The topic at one moment; `ends` has the next offset of every partition."""
 
     topic_id: str
@@ -51,7 +51,7 @@ class TopicView:
 
     def __init__(self, kafka: Mapping[str, str], topic: str, clock: Clock = monotonic) -> None:
         self.topic = topic
-        self._met = Met()
+        self._last_error = LastClientError()
         self._clock = clock
         self._properties = {
             "client.id": "orders",
@@ -59,27 +59,27 @@ class TopicView:
             "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
             "reconnect.backoff.max.ms": 1000,
             **kafka,
-            "error_cb": self._met,
+            "error_cb": self._last_error,
         }
         self._begin()
 
     def _begin(self) -> None:
         self._admin = clients.admin(self._properties)
-        self._met.forget()
+        self._last_error.forget()
         self._answered_at = self._clock()
 
-    def look(self, *needed: Right) -> View:
+    def look(self, *needed: Right) -> TopicSnapshot:
         """Identity and ends. Raises `Unavailable` or `Misconfigured`, within about two requests' time.
 
-        The rights that are needed are asked for too: the client tells a consumer of its lack only once, and a
+        The permissions that are needed are asked for too: the client reports its lack to a consumer only once, and a
         producer when it is too late.
         """
         with self._asked():
-            topic_id, partitions, rights = self._describe()
-            for right in needed:
-                if rights and RIGHTS[right] not in rights:
-                    raise no_right(right, "topic", self.topic)
-            return View(topic_id, self._offsets(partitions, OffsetSpec.latest()))  # type: ignore[no-untyped-call] # untyped
+            topic_id, partitions, permissions = self._describe()
+            for permission in needed:
+                if permissions and PERMISSIONS[permission] not in permissions:
+                    raise no_permission(permission, "topic", self.topic)
+            return TopicSnapshot(topic_id, self._offsets(partitions, OffsetSpec.latest()))  # type: ignore[no-untyped-call] # untyped
 
     def starts(self, partitions: Iterable[int]) -> dict[int, int]:
         """The first offset that there is of each; raises `Unavailable` or `Misconfigured`."""
@@ -102,15 +102,15 @@ class TopicView:
             yield
         except (KafkaException, TimeoutError) as error:
             self._admin.poll(0)
-            trouble = self._met.trouble(error, self.topic)
+            trouble = self._last_error.trouble(error, self.topic)
             if isinstance(trouble, Unavailable) and self._clock() - self._answered_at >= RENEWED_SECONDS:
                 self._begin()
             raise trouble from None
-        self._met.forget()
+        self._last_error.forget()
         self._answered_at = self._clock()
 
     def _describe(self) -> tuple[str, list[int], list[AclOperation]]:
-        """Id, partitions, and what we may do; no rights where the broker does not tell."""
+        """Id, partitions, and what we may do; no permissions where the broker does not report them."""
         answers = self._admin.describe_topics(
             TopicCollection([self.topic]), request_timeout=REQUEST_SECONDS, include_authorized_operations=True
         )
@@ -131,7 +131,7 @@ def identity(topic_id: Uuid, topic: str) -> str:
     """The topic's id as text; raises `Misconfigured` where it has none."""
     if str(topic_id) == NO_ID:
         raise Misconfigured(
-            f"topic {topic!r} has no id, without which one that was recreated cannot be told from it: upgrade the "
+            f"topic {topic!r} has no id, without which one that was recreated looks the same: upgrade the "
             "brokers to Kafka 2.8 or later, and their inter.broker.protocol.version if it is set"
         )
     return str(topic_id)
@@ -169,7 +169,7 @@ def create_topic(
 
 def _not_made(error: KafkaError, topic: str) -> Unavailable | Misconfigured:
     if error.code() not in REFUSED:
-        return verdict(error, topic, right="Create")
+        return verdict(error, topic, permission="Create")
     why = error.str().rstrip(".")
     return Misconfigured(f"Kafka refuses to make topic {topic!r}: {why}; see `orders topics create --help`")
 
@@ -177,15 +177,15 @@ def _not_made(error: KafkaError, topic: str) -> Unavailable | Misconfigured:
 class TopicWatch:
     """The last view of a topic, for an event loop: looks in a thread, one look at a time, shared by all who ask."""
 
-    def __init__(self, look: Callable[[], View], clock: Clock) -> None:
+    def __init__(self, look: Callable[[], TopicSnapshot], clock: Clock) -> None:
         self._look = look
         self._clock = clock
-        self._last: View | OrdersError = Unavailable("Kafka was not asked yet")
+        self._last: TopicSnapshot | OrdersError = Unavailable("Kafka was not asked yet")
         self._at = float("-inf")
         self._topic_id: str | None = None
         self._looking: asyncio.Task[None] | None = None
 
-    async def view(self, max_age: float) -> View:
+    async def view(self, max_age: float) -> TopicSnapshot:
         """The topic as it was at most `max_age` seconds ago. Raises `Unavailable` or `Misconfigured`."""
         if self._clock() - self._at >= max_age:
             await asyncio.shield(self._refresh())

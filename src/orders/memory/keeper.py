@@ -39,7 +39,7 @@ RESTORE_CHUNK = 500
 RESTORE_ANSWER_SECONDS = 120.0
 """How long the restore waits for its next rows; notices are heard meanwhile."""
 SAMPLED = 200
-"""How many of the newest orders tell the mean size of a document."""
+"""How many of the newest orders give the mean size of a document."""
 FILE_BYTES_PER_BYTE = 1.4
 """What a byte of document takes in the file at most, measured: how many orders fit is reckoned with it."""
 STREAMED = 100
@@ -145,7 +145,7 @@ class Keeper:
             log.warning("notice_unreadable")
             return self._memory.empty()
         if changed.memory != self._memory.identity:
-            self._memory.raise_floors(changed.changes)
+            self._memory.raise_minimum_versions(changed.changes)
         return None
 
     def _look_after(self) -> None:
@@ -264,7 +264,7 @@ def up_to_unreadable(
 ) -> Generator[Put, None, int]:
     """Orders after `last`, one by one up to the one that cannot be read: it is within what is streamed at once.
 
-    Returns the id to go on from.
+    Returns the id to continue from.
     """
     where = {"id": first, "uid": last, "limit": 2 * STREAMED}
     following = connection.execute(queries["orders_after"], where).fetchall()

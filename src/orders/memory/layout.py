@@ -2,7 +2,7 @@
 
 documents   number → version, uid, document; numbers only grow, so that every put appends
 numbers     uid → number
-floors      uid → floor and marks (`coherence.Floor`)
+restrictions uid → minimum version and fences (`coherence.Restriction`)
 meta        the state of the whole, its identity, and the notice board
 
 Appending makes full pages: 1.35 bytes of file for a byte of document, where one tree keyed by uid takes 1.88.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import lmdb
 
 from orders.memory import coherence
-from orders.memory.coherence import NO_FLOOR, Floor, View
+from orders.memory.coherence import UNRESTRICTED, MemoryView, Restriction
 
 if TYPE_CHECKING:
     from lmdb import _Database
@@ -34,7 +34,7 @@ FEWEST_DOCUMENTS = 4
 WEIGHINGS = 64
 """Pages are counted after each such part of the budget, and at the end: for every document it took a third of a put."""
 
-Rule = Callable[[int, float, int, Floor, View], bool]
+Rule = Callable[[int, float, int, Restriction, MemoryView], bool]
 """`coherence.may_put` or `coherence.may_restore`."""
 
 _NUMBER = Struct(">Q")
@@ -59,7 +59,7 @@ class Change(NamedTuple):
     document: bytes | None
 
 
-class State(NamedTuple):
+class MemoryState(NamedTuple):
     """What holds for memory as a whole.
 
     `restored_at` is the `emptied_at` after which a restore has come to its end. `sealed`: nothing is put before one
@@ -73,8 +73,8 @@ class State(NamedTuple):
     restoring: bool = False
     sealed: bool = False
 
-    def view(self, now: float) -> View:
-        return View(now, self.emptied_at, self.restoring, self.sealed)
+    def view(self, now: float) -> MemoryView:
+        return MemoryView(now, self.emptied_at, self.restoring, self.sealed)
 
     def is_restored_since(self, time: float) -> bool:
         """Whether the last emptying began a restore, and not before `time`."""
@@ -84,7 +84,7 @@ class State(NamedTuple):
 class Trees(NamedTuple):
     documents: "_Database"
     numbers: "_Database"
-    floors: "_Database"
+    restrictions: "_Database"
     meta: "_Database"
 
     @classmethod
@@ -92,7 +92,7 @@ class Trees(NamedTuple):
         return cls(*(env.open_db(name.encode(), create=False) for name in cls._fields))
 
     @classmethod
-    def create(cls, env: lmdb.Environment, state: State) -> Self:
+    def create(cls, env: lmdb.Environment, state: MemoryState) -> Self:
         """In one transaction, so that nobody opens them half made."""
         with env.begin(write=True) as txn:
             trees = cls(*(env.open_db(name.encode(), txn) for name in cls._fields))
@@ -100,10 +100,10 @@ class Trees(NamedTuple):
             txn.put(IDENTITY, token_hex(8).encode(), db=trees.meta)
         return trees
 
-    def state(self, txn: "Txn") -> State:
-        return State(*_STATE.unpack(txn.get(STATE, b"", self.meta)))
+    def state(self, txn: "Txn") -> MemoryState:
+        return MemoryState(*_STATE.unpack(txn.get(STATE, b"", self.meta)))
 
-    def save(self, txn: "Txn", state: State) -> None:
+    def save(self, txn: "Txn", state: MemoryState) -> None:
         txn.put(STATE, _STATE.pack(*state), db=self.meta)
 
     def identity(self, txn: "Txn") -> str:
@@ -114,15 +114,17 @@ class Trees(NamedTuple):
         """Bytes of the pages that hold documents and their numbers."""
         return size(txn, self.documents) + size(txn, self.numbers)
 
-    def marked_floors(self, txn: "Txn") -> Iterator[tuple[bytes, Floor]]:
-        """The floors that have marks."""
+    def fenced_restrictions(self, txn: "Txn") -> Iterator[tuple[bytes, Restriction]]:
+        """The restrictions that have fences."""
         return (
-            (key, coherence.unpack(packed)) for key, packed in txn.cursor(self.floors) if coherence.has_marks(packed)
+            (key, coherence.unpack(packed))
+            for key, packed in txn.cursor(self.restrictions)
+            if coherence.has_fences(packed)
         )
 
-    def floors_from(self, txn: "Txn", key: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and packed floors, in the order of their keys from one on."""
-        cursor = txn.cursor(self.floors)
+    def restrictions_from(self, txn: "Txn", key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and packed restrictions, in the order of their keys from one on."""
+        cursor = txn.cursor(self.restrictions)
         return iter(cursor) if (cursor.set_range(key) if key else cursor.first()) else iter(())
 
     def entry(self, txn: "Txn", order_uid: str) -> Put | None:
@@ -178,7 +180,7 @@ class Work:
         self._next_number = self._state.next_number
         self._at = self._state.view(now)
         self._unweighed = 0
-        self._any_floors = txn.stat(trees.floors)["entries"] > 0
+        self._any_restrictions = txn.stat(trees.restrictions)["entries"] > 0
 
     # -- documents --
 
@@ -193,7 +195,7 @@ class Work:
     def _put(self, put: Put, since: float, rule: Rule) -> bool:
         key = put.order_uid.encode()
         there = self._version(key)
-        if not rule(put.version, since, there, self._floor(key), self._at):
+        if not rule(put.version, since, there, self._restriction(key), self._at):
             return False
         if there:
             self._drop(key)
@@ -235,57 +237,59 @@ class Work:
             cursor.delete()
             self._txn.delete(entry[HEAD_BYTES:end], db=self._trees.numbers)
 
-    # -- marks and floors --
+    # -- fences and minimum versions --
 
-    def mark(self, uids: Iterable[str], writer: int) -> None:
+    def fence(self, uids: Iterable[str], writer: int) -> None:
         for key in map(str.encode, uids):
             self._drop(key)
-            self._keep(key, coherence.marked(self._floor(key), writer, self._at))
+            self._keep(key, coherence.fenced(self._restriction(key), writer, self._at))
 
-    def unmark(self, uids: Iterable[str], writer: int) -> None:
+    def unfence(self, uids: Iterable[str], writer: int) -> None:
         for key in map(str.encode, uids):
-            self._keep(key, coherence.unmarked(self._floor(key), writer))
+            self._keep(key, coherence.unfenced(self._restriction(key), writer))
 
-    def raise_floors(self, versions: Iterable[tuple[str, int]]) -> None:
+    def raise_minimum_versions(self, versions: Iterable[tuple[str, int]]) -> None:
         for order_uid, version in versions:
             key = order_uid.encode()
-            self._raise(key, self._floor(key), version)
+            self._raise(key, self._restriction(key), version)
 
     def settle(self, changes: Iterable[Change], writer: int) -> None:
         for change in changes:
             key = change.order_uid.encode()
-            self._raise(key, coherence.unmarked(self._floor(key), writer), change.version)
+            self._raise(key, coherence.unfenced(self._restriction(key), writer), change.version)
 
-    def _raise(self, key: bytes, floor: Floor, version: int) -> None:
-        self._keep(key, coherence.raised(floor, version, self._at))
+    def _raise(self, key: bytes, restriction: Restriction, version: int) -> None:
+        self._keep(key, coherence.raised(restriction, version, self._at))
         if self._version(key) < version:
             self._drop(key)
 
     def drop_spent(self, keys: Iterable[bytes]) -> None:
         for key in keys:
-            if coherence.is_spent(self._floor(key), self._at):
-                self._txn.delete(key, db=self._trees.floors)
+            if coherence.is_spent(self._restriction(key), self._at):
+                self._txn.delete(key, db=self._trees.restrictions)
 
-    def _floor(self, key: bytes) -> Floor:
-        packed = self._txn.get(key, None, self._trees.floors) if self._any_floors else None
-        return NO_FLOOR if packed is None else coherence.unpack(packed)
+    def _restriction(self, key: bytes) -> Restriction:
+        packed = self._txn.get(key, None, self._trees.restrictions) if self._any_restrictions else None
+        return UNRESTRICTED if packed is None else coherence.unpack(packed)
 
-    def _keep(self, key: bytes, floor: Floor) -> None:
-        if floor == NO_FLOOR:
-            self._txn.delete(key, db=self._trees.floors)
+    def _keep(self, key: bytes, restriction: Restriction) -> None:
+        if restriction == UNRESTRICTED:
+            self._txn.delete(key, db=self._trees.restrictions)
         else:
-            self._txn.put(key, coherence.pack(floor), db=self._trees.floors)
-            self._any_floors = True
+            self._txn.put(key, coherence.pack(restriction), db=self._trees.restrictions)
+            self._any_restrictions = True
 
     # -- memory as a whole --
 
     def empty(self) -> None:
-        """Drops all documents, and the floors of orders at which no ingest is at work."""
-        working = [(k, f) for k, f in self._trees.marked_floors(self._txn) if coherence.outlives_emptying(f, self._at)]
-        for tree in (self._trees.documents, self._trees.numbers, self._trees.floors):
+        """Drops all documents, and the restrictions of orders at which no ingest is at work."""
+        working = [
+            (k, f) for k, f in self._trees.fenced_restrictions(self._txn) if coherence.outlives_emptying(f, self._at)
+        ]
+        for tree in (self._trees.documents, self._trees.numbers, self._trees.restrictions):
             self._txn.drop(tree, delete=False)
-        for key, floor in working:
-            self._keep(key, floor)
+        for key, restriction in working:
+            self._keep(key, restriction)
         emptied_at = max(self._at.now, nextafter(self._state.emptied_at, inf))  # names this emptying: never twice
         self._save(self._state._replace(emptied_at=emptied_at, restoring=False))
 
@@ -311,6 +315,6 @@ class Work:
     def is_same_restore(self, token: float) -> bool:
         return coherence.is_same_restore(token, self._at)
 
-    def _save(self, state: State) -> None:
+    def _save(self, state: MemoryState) -> None:
         self._state = state
         self._trees.save(self._txn, state)

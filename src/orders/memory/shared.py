@@ -17,33 +17,33 @@ import lmdb
 
 from orders.errors import StartError, Unavailable
 from orders.memory import coherence
-from orders.memory.layout import Change, Put, State, Trees, Work, document_of, size
+from orders.memory.layout import Change, MemoryState, Put, Trees, Work, document_of, size
 from orders.timing import Clock, monotonic
 
 __all__ = ["Change", "Memory", "Put", "Stats"]
 
 LEAST_MAP = 16 * 2**20
-"""Smallest map in bytes: room for marks, floors and the board beside a small budget."""
+"""Smallest map in bytes: room for fences, minimum versions and the board beside a small budget."""
 MAX_READERS = 1024
-MOST_FLOORS = 600_000
-"""Most orders with marks or floors; with more, memory is emptied and restored. An expired floor stays for up to a round
-of sweeps: so many allow 8,300 changes a second."""
-FLOORS_SHARE = 4
-"""Marks and floors take at most this part of the map."""
+MOST_RESTRICTIONS = 600_000
+"""Most orders with fences or minimum versions; with more, memory is emptied and restored. An expired restriction stays
+for up to a round of sweeps: so many allow 8,300 changes a second."""
+RESTRICTIONS_SHARE = 4
+"""Restrictions take at most this part of the map."""
 LOOKED_AT_ONCE = 25_000
-"""Floors that one sweep looks at, for it runs on the thread that hears notices: about 15 ms."""
+"""Restrictions that one sweep looks at, for it runs on the thread that hears notices: about 15 ms."""
 SWEPT_AT_ONCE = 1000
-"""Expired floors dropped in one write transaction: nobody waits long for the writer lock."""
+"""Expired restrictions dropped in one write transaction: nobody waits long for the writer lock."""
 FAILED = (lmdb.Error, OSError)
 
 T = TypeVar("T")
 
 
 class Stats(NamedTuple):
-    """Number of documents, number of orders with marks or floors, bytes used and allowed."""
+    """Number of documents, number of orders with fences or minimum versions, bytes used and allowed."""
 
     documents: int
-    floors: int
+    restrictions: int
     used: int
     budget: int
 
@@ -51,7 +51,7 @@ class Stats(NamedTuple):
 class Memory:
     """One process' door to the shared memory. Any thread may call it; open it after the last fork.
 
-    A `writer` names one transaction (64 bits, never used again): who takes a mark away must not take one away that
+    A `writer` names one transaction (64 bits, never used again): who removes a fence must not remove one that
     stands for an earlier transaction of which nobody knows whether it was committed.
     """
 
@@ -74,7 +74,7 @@ class Memory:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             env = _environment(path, max(2 * budget, LEAST_MAP))
-            return cls(env, Trees.create(env, State(budget, emptied_at=clock())), clock)
+            return cls(env, Trees.create(env, MemoryState(budget, emptied_at=clock())), clock)
         except FAILED as error:
             raise StartError(f"the shared memory {path} cannot be made: {error}") from error
 
@@ -101,7 +101,7 @@ class Memory:
 
     def look(self, uids: Sequence[str]) -> dict[str, Put]:
         """What memory has of these orders, with its version, at one moment. Raises `Unavailable`."""
-        with _away(), self._env.begin() as txn:
+        with _unavailable(), self._env.begin() as txn:
             found = [self._trees.entry(txn, order_uid) for order_uid in uids]
         return {put.order_uid: put for put in found if put is not None}
 
@@ -111,14 +111,14 @@ class Memory:
         What is put meanwhile is left out. Each part is a read transaction of its own: a long one would keep all pages
         that are dropped meanwhile.
         """
-        with _away():
+        with _unavailable():
             first, end = 0, self._state().next_number
         while part := self._part(first, end, most):
             yield [put for _, put in part]
             first = part[-1][0] + 1
 
     def _part(self, first: int, end: int, most: int) -> list[tuple[int, Put]]:
-        with _away(), self._env.begin() as txn:
+        with _unavailable(), self._env.begin() as txn:
             return [each for each in islice(self._trees.entries(txn, first), most) if each[0] < end]
 
     # -- puts --
@@ -132,14 +132,14 @@ class Memory:
 
     # -- a transaction's way --
 
-    def mark(self, uids: Sequence[str], writer: int) -> None:
-        """Before COMMIT: drops the entries of known orders and sets the writer's marks. Raises `Unavailable`."""
-        self._write_firmly(lambda work: work.mark(uids, writer))
+    def fence(self, uids: Sequence[str], writer: int) -> None:
+        """Before COMMIT: drops the entries of known orders and sets the writer's fences. Raises `Unavailable`."""
+        self._write_firmly(lambda work: work.fence(uids, writer))
 
     def settle(self, changes: Sequence[Change], writer: int, as_of: float) -> None:
-        """After COMMIT: takes the marks away, raises the floors, puts the new bytes by the rule.
+        """After COMMIT: removes the fences, raises the minimum versions, puts the new bytes by the rule.
 
-        What fails is left: the marks keep stale bytes out for as long as any can come.
+        What fails is left: the fences keep stale bytes out for as long as any can come.
         """
 
         def settle(work: Work) -> None:
@@ -155,20 +155,20 @@ class Memory:
             with suppress(*FAILED):
                 self._write(settle)
 
-    def unmark(self, uids: Sequence[str], writer: int) -> None:
+    def unfence(self, uids: Sequence[str], writer: int) -> None:
         """After a rollback that is certain; what fails is left to expire."""
         with suppress(*FAILED):
-            self._write(lambda work: work.unmark(uids, writer))
+            self._write(lambda work: work.unfence(uids, writer))
 
     # -- the keeper's --
 
-    def raise_floors(self, versions: Sequence[tuple[str, int]]) -> None:
+    def raise_minimum_versions(self, versions: Sequence[tuple[str, int]]) -> None:
         """What other machines changed, as uid and version; older entries are dropped. Raises `Unavailable`."""
-        self._write_firmly(lambda work: work.raise_floors(versions))
+        self._write_firmly(lambda work: work.raise_minimum_versions(versions))
 
     def empty(self) -> None:
         """Drops all documents; reads that began before are no longer put. Raises `Unavailable`."""
-        with _away():
+        with _unavailable():
             self._write(Work.empty)
 
     def seal(self, since: float) -> bool:
@@ -176,15 +176,15 @@ class Memory:
 
         For `run`, while nobody hears what other machines change. Raises `Unavailable`.
         """
-        with _away():
+        with _unavailable():
             return self._write(lambda work: work.seal(since))
 
     def begin_restore(self) -> float:
-        """Empties and opens memory; marks and floors do not expire from now on. Take the snapshot after.
+        """Empties and opens memory; fences and minimum versions do not expire from now on. Take the snapshot after.
 
         Returns the token of this restore.
         """
-        with _away():
+        with _unavailable():
             return self._write(Work.begin_restore)
 
     def restore(self, puts: Sequence[Put], token: float) -> bool:
@@ -201,21 +201,21 @@ class Memory:
 
     def end_restore(self, token: float) -> None:
         """The snapshot is put. Without effect if memory was emptied meanwhile. Raises `Unavailable`."""
-        with _away():
+        with _unavailable():
             self._write(lambda work: work.end_restore(token))
 
     def restore_wanted(self) -> bool:
         """Whether no restore has come to its end since memory was made or last emptied. Raises `Unavailable`."""
-        with _away():
+        with _unavailable():
             state = self._state()
         return state.restored_at != state.emptied_at
 
     def sweep(self) -> None:
-        """Drops the expired ones of the next floors, round and round; empties memory if floors outgrow their bound.
+        """Drops the expired ones of the next restrictions, round and round; empties memory if there are too many.
 
         Raises `Unavailable`.
         """
-        with _away():
+        with _unavailable():
             spent = iter(self._spent())
             while batch := list(islice(spent, SWEPT_AT_ONCE)):
                 self._write(partial(Work.drop_spent, keys=batch))
@@ -223,22 +223,25 @@ class Memory:
                 self._write(Work.empty)
 
     def _spent(self) -> list[bytes]:
-        """Keys of expired floors among the next ones, read without the writer lock; who drops them looks again."""
+        """Keys of expired restrictions among the next, read without the writer lock; who drops them looks again."""
         with self._env.begin() as txn:
             at = self._trees.state(txn).view(self._clock())
-            floors = list(islice(self._trees.floors_from(txn, self._sweep_from), LOOKED_AT_ONCE))
-        self._sweep_from = floors[-1][0] + b"\0" if len(floors) == LOOKED_AT_ONCE else b""
-        expired = ((key, packed) for key, packed in floors if not coherence.holds(coherence.time_of(packed), at))
+            restrictions = list(islice(self._trees.restrictions_from(txn, self._sweep_from), LOOKED_AT_ONCE))
+        self._sweep_from = restrictions[-1][0] + b"\0" if len(restrictions) == LOOKED_AT_ONCE else b""
+        expired = ((key, packed) for key, packed in restrictions if not coherence.holds(coherence.time_of(packed), at))
         return [key for key, packed in expired if coherence.is_spent(coherence.unpack(packed), at)]
 
     def _is_crowded(self) -> bool:
         with self._env.begin() as txn:
-            entries = txn.stat(self._trees.floors)["entries"]
-            return entries > MOST_FLOORS or size(txn, self._trees.floors) * FLOORS_SHARE > self._env.info()["map_size"]
+            entries = txn.stat(self._trees.restrictions)["entries"]
+            return (
+                entries > MOST_RESTRICTIONS
+                or size(txn, self._trees.restrictions) * RESTRICTIONS_SHARE > self._env.info()["map_size"]
+            )
 
     def clear_dead_readers(self) -> int:
         """Gives back what killed readers hold; without it the map fills. Returns how many there were."""
-        with _away():
+        with _unavailable():
             return self._env.reader_check()
 
     # -- the notice board and the figures --
@@ -250,22 +253,22 @@ class Memory:
 
     def board(self) -> dict[str, bytes]:
         """All notices by name, for `notices.read_board`. Raises `Unavailable`."""
-        with _away(), self._env.begin() as txn:
+        with _unavailable(), self._env.begin() as txn:
             return dict(self._trees.notices(txn))
 
     def stats(self) -> Stats:
         """Raises `Unavailable`."""
-        with _away(), self._env.begin() as txn:
+        with _unavailable(), self._env.begin() as txn:
             documents = txn.stat(self._documents)["entries"]
-            floors = txn.stat(self._trees.floors)["entries"]
-            return Stats(documents, floors, self._trees.used(txn), self._trees.state(txn).budget)
+            restrictions = txn.stat(self._trees.restrictions)["entries"]
+            return Stats(documents, restrictions, self._trees.used(txn), self._trees.state(txn).budget)
 
     def close(self) -> None:
         self._env.close()
 
     # -- transactions --
 
-    def _state(self) -> State:
+    def _state(self) -> MemoryState:
         with self._env.begin() as txn:
             return self._trees.state(txn)
 
@@ -278,7 +281,7 @@ class Memory:
         try:
             self._write(change)
         except FAILED:
-            with _away():
+            with _unavailable():
                 self._env.reader_check()  # a killed reader's pages may be all that is missing
                 self._write(Work.empty)
                 self._write(change)
@@ -299,7 +302,7 @@ def _environment(path: Path, map_size: int) -> lmdb.Environment:
 
 
 @contextmanager
-def _away() -> Iterator[None]:
+def _unavailable() -> Iterator[None]:
     try:
         yield
     except FAILED as error:

@@ -8,14 +8,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
 
-from orders.metrics.kinds import Counter, Gauge, Histogram, Kept, Layout
+from orders.metrics.kinds import Counter, Gauge, Histogram, Layout, StoredMetric
 from orders.metrics.table import TABLE
 
 OPENMETRICS = "application/openmetrics-text"
 VERSION = "; version=1.0.0"
 
 Sampled = Mapping[Gauge, Mapping[tuple[str, ...], float]]
-"""What gauges show now, by their label values; a gauge that cannot be told is not there."""
+"""What gauges show now, by their label values; a gauge whose value is unknown is not there."""
 
 
 class Page(NamedTuple):
@@ -27,7 +27,7 @@ class Page(NamedTuple):
 
 def page(layout: Layout, totals: Sequence[float], sampled: Sampled, accept: str) -> Page:
     """All metrics: in OpenMetrics for who asks for it, else in Prometheus' format. `totals` are the layout's cells."""
-    # Only our own words reach the encoder: it fails at a version that is no number, and echoes the rest.
+    # Only our own words reach the encoder: it fails at a version that is not a number, and echoes the rest.
     encode, content_type = choose_encoder(OPENMETRICS + VERSION if OPENMETRICS in accept else "")
     return Page(encode(Families(layout, totals, sampled)), content_type)
 
@@ -73,7 +73,7 @@ def histogram(metric: Histogram[Any], cells: Sequence[float]) -> Metric:
     return family
 
 
-def rows(metric: Kept[Any], cells: Sequence[float]) -> Iterator[tuple[tuple[str, ...], Sequence[float]]]:
+def rows(metric: StoredMetric[Any], cells: Sequence[float]) -> Iterator[tuple[tuple[str, ...], Sequence[float]]]:
     """Label values and cells of each row; where labels are combined, only of combinations that occurred."""
     for (key, number), values in zip(metric.rows.items(), metric.named(), strict=True):
         row = cells[number * metric.width : (number + 1) * metric.width]

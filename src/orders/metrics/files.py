@@ -20,7 +20,7 @@ from orders.metrics.kinds import Layout, Values
 
 log = structlog.get_logger()
 
-MARK = ".metrics-"
+SUFFIX = ".metrics-"
 """In the names of the files, between the name of the shared memory and the fingerprint of the layout."""
 
 
@@ -65,8 +65,8 @@ def remove_others(memory: Path, layout: Layout) -> None:
 
     A layout and those that have it as their base are of one release.
     """
-    for path in files(memory, MARK):
-        theirs = path.name.removeprefix(memory.name + MARK).rpartition("-")[0]
+    for path in files(memory, SUFFIX):
+        theirs = path.name.removeprefix(memory.name + SUFFIX).rpartition("-")[0]
         if not theirs.startswith(layout.fingerprint) and not layout.fingerprint.startswith(theirs):
             with suppress(OSError), opened(path, os.O_RDWR) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +82,7 @@ def totals(memory: Path, layout: Layout, own: Values) -> list[float]:
     sums += [0.0] * (layout.size - len(sums))
     try:
         for each in filter(None, (layout, layout.base)):
-            for path in files(memory, f"{MARK}{each.fingerprint}-"):
+            for path in files(memory, f"{SUFFIX}{each.fingerprint}-"):
                 sums[: each.size] = map(add, sums, read(path, 8 * each.size))
     except OSError as error:
         raise Unavailable(f"the metrics beside the shared memory cannot be read: {error.strerror}") from error
@@ -99,11 +99,11 @@ def read(path: Path, size: int) -> list[float]:
 
 
 def prefix(memory: Path, layout: Layout) -> Path:
-    return Path(f"{memory}{MARK}{layout.fingerprint}-")
+    return Path(f"{memory}{SUFFIX}{layout.fingerprint}-")
 
 
-def files(memory: Path, mark: str) -> Iterator[Path]:
-    return (path for path in memory.parent.iterdir() if path.name.startswith(memory.name + mark))
+def files(memory: Path, suffix: str) -> Iterator[Path]:
+    return (path for path in memory.parent.iterdir() if path.name.startswith(memory.name + suffix))
 
 
 @contextmanager

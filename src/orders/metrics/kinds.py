@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
 L = TypeVar("L")
 
-Kind = Literal["counter", "histogram", "gauge"]
+MetricKind = Literal["counter", "histogram", "gauge"]
 Labels = Mapping[str, tuple[str, ...]]
 """The names of labels, each with all its values; a gauge's values are known only when it is asked for."""
 UNITS = ("seconds", "bytes", "messages", "records", "orders")
@@ -23,7 +23,7 @@ class Definition:
     `action` says in whole sentences when to look at the metric and what to do then, and names the alerts on it.
     """
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[MetricKind]
 
     def __init__(self, name: str, about: str, action: str, labels: Labels) -> None:
         self.name = name
@@ -47,7 +47,7 @@ class Gauge(Definition):
         super().__init__(name, about, action, dict.fromkeys(labels, ()))
 
 
-class Kept(Definition, Generic[L]):
+class StoredMetric(Definition, Generic[L]):
     """Something whose values are kept, in `width` cells for each row.
 
     `L` is the value of the label, a tuple where there are several labels, None where there is none. A label with one
@@ -83,14 +83,14 @@ class Kept(Definition, Generic[L]):
             yield tuple(values[0] if len(values) == 1 else next(chosen) for values in self.labels.values())
 
 
-class Counter(Kept[L]):
+class Counter(StoredMetric[L]):
     """Something that is counted."""
 
     kind = "counter"
     width = 1
 
 
-class Histogram(Kept[L]):
+class Histogram(StoredMetric[L]):
     """Something that is measured: `buckets` are upper bounds; a row has their counts, that of the rest, and the sum."""
 
     kind = "histogram"
@@ -129,7 +129,7 @@ class Layout:
         digest = hashlib.sha256(repr(shape).encode()).hexdigest()[:12]
         self.fingerprint: str = f"{base.fingerprint}+{digest}" if base else digest
 
-    def place(self, metric: Kept[L], label: L) -> int:
+    def place(self, metric: StoredMetric[L], label: L) -> int:
         """The index of a row's first cell."""
         return self.begins[metric.name] + metric.width * metric.rows[label]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from orders.logs import SAMPLING
 from orders.metrics.files import claim
 from orders.metrics.kinds import Counter, Definition, Gauge, Histogram, Layout, Values
-from orders.record import Cause, Fault, Outcome
+from orders.record import BatchCause, InvalidKind, Outcome
 from orders.threads import HOOKS, Task, Thread
 
 Request = tuple[str, str, str]
@@ -20,10 +20,10 @@ OTHER = "_OTHER"
 """What stands for a method, or a status, that is not declared."""
 UNMATCHED = "unmatched"
 """The route of a request that led to none, or could not be read."""
-Lookup = Literal["hit", "miss"]
+LookupResult = Literal["hit", "miss"]
 Posted = Literal["created", "replaced", "unchanged", "conflict", "refused", "accepted", "unavailable"]
 Full = Literal["connections", "posts", "misses"]
-Committed = Literal["committed", "rejected", "away", "setup_wrong", "moved"]
+Committed = Literal["committed", "rejected", "unavailable", "misconfigured", "moved"]
 Restored = Literal["start", "database", "emptied"]
 ProcessKind = Literal["serve", "ingest", "keep", "kafka", "postgres"]
 IngestState = Literal["running", "paused", "stopped"]
@@ -68,16 +68,16 @@ def http_seconds(rows: Sequence[Request]) -> Histogram[Request]:
     )
 
 
-LOOKUPS = Counter[Lookup](
+LOOKUPS = Counter[LookupResult](
     "orders_memory_lookups_total",
     "GETs and HEADs of an order by whether memory had it",
     "Fewer than half of the orders found come from memory: OrdersMemoryMisses. GETs of orders that do not exist are "
     "misses too and need no action.",
-    labelled("result", Lookup),
+    labelled("result", LookupResult),
 )
 POSTS = Counter[Posted](
     "orders_posts_total",
-    "POSTs of an order by what they were told; `accepted` is 202, `unavailable` 503",
+    "POSTs of an order by outcome; `accepted` is 202, `unavailable` 503",
     "`accepted`: ingest does not keep up, look at `orders_lag_seconds`. `unavailable`: `/readyz` says what is "
     "unavailable; look at `orders_http_busy_total` too. `conflict` and `refused`: the client has to correct what it "
     "sends.",
@@ -85,7 +85,7 @@ POSTS = Counter[Posted](
 )
 BUSY = Counter[Full](
     "orders_http_busy_total",
-    "Requests and connections that were told 503, or closed, because there were as many as may be; by what of",
+    "Requests and connections that returned 503, or were closed, because a limit was reached; by which",
     "Clients were turned away. `posts` and `misses` rise while Kafka or PostgreSQL is slow: look there first. Else "
     "raise ORDERS_HTTP_CONNECTIONS, ORDERS_HTTP_WAITING_POSTS or ORDERS_HTTP_WAITING_MISSES, or add serve processes "
     "or machines.",
@@ -107,12 +107,12 @@ CONSUMED = Counter[None](
     "change hands. Look at the results in `orders_commit_duration_seconds`.",
     KAFKA | {"messaging_operation_name": ("poll",)},
 )
-BATCHES = Counter[Cause](
+BATCHES = Counter[BatchCause](
     "orders_batches_total",
     "Batches that went to PostgreSQL by why they did; `retry` is one more try after an outage",
     "Mostly `dry`: ingest keeps up. Mostly `records`, `bytes` or `age`: it is busy; if the lag grows too, "
     "OrdersLagGrowing says what to do. `retry`: PostgreSQL was unavailable.",
-    labelled("cause", Cause),
+    labelled("cause", BatchCause),
 )
 BATCH_RECORDS = Histogram[None](
     "orders_batch_records",
@@ -124,8 +124,8 @@ COMMIT_SECONDS = Histogram[Committed](
     "orders_commit_duration_seconds",
     "Time of a transaction of ingest, from its begin to PostgreSQL's answer, by how it ended",
     "Slow: look at PostgreSQL's disk, locks and other users. `rejected`: bad records are searched for, look at "
-    "`orders_dead_letters_total`. `away` and `setup_wrong`: run `./orders doctor`. `moved`: another ingest wrote "
-    "these records, as when partitions change hands.",
+    "`orders_dead_letters_total`. `unavailable` and `misconfigured`: run `./orders doctor`. `moved`: another ingest "
+    "wrote these records, as when partitions change hands.",
     COMMITS,
     labelled("result", Committed),
 )
@@ -149,12 +149,12 @@ READABLE_SECONDS = Histogram[None](
     "timestamps look slow too.",
     WAYS,
 )
-DEAD_LETTERS = Counter[Fault](
+DEAD_LETTERS = Counter[InvalidKind](
     "orders_dead_letters_total",
     "Records that became dead letters, by what is wrong with them",
     "Any: OrdersDeadLetters; `./orders dead-letters list` says what is wrong with them. Many at once: "
     "OrdersDeadLettersBurst.",
-    labelled("reason", Fault),
+    labelled("reason", InvalidKind),
 )
 
 # ---- the keeper and the supervisor ----
@@ -248,9 +248,9 @@ MEMORY_ORDERS = Gauge(
     "Orders whose documents are in memory",
     "Falls to 0: memory was emptied, and a restore fills it again; `orders_restores_total` says why.",
 )
-MEMORY_FLOORS = Gauge(
-    "orders_memory_floors",
-    "Orders with marks or floors in memory",
+MEMORY_RESTRICTIONS = Gauge(
+    "orders_memory_restrictions",
+    "Orders with fences or minimum versions in memory",
     "No action by itself: it follows how many orders are replaced or deleted within a minute. With restores for "
     "`emptied` it outgrew its bound: OrdersMemoryMisses.",
 )
@@ -281,8 +281,9 @@ PARTITION_STOPPED = Gauge(
 READY = Gauge(
     "orders_ready",
     "Whether a part of /readyz is well: 1 or 0",
-    "0: `/readyz` gives the reason. `postgres`: OrdersPostgresAway; with `memory` also OrdersReadingUnavailable. "
-    "`kafka`: OrdersKafkaAway. `restore`: OrdersRestoreStuck. `process` is 0 while the machine stops.",
+    "0: `/readyz` gives the reason. `postgres`: OrdersPostgresUnavailable; with `memory` "
+    "also OrdersReadingUnavailable. "
+    "`kafka`: OrdersKafkaUnavailable. `restore`: OrdersRestoreStuck. `process` is 0 while the machine stops.",
     "part",
 )
 READY_FOR = Gauge(

@@ -1,7 +1,7 @@
 """Why libpq got no connection where a setting of ours or of the server is at fault, and the next step.
 
 libpq gives no SQLSTATE for a connection that was refused: its words are all there is. A server that speaks another
-language than English counts as away.
+language than English counts as unavailable.
 """
 
 import re
@@ -33,7 +33,7 @@ CONFIDENTIAL = re.compile(r'"[^"]*(?:password|[&;=@])[^"]*(?:"|$)')
 
 
 def refusal(text: str) -> str:
-    """What was said and the next step, for libpq's text; empty where that says nothing of a wrong set-up."""
+    """What was said and the next step, for libpq's text; empty where that says nothing of a misconfiguration."""
     for cause, advice in CAUSES:
         for line in text.splitlines():
             if cause.search(line):

@@ -29,7 +29,7 @@ NETWORK_SECONDS = 10
 AWAY = ("08", "53", "57", "40", "55P03", "58", "25")
 """SQLSTATE classes and codes of an outage (PostgreSQL manual, appendix A): nothing is wrong with what was sent."""
 SETUP = ("42", "28", "3D", "3F", "0A", "26")
-"""SQLSTATE classes of a wrong set-up: objects, rights, logins, databases, schemas, features, statements."""
+"""SQLSTATE classes of a misconfiguration: objects, permissions, logins, databases, schemas, features, statements."""
 DAMAGED = "XX"
 NOTICES = "async.c"
 """PostgreSQL's source file whose errors mean a full queue of notices: somebody listens and does not read."""
@@ -185,9 +185,9 @@ def verdict_of_server(error: Error, state: str) -> OrdersError:
     if state.startswith(AWAY) or error.diag.source_file == NOTICES:
         return Unavailable(f"PostgreSQL is unavailable or busy ({what})")
     if state == FORBIDDEN:
-        return Forbidden(f"PostgreSQL denies a right ({what}): {error.diag.message_primary}; {GRANTS}")
+        return Forbidden(f"PostgreSQL denies permission ({what}): {error.diag.message_primary}; {GRANTS}")
     if state.startswith(SETUP):
-        return Misconfigured(f"PostgreSQL's set-up does not fit ({what}): {error.diag.message_primary}")
+        return Misconfigured(f"PostgreSQL is misconfigured ({what}): {error.diag.message_primary}")
     if state.startswith(DAMAGED):
         return Misconfigured(f"PostgreSQL fails inside, see its log ({what})")
     return Rejected(f"{REFUSED} ({what})")

@@ -8,7 +8,7 @@ from orders.postgres.connection import GRANTS, Connection, connect, translated
 from orders.settings import Settings, variable
 
 Needs = Mapping[str, Sequence[str]]
-"""Rights by table, view or sequence."""
+"""Permissions by table, view or sequence."""
 
 WRITES: Needs = {
     "orders": ("select", "insert", "update", "delete"),  # rows are locked for an update that never comes
@@ -38,7 +38,7 @@ group by name order by min(place)
 WHERE = "select system_identifier::text, current_database()::text, pg_is_in_recovery() from pg_control_system()"
 
 
-class Place(NamedTuple):
+class DatabaseIdentity(NamedTuple):
     """A database of one PostgreSQL, or its copy on a standby."""
 
     system: str
@@ -55,7 +55,7 @@ def lacking(connection: Connection, needs: Needs) -> list[str]:
 
 
 def require(settings: Settings) -> None:
-    """Raises `Misconfigured` where a role lacks a right, or serve would read another database.
+    """Raises `Misconfigured` where a role lacks a permission, or serve would read another database.
 
     Raises `Unavailable` too.
     """
@@ -64,7 +64,7 @@ def require(settings: Settings) -> None:
         require_serving(settings.postgres_dsn_serve, written)
 
 
-def require_serving(dsn: str, written: Place) -> None:
+def require_serving(dsn: str, written: DatabaseIdentity) -> None:
     """The same for the connection string of serve, and the place that the others write to."""
     name = variable("postgres_dsn_serve")
     try:
@@ -75,16 +75,18 @@ def require_serving(dsn: str, written: Place) -> None:
         raise Misconfigured(f"{name} leads to another database or server than {variable('postgres_dsn')}: correct it")
 
 
-def _admitted(dsn: str, needs: Needs) -> Place:
-    """To which database a connection string leads. Raises `Forbidden` where its role lacks a right there."""
+def _admitted(dsn: str, needs: Needs) -> DatabaseIdentity:
+    """To which database a connection string leads. Raises `Forbidden` where its role lacks a permission there."""
     with connect(dsn, "access") as connection:
         if found := lacking(connection, needs):
-            raise Forbidden(f"the role {connection.info.user} lacks rights on {'; '.join(found)}: grant them; {GRANTS}")
+            raise Forbidden(
+                f"the role {connection.info.user} lacks permissions on {'; '.join(found)}: grant them; {GRANTS}"
+            )
         return place(connection)
 
 
-def place(connection: Connection) -> Place:
+def place(connection: Connection) -> DatabaseIdentity:
     """To which database a connection leads. Raises our errors."""
     with translated():
         ((system, database, standby),) = connection.execute(WHERE)
-        return Place(system, database, standby)
+        return DatabaseIdentity(system, database, standby)

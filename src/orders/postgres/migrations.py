@@ -64,7 +64,7 @@ def _apply(connection: Connection, wanted: list[Migration]) -> list[str]:
         raise Misconfigured(f"the database lacks {names}, which this role may not apply: {MIGRATE}") from error
 
 
-def told(applied: Sequence[str]) -> str:
+def describe(applied: Sequence[str]) -> str:
     """What was applied, for a person."""
     return f"schema: applied {', '.join(applied)}" if applied else "schema: up to date"
 

@@ -22,7 +22,7 @@ def home_of(environment: Mapping[str, str]) -> Path:
     with suppress(OSError):
         if home.is_dir():
             return home
-    raise UsageError(f"ORDERS_HOME: {plain(str(home))} is no directory that we may enter")
+    raise UsageError(f"ORDERS_HOME: {plain(str(home))} is not a directory that this user can enter")
 
 
 def from_file(environment: Mapping[str, str]) -> Source:
@@ -51,11 +51,13 @@ def _read(path: Path, shown: str, *, must_be: bool) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"the settings file {shown} cannot be read ({error.strerror})") from None
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{shown} is no valid TOML: {plain(str(error))}") from None
+        raise UsageError(f"{shown} is not valid TOML: {plain(str(error))}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{shown} is no UTF-8 text: save it as UTF-8") from None
+        raise UsageError(f"{shown} is not UTF-8 text: save it as UTF-8") from None
     except (ValueError, RecursionError):
-        raise UsageError(f"{shown} is no valid TOML: a number is too long, or brackets are nested too deeply") from None
+        raise UsageError(
+            f"{shown} is not valid TOML: a number is too long, or brackets are nested too deeply"
+        ) from None
 
 
 def _flat(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
@@ -92,4 +94,4 @@ def _text(value: Any, label: str) -> str:
 def _refuse_unknown(name: str, label: str) -> Key:
     wanted = name if name.startswith(PROPERTIES) else name.lower().replace("-", "_")
     pool = list(map(name_of, keys(properties.givable())))
-    raise UsageError(f"{label} is no setting{hint(wanted, pool)}; `orders run --help` lists them")
+    raise UsageError(f"{label} is not a setting{hint(wanted, pool)}; `orders run --help` lists them")

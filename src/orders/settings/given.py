@@ -20,7 +20,7 @@ class Key(NamedTuple):
 
 
 class Given(NamedTuple):
-    """A value. `origin` says where it came from, `label` names it in an error; `typed`: text is no number for it."""
+    """A value. `origin` says where it came from, `label` names it in an error; `typed`: text is not a number for it."""
 
     value: Any
     origin: str
@@ -71,12 +71,12 @@ class Source:
         if not isinstance(given.value, str):
             raise UsageError(f"{given.label} must be the path of a file")
         base = absolute(self._base)
-        # What is no whole path may be the secret itself, given by mistake.
+        # What is not a whole path may be the secret itself, given by mistake.
         shown = plain(given.value if given.value.startswith("/") else f"the file that it names in {base}")
         try:
             text = (base / given.value).read_bytes().decode()
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise UsageError(f"{given.label}: {shown} cannot be read ({why})") from None
         if secret := text.removesuffix("\n").removesuffix("\r"):
             return secret
@@ -90,7 +90,7 @@ def _sound(text: str, label: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{label} is no UTF-8 text") from None
+        raise UsageError(f"{label} is not UTF-8 text") from None
     return text
 
 

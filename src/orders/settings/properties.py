@@ -17,7 +17,7 @@ PROBE = "probe"
 
 
 class Property(NamedTuple):
-    """A property; `kind` is C for consumers, P for producers, * for all clients; `extent` what it may be, if told."""
+    """A property; `kind` is C for consumers, P for producers, * for all clients; `extent` what it may be, if known."""
 
     name: str
     kind: str
@@ -52,7 +52,7 @@ def is_path(name: str) -> bool:
 
 
 def allowed_values(name: str) -> str:
-    """What librdkafka takes for a property, in plain words; "" where it does not tell."""
+    """What librdkafka takes for a property, in plain words; "" where it does not say."""
     extent = known()[name].extent
     low, dots, high = extent.partition(" .. ")
     return f"from {low} to {high}" if dots else " or ".join(extent.rsplit(", ", 1))

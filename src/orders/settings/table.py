@@ -30,7 +30,7 @@ Grace = Annotated[float, Meta(ge=0, le=86_400)]
 Session = Annotated[float, Meta(ge=1, le=3600)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 Window = Annotated[int, Meta(ge=1, le=100_000)]
-Text = Annotated[str, Meta(min_length=1)]
+NonEmptyText = Annotated[str, Meta(min_length=1)]
 
 
 def about(text: str) -> Meta:
@@ -41,7 +41,7 @@ def about(text: str) -> Meta:
 class Settings(Struct, frozen=True, kw_only=True):
     """Effective settings of a process. Sizes are in bytes, times in seconds."""
 
-    http_host: Annotated[Text, about("address the HTTP server listens on")] = "127.0.0.1"
+    http_host: Annotated[NonEmptyText, about("address the HTTP server listens on")] = "127.0.0.1"
     http_port: Annotated[Port, about("port the HTTP server listens on; 0: any free one")] = 8080
     http_hosts: Annotated[
         str,
@@ -63,7 +63,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 60.0
     http_keep_alive: Annotated[Seconds, about("seconds after which an idle connection is closed")] = 75.0
     http_connections: Annotated[
-        Count, about("most connections of one serve process; the next are told 503 and closed")
+        Count, about("most connections of one serve process; the next get 503 and are closed")
     ] = 10_000
     http_waiting_posts: Annotated[
         Count, about("most POSTs of one serve process that wait for their outcome; more: 503")
@@ -73,15 +73,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 1000
     http_workers: Annotated[Count, about("number of serve processes")] = 1
     ingest_processes: Annotated[Count, about("number of ingest processes")] = 1
-    data_dir: Annotated[Text, about("directory of the embedded services' data and of the service's own state")] = (
-        ".orders"
-    )
+    data_dir: Annotated[
+        NonEmptyText, about("directory of the embedded services' data and of the service's own state")
+    ] = ".orders"
     kafka_bootstrap: Annotated[
         str, about("host:port of Kafka brokers; unset: `orders run` starts an embedded Kafka")
     ] = ""
-    kafka_topic: Annotated[Text, about("topic that holds the orders")] = "orders"
+    kafka_topic: Annotated[NonEmptyText, about("topic that holds the orders")] = "orders"
     dead_letters_topic: Annotated[str, about("topic that gets a copy of each dead letter; unset: none")] = ""
-    kafka_group: Annotated[Text, about("consumer group of the ingest processes")] = "orders"
+    kafka_group: Annotated[NonEmptyText, about("consumer group of the ingest processes")] = "orders"
     kafka_protocol: Annotated[Literal["classic", "consumer"], about("group protocol; `consumer` is KIP-848")] = (
         "classic"
     )
@@ -117,7 +117,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     post_deadline: Annotated[Seconds, about("seconds a POST waits for its outcome before it answers 202")] = 10.0
     default_view: Annotated[
         Literal["standard", "original"],
-        about("shape of a GET without ?view=; `original` also lets POST answer 200, as the original did"),
+        about("shape of a GET without ?view=; `original` also lets POST answer 200, as the original Go service did"),
     ] = "standard"
     ready_lag: Annotated[Count, about("lag in messages up to which /readyz says ready")] = 10_000
     drain_seconds: Annotated[
@@ -168,7 +168,7 @@ SPECIAL: Mapping[str, str] = {
     "ORDERS_HOME": "directory of orders.toml and, unless data_dir is given, of .orders; unset: the working directory",
     "ORDERS_SETTINGS_FILE": "the settings file; unset: orders.toml in ORDERS_HOME, if it is there",
 }
-"""Variables that are no settings: they say where the settings are."""
+"""Variables that are not settings: they say where the settings are."""
 
 _ADDRESSES = ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn")
 _LOGS = ("log_level", "log_format")

@@ -38,6 +38,6 @@ def _refuse_unknown(names: list[str]) -> None:
         return
     good = [*map(variable_of, keys(properties.givable())), *SPECIAL]
     pool = [name.removeprefix(PREFIX) for name in good]
-    told = [plain(name) + hint(name.removeprefix(PREFIX).upper(), pool, PREFIX) for name in names]
-    are = "is no setting" if len(names) == 1 else "are no settings"
-    raise UsageError(f"{' and '.join(told)} {are}; `orders run --help` lists them")
+    unknown = [plain(name) + hint(name.removeprefix(PREFIX).upper(), pool, PREFIX) for name in names]
+    are = "is not a setting" if len(names) == 1 else "are not settings"
+    raise UsageError(f"{' and '.join(unknown)} {are}; `orders run --help` lists them")

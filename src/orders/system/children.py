@@ -15,8 +15,8 @@ import structlog
 from orders.embedded import Download, Progress
 from orders.endings import ending
 from orders.metrics.table import ProcessKind
-from orders.system.shutdown import Stop, Stopped
-from orders.system.state import Process, process_of
+from orders.system.shutdown import StopRequested, StopSignal
+from orders.system.state import StartedProcess, process_of
 from orders.timing import Clock, backoff, monotonic
 
 log = structlog.get_logger()
@@ -93,7 +93,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def process(self) -> Process | None:
+    def process(self) -> StartedProcess | None:
         """Names the running process."""
         return process_of(self.kind, self._process.pid) if self._process and self._process.poll() is None else None
 
@@ -171,7 +171,7 @@ def stop_all(children: Iterable[Child], seconds: float, clock: Clock = monotonic
         child.stop(max(until - clock(), 0.0))
 
 
-class Service(Protocol):
+class StartableService(Protocol):
     """An embedded service; `start` blocks and raises `StartError`."""
 
     @property
@@ -184,9 +184,9 @@ class Service(Protocol):
 
 
 class Embedded:
-    """An embedded service whose starts go on in a thread, so that the supervisor continues listening.
+    """An embedded service whose starts continue in a thread, so that the supervisor continues listening.
 
-    It stands between the service and who is told of its progress: there a start is given up when it is to stop.
+    It stands between the service and who hears of its progress: there a start is given up when it is to stop.
     `restarted` gets the kind whenever it is started again.
     """
 
@@ -194,9 +194,9 @@ class Embedded:
         self,
         kind: ProcessKind,
         name: str,
-        service: Service,
+        service: StartableService,
         report: Progress,
-        stop: Stop,
+        stop: StopSignal,
         *,
         restarted: Callable[[ProcessKind], None],
     ) -> None:
@@ -212,9 +212,9 @@ class Embedded:
         self._failure: BaseException | None = None
 
     def step(self, text: str) -> None:
-        """A step of a start; raises `Stopped` instead when it is to stop."""
+        """A step of a start; raises `StopRequested` instead when it is to stop."""
         if self._stop.begun:
-            raise Stopped
+            raise StopRequested
         self._report.step(text)
         self._doing, self._since = text, monotonic()
 
@@ -233,7 +233,7 @@ class Embedded:
         return self._report.download(total)
 
     @property
-    def process(self) -> Process | None:
+    def process(self) -> StartedProcess | None:
         """Names the running process."""
         pid = self._service.pid
         return None if pid is None else process_of(self.kind, pid)
@@ -251,7 +251,7 @@ class Embedded:
             self._failure = error
 
     def is_up(self) -> bool:
-        """Whether the start is through; raises what it failed with."""
+        """Whether the start has finished; raises what it failed with."""
         if self._starting and self._starting.is_alive():
             return False
         if self._failure:
@@ -260,9 +260,9 @@ class Embedded:
         return True
 
     def tend(self) -> bool:
-        """Begins another start when the service ended and its time has come; whether one began or is through."""
+        """Begins another start when the service ended and its time has come; whether one began or has finished."""
         if self._starting:
-            return self._is_through(self._starting)
+            return self._is_finished(self._starting)
         if self._service.running() or not self._restarts.due(self.kind, str(self._failure or self._service.ending)):
             return False
         self._restarts.started()
@@ -276,7 +276,7 @@ class Embedded:
         self._restarted(self.kind)
         return True
 
-    def _is_through(self, starting: threading.Thread) -> bool:
+    def _is_finished(self, starting: threading.Thread) -> bool:
         if starting.is_alive():
             return False
         self._starting = None
@@ -302,14 +302,14 @@ class Embedded:
             self._service.stop()
 
 
-def wait_until_up(services: Sequence[Embedded], stop: Stop, told: Callable[[Embedded], None]) -> None:
-    """Starts services at the same time and waits for all; raises the first failure, or `Stopped`."""
+def wait_until_up(services: Sequence[Embedded], stop: StopSignal, report: Callable[[Embedded], None]) -> None:
+    """Starts services at the same time and waits for all; raises the first failure, or `StopRequested`."""
     for service in services:
         service.start()
     waiting = list(services)
     while waiting:
         for service in [each for each in waiting if each.is_up()]:
-            told(service)
+            report(service)
             waiting.remove(service)
         stop.wait(0.05)
         stop.check()

@@ -106,7 +106,7 @@ def _way_out(data: Path, owner: str) -> str:
 def _why(error: OSError, data: Path) -> str:
     """The plain words, and whose it is where that is the reason."""
     if isinstance(error, FileExistsError):
-        return "it is no directory"
+        return "it is not a directory"
     words = error.strerror or str(error)
     with suppress(OSError):
         if isinstance(error, PermissionError) and (owner := data.stat().st_uid) != os.geteuid():
@@ -134,7 +134,7 @@ def _trouble(error: OSError | UnicodeError, host: str, port: int) -> str:
         case errno.EADDRINUSE:
             return _taken(host, port)
         case errno.EADDRNOTAVAIL:
-            return f"that is no address of this machine, {other_host}"
+            return f"that is not an address of this machine, {other_host}"
         case errno.EACCES:
             return "low ports are root's, choose another with --http-port"
     return f"{os.strerror(error.errno or 0)}, choose others with --http-host and --http-port"
@@ -145,7 +145,7 @@ def _taken(host: str, port: int) -> str:
     owner = port_owner(host, port)
     if owner is None:
         look = f"sudo ss -ltnp 'sport = :{port}'" if sys.platform == "linux" else f"sudo lsof -nP -iTCP:{port}"
-        return f"another program listens there and the machine does not tell us which, see `{look}` or {other_port}"
+        return f"another program listens there and the machine does not show us which, see `{look}` or {other_port}"
     where = f" of the data directory {owner.data_dir}" if owner.data_dir else ""
     again = "another " if owner.name == "orders run" else ""
     return f"{again}{owner.name} (process {owner.pid}){where} listens there, stop it or {other_port}"

@@ -38,7 +38,7 @@ def free_bytes(path: Path) -> int:
 
 
 class Cgroup(NamedTuple):
-    """The files of one kind of control group that tell of memory."""
+    """The files of one kind of control group that account for memory."""
 
     limit: str
     usage: str
@@ -85,7 +85,7 @@ def _cache(folder: Path, kind: Cgroup) -> int:
 # ---- ports ----
 
 
-class Owner(NamedTuple):
+class PortOwner(NamedTuple):
     """A process that listens; `data_dir` is that of another `orders run`, None for any other program."""
 
     name: str
@@ -93,8 +93,8 @@ class Owner(NamedTuple):
     data_dir: Path | None
 
 
-def port_owner(host: str, port: int) -> Owner | None:
-    """Who listens on a TCP port of an address, None if nobody does or the machine does not tell us."""
+def port_owner(host: str, port: int) -> PortOwner | None:
+    """Who listens on a TCP port of an address, None if nobody does or the machine does not show us."""
     wanted = _addresses(host, port)
     for address, pid in _listeners(port):
         if pid and (address in wanted or wanted & ANY or address in ANY):
@@ -113,7 +113,7 @@ def _listeners(port: int) -> Iterator[tuple[str, int | None]]:
     found: list[tuple[Any, int | None]]
     try:
         found = [(each, each.pid) for each in psutil.net_connections("tcp")]
-    except psutil.AccessDenied:  # macOS tells only root of all; of our own processes it tells us one by one
+    except psutil.AccessDenied:  # macOS shows all to root only; our own processes it shows one by one
         found = list(_own_connections())
     for each, pid in found:
         if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port:
@@ -126,11 +126,11 @@ def _own_connections() -> Iterator[tuple[Any, int]]:
             yield from ((each, process.pid) for each in process.net_connections("tcp"))
 
 
-def _owner(process: psutil.Process) -> Owner:
+def _owner(process: psutil.Process) -> PortOwner:
     for each in (process, *process.parents()):
         if _is_run(each):
-            return Owner("orders run", each.pid, _data_of(each))
-    return Owner(process.name(), process.pid, None)
+            return PortOwner("orders run", each.pid, _data_of(each))
+    return PortOwner(process.name(), process.pid, None)
 
 
 def _is_run(process: psutil.Process) -> bool:
@@ -141,7 +141,7 @@ def _is_run(process: psutil.Process) -> bool:
 
 
 def _data_of(process: psutil.Process) -> Path | None:
-    """The directory whose lock it holds: right whatever it was told by options, variables or a file."""
+    """The directory whose lock it holds: right whatever options, variables or a file said."""
     with suppress(psutil.Error):
         locks = [Path(each.path) for each in process.open_files()]
         return next((lock.parent for lock in locks if lock.name == LOCK), None)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from orders.errors import StartError
-from orders.readiness import Part, Ready, read
+from orders.readiness import ReadinessPart, Ready, read
 from orders.settings import Settings
 from orders.system import state
 
@@ -23,7 +23,7 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - names them, b
 PATHS = {"ready": "/readyz", "ready for writing": "/readyz?for=writing", "alive": "/livez", "started": "/startupz"}
 
 
-class Told(NamedTuple):
+class ProbeResult(NamedTuple):
     """Whether a condition is met, one sentence about it, and the body of the answer."""
 
     met: bool
@@ -65,16 +65,16 @@ def ask_ready(url: str) -> Ready:
     """What /readyz says of the whole system, also when nobody answers."""
     with suppress(StartError, msgspec.MsgspecError):
         return read(fetch(url, PATHS["ready for writing"], READY_SECONDS)[1])
-    return Ready(parts={"http": Part(ok=False, reason="nothing answers")})
+    return Ready(parts={"http": ReadinessPart(ok=False, reason="nothing answers")})
 
 
-def ask(url: str, condition: str) -> Told:
+def ask(url: str, condition: str) -> ProbeResult:
     """Whether a condition, one of `PATHS`, is met. Raises `StartError` when nobody answers."""
     status, body = fetch(url, PATHS[condition], READY_SECONDS)
     if status == HTTPStatus.OK:
-        return Told(met=True, sentence=condition, body=body)
+        return ProbeResult(met=True, sentence=condition, body=body)
     try:
         reason = read(body).missing
     except msgspec.MsgspecError:
         reason = ""
-    return Told(met=False, sentence=f"not {condition}: {reason or f'{url} answered {status}'}", body=body)
+    return ProbeResult(met=False, sentence=f"not {condition}: {reason or f'{url} answered {status}'}", body=body)

@@ -11,10 +11,10 @@ from orders.system.steps import LONG_SECONDS, Rate
 from orders.timing import Clock, monotonic
 
 SHOW_SECONDS = 0.1
-"""How often the bar is told: it takes longer than most of what is counted."""
+"""How often the bar is updated: it takes longer than most of what is counted."""
 
 
-class Count(ProgressColumn):
+class ProgressCount(ProgressColumn):
     """How many, where it is not known of how many."""
 
     def render(self, task: Task) -> Text:
@@ -30,12 +30,12 @@ class CountingBar:
     ) -> None:
         console = console or Console(stderr=True)
         known = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-        columns = (Count(), Rate()) if total is None else known
+        columns = (ProgressCount(), Rate()) if total is None else known
         self._progress = Progress(
             *((TextColumn("{task.description}"),) if text else ()),
             *columns,
             console=console,
-            redirect_stdout=False,  # it may be a file, and what is written there is no part of the bar
+            redirect_stdout=False,  # it may be a file, and what is written there is not part of the bar
             redirect_stderr=False,
             disable=not console.is_interactive,
         )

@@ -16,7 +16,7 @@ from orders.settings import Settings
 from orders.settings import property_variable as variable
 from orders.settings import variable as setting
 from orders.system.children import Embedded, wait_until_up
-from orders.system.shutdown import Stop
+from orders.system.shutdown import StopSignal
 from orders.system.steps import Steps
 
 TOOK = "starts.json"
@@ -32,7 +32,9 @@ class Services:
     Raises `UsageError` when what is given leads to services of the user's own.
     """
 
-    def __init__(self, settings: Settings, steps: Steps, stop: Stop, restarted: Callable[[ProcessKind], None]) -> None:
+    def __init__(
+        self, settings: Settings, steps: Steps, stop: StopSignal, restarted: Callable[[ProcessKind], None]
+    ) -> None:
         self._settings = settings
         self._steps = steps
         self._stop = stop
@@ -66,12 +68,12 @@ class Services:
         """Starts all at the same time and waits for them; the settings with their addresses. Raises `StartError`."""
         took = remembered(self._settings.data)
 
-        def told(service: Embedded) -> None:
+        def report(service: Embedded) -> None:
             took[service.kind] = round(service.seconds, 1)
             self._steps.step(f"{service.name} answers")
 
         with self._steps.waiting(lambda: waiting_text(self.kept, took)):
-            wait_until_up(self.kept, self._stop, told)
+            wait_until_up(self.kept, self._stop, report)
         remember(self._settings.data, took)
         return replace(self._settings, **{name: address() for name, address in self._addresses.items()})
 

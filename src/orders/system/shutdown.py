@@ -15,11 +15,11 @@ STOP_SECONDS = 10.0
 DRAIN_LOOK_SECONDS = 0.2
 
 
-class Stopped(Exception):
+class StopRequested(Exception):
     """A signal asked to stop while something was being done."""
 
 
-class Stop:
+class StopSignal:
     """Whether a signal asked to stop, since when, and how much of the time for it is left."""
 
     def __init__(self, clock: Clock = monotonic) -> None:
@@ -67,9 +67,9 @@ class Stop:
         return self()
 
     def check(self) -> None:
-        """Raises `Stopped` when it is time to stop."""
+        """Raises `StopRequested` when it is time to stop."""
         if self():
-            raise Stopped
+            raise StopRequested
 
     @property
     def pressed(self) -> bool:

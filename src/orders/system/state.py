@@ -19,7 +19,7 @@ SERVICES = ("kafka", "postgres")
 ADDRESS = ("http_host", "http_port")
 
 
-class Process(Struct, frozen=True):
+class StartedProcess(Struct, frozen=True):
     """A process that was started; no other that has its pid later has its `birth` (`ownership.birth`)."""
 
     kind: str
@@ -27,14 +27,14 @@ class Process(Struct, frozen=True):
     birth: str = ""
 
 
-class State(Struct, frozen=True):
+class SystemState(Struct, frozen=True):
     """A running system. `settings` are those of `settings.public`.
 
     An embedded PostgreSQL's password is in a file, which is named as in the data directory: that may be moved.
     `started_at` is on the clock of `timing.monotonic`; 0 and an empty `version` are of an earlier release.
     """
 
-    processes: tuple[Process, ...] = ()
+    processes: tuple[StartedProcess, ...] = ()
     http_url: str = ""
     settings: dict[str, Any] = {}
     postgres_password_file: str = ""
@@ -42,7 +42,7 @@ class State(Struct, frozen=True):
     started_at: float = 0.0
 
 
-def save(data: Path, state: State) -> None:
+def save(data: Path, state: SystemState) -> None:
     """Replaces the state at once, readable by its owner alone."""
     handle, name = tempfile.mkstemp(prefix=f".{FILE}-", dir=data)  # made with mode 0600
     with os.fdopen(handle, "wb") as file:
@@ -50,18 +50,18 @@ def save(data: Path, state: State) -> None:
     Path(name).replace(data / FILE)
 
 
-def load(data: Path) -> State:
+def load(data: Path) -> SystemState:
     """The state as it was left; an empty one where there is none or it cannot be read."""
     with suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode((data / FILE).read_bytes(), type=State)
-    return State()
+        return msgspec.json.decode((data / FILE).read_bytes(), type=SystemState)
+    return SystemState()
 
 
 def forget(data: Path) -> None:
     (data / FILE).unlink(missing_ok=True)
 
 
-def alive(data: Path, state: State) -> list[Process]:
+def alive(data: Path, state: SystemState) -> list[StartedProcess]:
     """Those of its processes that run and belong to the data directory.
 
     A state that was copied names those of the directory that it was copied from: none of them is ours.
@@ -69,7 +69,7 @@ def alive(data: Path, state: State) -> list[Process]:
     return [each for each in state.processes if ownership.belongs(each.pid, _claim(data, each.kind))]
 
 
-def foreign(data: Path, state: State) -> list[Process]:
+def foreign(data: Path, state: SystemState) -> list[StartedProcess]:
     """Those of its processes that run and belong to another directory, of which this one is a copy."""
     ours = alive(data, state)
     return [
@@ -81,9 +81,9 @@ def _claim(data: Path, kind: str) -> Path:
     return data / kind / ownership.CLAIM if kind in SERVICES else data / ownership.LOCK
 
 
-def process_of(kind: str, pid: int) -> Process:
+def process_of(kind: str, pid: int) -> StartedProcess:
     """Names a process that was just started; one that is gone already has no birth."""
-    return Process(kind, pid, ownership.birth(pid))
+    return StartedProcess(kind, pid, ownership.birth(pid))
 
 
 def joined(environment: Mapping[str, str], options: Mapping[str, Any]) -> Settings:
@@ -123,7 +123,7 @@ def url(given: Settings) -> str:
     return found.http_url if is_theirs and alive(given.data, found) else ""
 
 
-def with_password(data: Path, found: State) -> dict[str, str]:
+def with_password(data: Path, found: SystemState) -> dict[str, str]:
     """How to reach an embedded PostgreSQL. Raises `UsageError` where its password cannot be read."""
     if not found.postgres_password_file:
         return {}
@@ -140,7 +140,7 @@ def with_password(data: Path, found: State) -> dict[str, str]:
 
 
 def require(given: Settings, *names: str) -> None:
-    """Raises `UsageError` when settings are missing: they were not given, and no system that runs tells them."""
+    """Raises `UsageError` when settings are missing: they were not given, and no running system reports them."""
     missing = [name for name in names if not getattr(given, name)]
     if missing:
         asked = " and ".join(map(settings.option, missing))
@@ -156,4 +156,4 @@ def _require_kafka_secrets(given: Settings) -> None:
     kept = [name for name, text in theirs.items() if not text and name not in given.kafka_properties]
     if kept and given.kafka_bootstrap == found.settings.get("kafka_bootstrap") and alive(given.data, found):
         names, variables = " and ".join(kept), " and ".join(f"{property_variable(name)}_FILE" for name in kept)
-        raise UsageError(f"the running system does not tell {names} of its Kafka: give this command {variables} too")
+        raise UsageError(f"the running system does not report {names} of its Kafka: give this command {variables} too")

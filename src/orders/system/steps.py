@@ -26,7 +26,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from orders.system.shutdown import Stop
+from orders.system.shutdown import StopSignal
 from orders.timing import Clock, monotonic
 
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ class Addresses(NamedTuple):
 class Bar:
     """The bar of one download; a step further is also where a download can be given up."""
 
-    def __init__(self, progress: Progress, task: TaskID, stop: Stop) -> None:
+    def __init__(self, progress: Progress, task: TaskID, stop: StopSignal) -> None:
         self._progress = progress
         self._task = task
         self._stop = stop
@@ -58,7 +58,7 @@ class Bar:
         self._progress.advance(self._task, count)
 
 
-class Counted:
+class SlowProgress:
     """How far something is that somebody else counts; `show` is called once it takes long and its end is not near."""
 
     def __init__(self, text: str, clock: Clock, show: Callable[[RenderableType], None]) -> None:
@@ -82,7 +82,7 @@ class Counted:
 class Steps:
     """Lines on standard output and, below them on a terminal, what is under way; a terminal may be gone."""
 
-    def __init__(self, stop: Stop, console: Console | None = None, clock: Clock = monotonic) -> None:
+    def __init__(self, stop: StopSignal, console: Console | None = None, clock: Clock = monotonic) -> None:
         self._stop = stop
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._clock = clock
@@ -123,10 +123,10 @@ class Steps:
             yield Bar(progress, progress.add_task("", total=total), self._stop)
 
     @contextmanager
-    def counted(self, text: str) -> Iterator[Counted]:
+    def counted(self, text: str) -> Iterator[SlowProgress]:
         """Shows on a terminal how far something is that takes long, with rate and remaining time."""
         with ExitStack() as shown:
-            yield Counted(text, self._clock, lambda bar: shown.enter_context(self._showing(bar)))
+            yield SlowProgress(text, self._clock, lambda bar: shown.enter_context(self._showing(bar)))
 
     @contextmanager
     def waiting(self, text: Callable[[], str]) -> Iterator[None]:
@@ -165,7 +165,7 @@ class Steps:
 class LoggedSteps(Steps):
     """Steps as events of the log."""
 
-    def __init__(self, stop: Stop, clock: Clock = monotonic) -> None:
+    def __init__(self, stop: StopSignal, clock: Clock = monotonic) -> None:
         super().__init__(stop, Console(file=io.StringIO(), force_terminal=False), clock)
 
     def step(self, text: str) -> None:

@@ -21,7 +21,7 @@ from orders.kafka.topic import TopicView, create_topic
 from orders.memory.shared import Memory
 from orders.metrics.table import RESTARTS, ProcessKind, private, shared
 from orders.postgres import grants
-from orders.postgres.migrations import migrate, told
+from orders.postgres.migrations import describe, migrate
 from orders.readiness import Ready
 from orders.settings import Settings, environment, inherited, public, without_password
 from orders.system import state
@@ -30,8 +30,8 @@ from orders.system.children import Child, stop_all
 from orders.system.claims import Claim, bind, claimed, url_of
 from orders.system.probe import ask_ready
 from orders.system.services import Services
-from orders.system.shutdown import Stop, Stopped
-from orders.system.state import Process, State, process_of
+from orders.system.shutdown import StopRequested, StopSignal
+from orders.system.state import StartedProcess, SystemState, process_of
 from orders.system.steps import Addresses, LoggedSteps, Steps
 from orders.system.unheard import Unheard, seal
 from orders.timing import backoff, monotonic
@@ -53,27 +53,27 @@ def run(settings: Settings) -> None:
     """Runs the system until a signal asks it to stop, then ends by that signal. Raises `OrdersError`."""
     logs.configure("run", settings.log_level, settings.log_format)
     os.umask(os.umask(0o077) | 0o022)  # what we write is for nobody else to change
-    stop = Stop()
+    stop = StopSignal()
     stop.listen()
-    with suppress(Stopped), ExitStack() as held:
+    with suppress(StopRequested), ExitStack() as held:
         steps = LoggedSteps(stop) if settings.log_format == "json" else Steps(stop)
         System(settings, stop, steps, held).run()
     logs.flush()
     stop.obey()
 
 
-class Kept(Protocol):
+class Supervised(Protocol):
     """What is kept running."""
 
     @property
-    def process(self) -> Process | None: ...
+    def process(self) -> StartedProcess | None: ...
     def tend(self) -> bool: ...
 
 
 class System:
     """PostgreSQL, Kafka and our processes. What `held` holds is let go in the opposite order."""
 
-    def __init__(self, settings: Settings, stop: Stop, steps: Steps, held: ExitStack) -> None:
+    def __init__(self, settings: Settings, stop: StopSignal, steps: Steps, held: ExitStack) -> None:
         self._settings = settings
         self._stop = stop
         self._steps = steps
@@ -146,7 +146,7 @@ class System:
 
     def _prepare_postgres(self) -> None:
         applied = self._retried(lambda: migrate(self._settings.postgres_dsn))
-        self._steps.step(told(applied))
+        self._steps.step(describe(applied))
         self._retried(lambda: grants.require(self._settings))
 
     def _prepare_topic(self) -> None:
@@ -238,7 +238,7 @@ class System:
     # -- the life --
 
     @property
-    def _kept(self) -> Sequence[Kept]:
+    def _kept(self) -> Sequence[Supervised]:
         return [*self._services.kept, *self._children]
 
     def _restarted(self, kind: ProcessKind) -> None:
@@ -249,7 +249,7 @@ class System:
             self._tend_once()
 
     def _tend_once(self) -> None:
-        """Starts again what ended; raises `Stopped` when it is time to stop, `StartError` when the data were moved."""
+        """Starts again what ended; raises `StopRequested` to stop, `StartError` when the data were moved."""
         if self._claim.is_moved():
             raise StartError(
                 f"{self._settings.data} was moved or replaced while the system ran, which has ended: start it again, "
@@ -275,7 +275,9 @@ class System:
         password = "postgres/password" if "postgres_dsn" in self._services.gives else ""
         processes = (process_of("run", os.getpid()), *(each for each in running if each))
         try:
-            state.save(data, State(processes, self._url, public(settings), password, __version__, self._started_at))
+            state.save(
+                data, SystemState(processes, self._url, public(settings), password, __version__, self._started_at)
+            )
         except OSError as error:
             if self._is_saved:
                 log.error("state_not_saved", reason=error.strerror)  # noqa: TRY400 - the reason says all
@@ -305,7 +307,7 @@ class System:
     # -- the end, in order --
 
     def _drain(self, http: socket.socket) -> None:
-        """All serve processes are unready at once and go on for a while; ingest too, for the POSTs that still come."""
+        """All serve processes are unready at once but continue for a while, as ingest does for late POSTs."""
         http.close()  # the children's are open: who comes when they have ended is refused, and waits for nobody
         serves, seconds = [each for each in self._children if each.kind == "serve"], self._settings.drain_seconds
         if not seconds:

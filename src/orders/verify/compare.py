@@ -8,9 +8,9 @@ from operator import itemgetter
 from orders import decoder
 from orders.order import MAX_NESTING, Content
 from orders.record import Condition, Entry, Invalid, Record
-from orders.verify import history, letters
+from orders.verify import dead_letters, history
 from orders.verify.findings import Clue, Findings
-from orders.verify.history import DELETED, Ground, Histories, History, Step, Stored, Topic
+from orders.verify.history import DELETED, Ground, Histories, History, Step, StoredRow, TopicExtent
 from orders.verify.scratch import Scratch
 from orders.verify.stored import Skips, digest_of
 
@@ -28,7 +28,7 @@ class Comparison:
         self._nesting = nesting
         self._rows = scratch.tree("rows")
         self._histories = scratch.tree("histories")
-        self._letters = scratch.tree("letters")
+        self._dead_letters = scratch.tree("dead_letters")
         self._refused = scratch.tree("refused")
         self._replays = scratch.tree("replays")
         self._findings = findings
@@ -39,31 +39,31 @@ class Comparison:
     def take(self, record: Record) -> None:
         """The next record of its partition."""
         entry = decoder.read(record, self._nesting)
-        place = letters.place_key(record.partition, record.offset)
-        kept, told = self._letters.pop(place), self._replays.get(place)
+        place = dead_letters.place_key(record.partition, record.offset)
+        kept, replayed = self._dead_letters.pop(place), self._replays.get(place)
         if kept is not None:
-            self._letter(entry, letters.unpack(kept))
-        elif told is not None:
-            self._retell(entry, told)
+            self._dead_letter(entry, dead_letters.unpack(kept))
+        elif replayed is not None:
+            self._replayed_again(entry, replayed)
         elif isinstance(entry.content, Invalid):
             self._unkept(entry)
         else:
             self._follow(entry, self._condition(entry))
 
-    def _letter(self, entry: Entry, kept: letters.Letter) -> None:
+    def _dead_letter(self, entry: Entry, kept: dead_letters.DeadLetterDigest) -> None:
         """A record with a dead letter. If the decoder takes it, it was refused all the same, and changed nothing."""
         record = entry.record
         refused = not isinstance(entry.content, Invalid)
         if refused:
-            self._refused.put(letters.place_key(record.partition, record.offset), b"")
+            self._refused.put(dead_letters.place_key(record.partition, record.offset), b"")
         if fields := kept.differing(record):
             self._findings.differ("dead letter differs", place=(record.partition, record.offset), fields=fields)
         elif refused and not kept.trial:
             self._findings.leave("other rules")
 
-    def _retell(self, entry: Entry, told: bytes) -> None:
+    def _replayed_again(self, entry: Entry, replayed: bytes) -> None:
         """A record that replayed a dead letter: what became of it is kept. A refused one has no second letter."""
-        if told in CHANGING and not isinstance(entry.content, Invalid):
+        if replayed in CHANGING and not isinstance(entry.content, Invalid):
             self._follow(entry, None)
 
     def _unkept(self, entry: Entry) -> None:
@@ -95,19 +95,19 @@ class Comparison:
 
     # -- the comparison --
 
-    def judge(self, topic: Topic, advance: Callable[[int], None]) -> None:
+    def judge(self, topic: TopicExtent, advance: Callable[[int], None]) -> None:
         """Compares every order that was stored or sent; `advance` gets how many more rows were compared."""
         for key, sides in groupby(self._sides(), itemgetter(0)):
             found = {side: value for _, side, value in sides}
             self._judge(key, found.get(ROW), found.get(HISTORIES), topic)
             advance(int(ROW in found))
-        for key, _ in self._letters:
-            self._unsent(*letters.place_of(key), topic)
+        for key, _ in self._dead_letters:
+            self._unsent(*dead_letters.place_of(key), topic)
 
     def _sides(self) -> Iterator[tuple[bytes, bytes, bytes]]:
-        return merge(_marked(self._rows, ROW), _marked(self._histories, HISTORIES))
+        return merge(_labelled(self._rows, ROW), _labelled(self._histories, HISTORIES))
 
-    def _judge(self, key: bytes, packed: bytes | None, kept: bytes | None, topic: Topic) -> None:
+    def _judge(self, key: bytes, packed: bytes | None, kept: bytes | None, topic: TopicExtent) -> None:
         histories = Histories(history.unpack(kept or b""), topic)
         order_uid, clue = key.decode(), None
         if len(histories.each) > 1:
@@ -122,9 +122,9 @@ class Comparison:
         self._findings.take(verdict, order_uid=order_uid, place=place, clue=clue)
 
     def _is_refused(self, place: tuple[int, int]) -> bool:
-        return self._refused.get(letters.place_key(*place)) is not None
+        return self._refused.get(dead_letters.place_key(*place)) is not None
 
-    def _unsent(self, partition: int, offset: int, topic: Topic) -> None:
+    def _unsent(self, partition: int, offset: int, topic: TopicExtent) -> None:
         """A dead letter for which no record came."""
         reason = without_record(topic.grounds.get(partition), offset)
         if reason:
@@ -142,7 +142,7 @@ def named(entry: Entry) -> tuple[str, bytes]:
     return entry.content.order_uid, DELETED
 
 
-def clue_of(order_uid: str, histories: Histories, row: Stored) -> Clue | None:
+def clue_of(order_uid: str, histories: Histories, row: StoredRow) -> Clue | None:
     """Which record says what the row should hold, if it is one."""
     if len(histories.each) != 1:
         return None
@@ -166,5 +166,5 @@ def _last(histories: Histories) -> tuple[int, int] | None:
     return next(((each.partition, each.first) for each in histories.each), None)
 
 
-def _marked(entries: Iterable[tuple[bytes, bytes]], side: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+def _labelled(entries: Iterable[tuple[bytes, bytes]], side: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     return ((key, side, value) for key, value in entries)

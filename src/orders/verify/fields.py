@@ -13,7 +13,7 @@ Fetch = Callable[[Mapping[int, Span]], Iterable[Record]]
 """Reads spans of the topic."""
 
 
-def tell(findings: Findings, fetch: Fetch, read: Read) -> None:
+def report(findings: Findings, fetch: Fetch, read: Read) -> None:
     """Names the fields of each order whose row is still the one that was compared.
 
     Raises `Unavailable` or `Misconfigured`.

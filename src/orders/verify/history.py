@@ -2,7 +2,7 @@
 
 The rules are `fold`'s, seen from outside: a record of equal content changes nothing, so the place of a row is that of
 the first record of the last run of equal ones; a condition is decided by what was stored when its record was read.
-What was stored before the first record that Kafka still holds is not known: `firm` tells that it makes no difference.
+What was stored before the first record that Kafka still holds is not known: `firm`: it makes no difference.
 """
 
 from collections.abc import Collection, Mapping
@@ -100,7 +100,7 @@ class History(NamedTuple):
         return {}
 
 
-class Stored(NamedTuple):
+class StoredRow(NamedTuple):
     """A row: the digest of its canonical text, and the place of the record that it came from.
 
     `ours`: that record was in this topic, not in an older one of its name.
@@ -125,7 +125,7 @@ class Ground(NamedTuple):
     whole: bool = True
 
 
-class Topic(NamedTuple):
+class TopicExtent(NamedTuple):
     """What is known of the topic; `foreign`: PostgreSQL has orders or positions of an older topic of its name."""
 
     grounds: Mapping[int, Ground]
@@ -141,7 +141,7 @@ class Histories(NamedTuple):
     """All that the topic says of one order."""
 
     each: Collection[History]
-    topic: Topic
+    topic: TopicExtent
 
     @property
     def vague(self) -> bool:
@@ -186,13 +186,13 @@ class Histories(NamedTuple):
 
     # -- with one --
 
-    def judge(self, row: Stored) -> Verdict:
+    def judge(self, row: StoredRow) -> Verdict:
         """Whether the row is what the records say."""
         if any(self._says(history, row) for history in self.each):
             return "same"
         return self._doubt(row) or self._difference(row)
 
-    def _says(self, history: History, row: Stored) -> bool:
+    def _says(self, history: History, row: StoredRow) -> bool:
         if history.digest != row.digest:
             return False
         if self._is_gone(row):  # the order came again, and nothing changed
@@ -202,7 +202,7 @@ class Histories(NamedTuple):
         exact = self.alone and self.topic.begins and not history.loose
         return row.offset == history.first or (not exact and history.first <= row.offset <= history.last)
 
-    def _is_gone(self, row: Stored) -> bool:
+    def _is_gone(self, row: StoredRow) -> bool:
         """Whether the record of the row is no longer in the topic, and may have been."""
         ground = self.topic.grounds.get(row.partition)
         if not row.ours:
@@ -214,7 +214,7 @@ class Histories(NamedTuple):
             not ground.whole and row.offset < (history.first if history else ground.position)
         )
 
-    def _doubt(self, row: Stored) -> Verdict | None:
+    def _doubt(self, row: StoredRow) -> Verdict | None:
         """Why a row may be right that none of the records says."""
         ground = self.topic.grounds.get(row.partition)
         if not row.ours:
@@ -225,7 +225,7 @@ class Histories(NamedTuple):
             return "ahead" if row.offset < ground.end else None
         return "condition" if self.vague else self._loss(row, ground)
 
-    def _loss(self, row: Stored, ground: Ground) -> Verdict | None:
+    def _loss(self, row: StoredRow, ground: Ground) -> Verdict | None:
         """Which records may be gone that said it."""
         decided = self.firm and self.of(row.partition) is not None
         if row.offset < ground.low and not decided:
@@ -234,7 +234,7 @@ class Histories(NamedTuple):
             return "gaps"
         return "scattered" if self.open and self.each else None
 
-    def _difference(self, row: Stored) -> Verdict:
+    def _difference(self, row: StoredRow) -> Verdict:
         if not self.each:
             return "unsent"
         if any(history.digest == row.digest for history in self.each):
@@ -252,11 +252,11 @@ def unpack(packed: bytes) -> list[History]:
     return [History._make(values) for values in _HISTORY.iter_unpack(packed)]
 
 
-def pack_row(row: Stored) -> bytes:
+def pack_row(row: StoredRow) -> bytes:
     """A row as bytes."""
     return _STORED.pack(*row)
 
 
-def unpack_row(packed: bytes) -> Stored:
+def unpack_row(packed: bytes) -> StoredRow:
     """The inverse of `pack_row`."""
-    return Stored._make(_STORED.unpack(packed))
+    return StoredRow._make(_STORED.unpack(packed))

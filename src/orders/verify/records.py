@@ -11,13 +11,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from orders.errors import Misconfigured, Unavailable
 from orders.kafka import clients
 from orders.kafka.consumer import BEYOND_ERRORS, CONSUME_MOST, UNREADABLE_ERRORS, record_of
-from orders.kafka.errors import Met, verdict
+from orders.kafka.errors import LastClientError, verdict
 from orders.record import Record, Span
 from orders.timing import Clock, monotonic
 
 POLL_SECONDS = 0.5
 SILENT_SECONDS = 30.0
-"""How long Kafka may say nothing before it counts as away."""
+"""How long Kafka may say nothing before it counts as unavailable."""
 END = KafkaError._PARTITION_EOF  # noqa: SLF001 - a public name
 
 
@@ -37,14 +37,14 @@ def config_of(kafka: Mapping[str, str], group: str, queue_bytes: int) -> dict[st
     }
 
 
-class Reader:
+class TopicReader:
     """Reads spans of a topic, those of all partitions side by side, each in its order."""
 
     def __init__(
         self, config: Mapping[str, Any], topic: str, spans: Mapping[int, Span], clock: Clock = monotonic
     ) -> None:
-        self._met = Met()
-        self._consumer: Consumer = clients.consumer({**config, "error_cb": self._met})
+        self._last_error = LastClientError()
+        self._consumer: Consumer = clients.consumer({**config, "error_cb": self._last_error})
         self._topic = topic
         self._left = {partition: span.end for partition, span in spans.items() if span.begin < span.end}
         self._clock = clock
@@ -58,7 +58,7 @@ class Reader:
             if messages:
                 heard_at = self._clock()
             elif self._clock() - heard_at > SILENT_SECONDS:
-                raise self._met.wrong() or Unavailable(f"Kafka is unavailable ({self._met.reason})")
+                raise self._last_error.wrong() or Unavailable(f"Kafka is unavailable ({self._last_error.reason})")
             yield [record_of(message) for message in messages if self._is_wanted(message)]
 
     def _take(self) -> list[Message]:
@@ -66,7 +66,7 @@ class Reader:
             first = self._consumer.poll(POLL_SECONDS)
             return [] if first is None else [first, *self._consumer.consume(CONSUME_MOST, 0)]
         except KafkaException as error:
-            raise verdict(error.args[0], self._topic, right="Read") from None
+            raise verdict(error.args[0], self._topic, permission="Read") from None
 
     def _is_wanted(self, message: Message) -> bool:
         partition, offset = message.partition() or 0, message.offset() or 0
@@ -89,7 +89,7 @@ class Reader:
             raise Unavailable(f"retention removed records of {place} while they were read: run this again")
         if error.code() in UNREADABLE_ERRORS:
             raise Misconfigured(f"what Kafka holds in {place} at offset {offset} cannot be read ({error.name()})")
-        wrong = verdict(error, self._topic, right="Read")
+        wrong = verdict(error, self._topic, permission="Read")
         if isinstance(wrong, Misconfigured):
             raise wrong
 
@@ -108,12 +108,12 @@ def read(
     take: Callable[[Record], None],
     advance: Callable[[int], None],
 ) -> dict[int, int]:
-    """Gives each record to `take`, and tells `advance` how many more; how many there were in each partition.
+    """Gives each record to `take`, and calls `advance` with how many more; how many there were in each partition.
 
     Raises `Unavailable` or `Misconfigured`.
     """
     counts = dict.fromkeys(spans, 0)
-    reader = Reader(config, topic, spans)
+    reader = TopicReader(config, topic, spans)
     try:
         for records in reader:
             for record in records:

@@ -19,7 +19,7 @@ class Compared(Struct, frozen=True):
     memory: Annotated[int | None, Meta(description="orders in memory; null where no memory was looked at")]
 
 
-class Report(Struct, frozen=True):
+class VerifyReport(Struct, frozen=True):
     """What was compared, and how it differs."""
 
     topic: Annotated[str, Meta(description="the topic that was compared")]
@@ -40,14 +40,14 @@ class Report(Struct, frozen=True):
     spread: Annotated[list[Spread], Meta(description="the first of those orders, up to `--limit`")]
 
 
-def report(topic: str, compared: Compared, findings: Findings) -> Report:
+def report(topic: str, compared: Compared, findings: Findings) -> VerifyReport:
     counted = dict(sorted(findings.differences.items()))
     unjudged = dict(sorted(findings.unjudged.items()))
     spread = (findings.spread_count, findings.spread)
-    return Report(topic, not counted, compared, counted, unjudged, findings.shown, *spread)
+    return VerifyReport(topic, not counted, compared, counted, unjudged, findings.shown, *spread)
 
 
-def text(found: Report) -> str:
+def text(found: VerifyReport) -> str:
     """The report for a person: a line for each difference that is shown, then the numbers."""
     return "\n".join((*map(line, found.shown), *map(spread_line, found.spread), *_numbers(found)))
 
@@ -71,7 +71,7 @@ def plain(order_uid: str) -> str:
     return ascii(order_uid)[1:-1]
 
 
-def _numbers(found: Report) -> Iterator[str]:
+def _numbers(found: VerifyReport) -> Iterator[str]:
     total = sum(found.differences.values())
     if total > len(found.shown):
         yield f"and {total - len(found.shown):,} more; --limit shows more"

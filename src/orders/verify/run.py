@@ -9,7 +9,7 @@ from typing import Any
 
 from orders.errors import Misconfigured, Unavailable
 from orders.kafka.admin import Brokers
-from orders.kafka.admin import Topic as Held
+from orders.kafka.admin import TopicDescription as Held
 from orders.memory.shared import Memory
 from orders.postgres.connection import Connection, connect
 from orders.record import Record, Span
@@ -19,14 +19,14 @@ from orders.system.progress_bar import CountingBar
 from orders.verify import fields, records, served
 from orders.verify.compare import Comparison
 from orders.verify.findings import Findings
-from orders.verify.history import Ground, Topic
-from orders.verify.report import Compared, Report, report
+from orders.verify.history import Ground, TopicExtent
+from orders.verify.report import Compared, VerifyReport, report
 from orders.verify.scratch import Scratch, scratch
-from orders.verify.stored import Reading, Snapshot
+from orders.verify.stored import DatabaseReader, Snapshot
 
 
-def verify(settings: Settings, *, memory: bool, limit: int) -> Report:
-    """Compares all, `memory` too if this machine has one; the first `limit` differences are told one by one.
+def verify(settings: Settings, *, memory: bool, limit: int) -> VerifyReport:
+    """Compares all, `memory` too if this machine has one; the first `limit` differences are listed one by one.
 
     Raises our errors where something cannot be read.
     """
@@ -46,7 +46,7 @@ def _topic(settings: Settings, connection: Connection, kept: Scratch, findings: 
     brokers.count()  # a wrong address is reported at once
     topic_id = _held(brokers, name).topic_id
     with CountingBar(None, text="PostgreSQL") as bar:
-        snapshot = Reading(connection, name, topic_id, kept, findings).read(bar.advance)
+        snapshot = DatabaseReader(connection, name, topic_id, kept, findings).read(bar.advance)
     held = _held(brokers, name)  # after the snapshot: what was read up to then must be there
     begun = placed(snapshot.positions, held, findings)
     comparison = Comparison(kept, findings, snapshot.skips, settings.order_nesting)
@@ -56,9 +56,9 @@ def _topic(settings: Settings, connection: Connection, kept: Scratch, findings: 
     lengths = {p: span.end - span.begin for p, span in spans(begun).items()}
     grounds = {p: ground._replace(whole=counts[p] == max(lengths[p], 0)) for p, ground in begun.items()}
     with CountingBar(snapshot.orders, text="comparison") as bar:
-        comparison.judge(Topic(grounds, snapshot.foreign), bar.advance)
+        comparison.judge(TopicExtent(grounds, snapshot.foreign), bar.advance)
     with suppress(Unavailable):  # the differences stand without the names of the fields
-        fields.tell(findings, partial(_fetch, settings), served.reader(connection))
+        fields.report(findings, partial(_fetch, settings), served.reader(connection))
     return sum(counts.values()), snapshot
 
 

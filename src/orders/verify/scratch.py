@@ -18,7 +18,7 @@ from orders.errors import StartError
 if TYPE_CHECKING:
     from lmdb import _Database
 
-TREES = ("rows", "histories", "letters", "refused", "replays")
+TREES = ("rows", "histories", "dead_letters", "refused", "replays")
 SAVED_AT_ONCE = 5_000
 """Changes in one transaction, which holds a page of 4 KiB for each until its end."""
 LEAST_ROOM = 2**20

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from orders.order import UID_PATTERN
 from orders.postgres.connection import Connection, queries, snapshot
 from orders.record import Span
-from orders.verify import history, letters
+from orders.verify import dead_letters, history
 from orders.verify.findings import Findings
-from orders.verify.history import DELETED, Stored
+from orders.verify.history import DELETED, StoredRow
 from orders.verify.scratch import Scratch
 
 ANSWER_SECONDS = 1800.0
@@ -42,14 +42,14 @@ class Snapshot(NamedTuple):
     skips: Skips
 
 
-class Reading:
+class DatabaseReader:
     """Reads the one topic's part of PostgreSQL into the scratch file; what is wrong by itself goes to the findings."""
 
     def __init__(self, connection: Connection, topic: str, topic_id: str, scratch: Scratch, findings: Findings) -> None:
         self._connection = connection
         self._wanted = {"topic": topic, "topic_id": topic_id}
         self._rows = scratch.tree("rows")
-        self._letters = scratch.tree("letters")
+        self._dead_letters = scratch.tree("dead_letters")
         self._replays = scratch.tree("replays")
         self._findings = findings
         self._foreign = False
@@ -64,9 +64,9 @@ class Reading:
             positions = self._positions()
             for kind, order_uid in self._connection.execute(queries["duplicate_numbers"]):
                 self._findings.differ(kind, order_uid=order_uid)
-            refused = self._read_letters()
+            refused = self._read_dead_letters()
             for partition, offset, outcome in self._stream("replays_to_verify", STREAMED):
-                self._replays.put(letters.place_key(partition, offset), outcome.encode())
+                self._replays.put(dead_letters.place_key(partition, offset), outcome.encode())
             skips = self._skips()
             orders = self._read_orders(advance)
         return Snapshot(positions, orders, refused, self._foreign, skips)
@@ -91,12 +91,12 @@ class Reading:
             if not is_uid(order_uid):
                 self._findings.differ("unsent", order_uid=order_uid, place=(partition, offset))
                 continue
-            row = Stored(ours, partition, offset, version, digest_of(canonical(document)))
+            row = StoredRow(ours, partition, offset, version, digest_of(canonical(document)))
             self._rows.put(order_uid.encode(), history.pack_row(row))
             self._foreign = self._foreign or not ours
         return count
 
-    def _read_letters(self) -> int:
+    def _read_dead_letters(self) -> int:
         """The same for dead letters."""
         count = 0
         for ours, named, partition, offset, key, value, names, values, reason in self._stream(
@@ -104,8 +104,8 @@ class Reading:
         ):
             count += 1
             if ours:
-                kept = letters.letter(key, value, names, values, topic=named, reason=reason)
-                self._letters.put(letters.place_key(partition, offset), letters.pack(kept))
+                kept = dead_letters.digests(key, value, names, values, topic=named, reason=reason)
+                self._dead_letters.put(dead_letters.place_key(partition, offset), dead_letters.pack(kept))
             else:
                 self._foreign = True
                 self._findings.leave("older topic")

@@ -34,7 +34,8 @@ def secured(authority: Authority) -> Iterator[SecuredKafka]:
     with open_folder() as folder:
         service = SecuredKafka(folder / "kafka", authority)
         service.start()
-        # It makes the groups' own topic when it is first asked; until then `orders run` cannot tell who lacks a right.
+        # It makes the groups' own topic when it is first asked; until then `orders run` cannot tell who lacks a
+        # permission.
         wait_for(partial(knows_groups, service), "the groups are known", 60)
         yield service
         service.stop()
@@ -42,7 +43,7 @@ def secured(authority: Authority) -> Iterator[SecuredKafka]:
 
 def knows_groups(service: SecuredKafka) -> bool:
     try:
-        Brokers(service.admin).group_rights("any")
+        Brokers(service.admin).group_permissions("any")
     except Unavailable:
         return False
     return True
@@ -57,11 +58,11 @@ class Logins:
 
     def by_password(self, user: str, password: str = "") -> Variables:
         """SCRAM-SHA-512 over TLS; a `password` that is given is a wrong one."""
-        right = f"sesame-{secrets.token_hex(8)}"
-        self._secured.add_user(user, right)
-        self.passwords += [right, password or right]
+        permission = f"sesame-{secrets.token_hex(8)}"
+        self._secured.add_user(user, permission)
+        self.passwords += [permission, password or permission]
         file = self._folder / f"{user}.password"
-        file.write_text(f"{password or right}\n")
+        file.write_text(f"{password or permission}\n")
         return {
             "ORDERS_KAFKA_BOOTSTRAP": self._secured.by_password,
             "ORDERS_KAFKA_SECURITY_PROTOCOL": "sasl_ssl",
@@ -96,7 +97,7 @@ def login(request: pytest.FixtureRequest, logins: Logins) -> Callable[[str], Var
 
 
 class Place(NamedTuple):
-    """A topic's and group's name that is nobody else's, with its rights, and an empty database."""
+    """A topic's and group's name that is nobody else's, with its permissions, and an empty database."""
 
     name: str
     acls: Acls

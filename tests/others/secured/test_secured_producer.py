@@ -22,7 +22,7 @@ def result(producer: OrderProducer) -> Delivered | OrdersError:
     return wait_for(lambda: reports, "a report", 15)[0]
 
 
-def test_a_producer_without_the_right_says_so_and_works_once_it_is_granted(secured: SecuredKafka) -> None:
+def test_a_producer_without_the_permission_says_so_and_works_once_it_is_granted(secured: SecuredKafka) -> None:
     create_topic(secured.admin, "narrow", 1)
     acls = Acls(secured.admin, "narrow", "narrow")
     acls.grant("writer", [("topic", "Describe")])

@@ -1,4 +1,4 @@
-"""Rights that are taken from a running system, and given back: said in /readyz, nothing lost, healed by itself."""
+"""Permissions that are taken from a running system, and given back: said in /readyz, nothing lost, healed by itself."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -36,7 +36,7 @@ class Place(Protocol):
 
 
 class Secured(NamedTuple):
-    """A machine whose serve and ingest are users of their own, and their rights."""
+    """A machine whose serve and ingest are users of their own, and their permissions."""
 
     machine: Machine
     acls: Acls
@@ -65,8 +65,8 @@ def running(secured: SecuredKafka, logins: Logins, place: Place, tmp_path: Path)
         yield Secured(made, place.acls, http)
 
 
-def test_rights_that_are_taken_are_missed_and_given_back_are_enough(running: Secured) -> None:
-    """Takes 25 s: rights are taken and given back one after the other, and clients notice after seconds."""
+def test_permissions_that_are_taken_are_missed_and_given_back_are_enough(running: Secured) -> None:
+    """Takes 25 s: permissions are taken and given back one after the other, and clients notice after seconds."""
     machine, acls, http = running
     orders = list(samples(4, seed=6))
     assert http.post("/orders", content=orders[0]).status_code == 201

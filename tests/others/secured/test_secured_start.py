@@ -38,11 +38,11 @@ class Place(Protocol):
 
 @pytest.fixture
 def start(secured: SecuredKafka, place: Place) -> Callable[..., str]:
-    """What `orders run` says that is refused: `start(variables, *rights)`; the topic is there."""
+    """What `orders run` says that is refused: `start(variables, *permissions)`; the topic is there."""
     create_topic(secured.admin, place.name, 1)
 
-    def told(variables: Variables, *rights: Right) -> str:
-        place.acls.grant("restricted", rights)
+    def told(variables: Variables, *permissions: Right) -> str:
+        place.acls.grant("restricted", permissions)
         with open_folder() as folder:
             done = refused([sys.executable, "-m", "orders", "run"], folder / "data", **place.variables, **variables)
         assert done.returncode == 1
@@ -95,7 +95,7 @@ def test_a_certificate_that_lacks_or_that_another_signed_is_refused(
     ],
     ids=["nothing", "Describe", "no Write", "no group", "no Read of the group"],
 )
-def test_a_lacking_right_is_named_with_the_command_that_grants_it(
+def test_a_lacking_permission_is_named_with_the_command_that_grants_it(
     start: Callable[..., str], logins: Logins, place: Place, given: list[Right], lacking: Right
 ) -> None:
     said = start(logins.by_certificate("restricted"), *given)

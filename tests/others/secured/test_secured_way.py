@@ -1,4 +1,4 @@
-"""The whole way on a Kafka with logins and ACLs, under the least rights that docs/security.md gives."""
+"""The whole way on a Kafka with logins and ACLs, under the least privileges that docs/security.md gives."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -29,25 +29,25 @@ class Logins(Protocol):
     passwords: list[str]
 
 
-def test_the_page_has_the_rights_of_every_user_and_no_wide_ones() -> None:
-    rights = documented()
-    assert set(rights) == {"orders", "orders-serve", "orders-ingest", "orders-create"}
-    assert rights["orders"] == rights["orders-serve"] | rights["orders-ingest"]
-    assert not {operation for each in rights.values() for _, operation in each} & {"All", "Alter", "Delete"}
+def test_the_page_has_the_permissions_of_every_user_and_no_wide_ones() -> None:
+    permissions = documented()
+    assert set(permissions) == {"orders", "orders-serve", "orders-ingest", "orders-create"}
+    assert permissions["orders"] == permissions["orders-serve"] | permissions["orders-ingest"]
+    assert not {operation for each in permissions.values() for _, operation in each} & {"All", "Alter", "Delete"}
 
 
-def test_orders_go_the_whole_way_under_the_documented_rights(
+def test_orders_go_the_whole_way_under_the_documented_permissions(
     login: Callable[[str], Mapping[str, str]], logins: Logins, place: Place
 ) -> None:
     """Takes up to 10 s: a whole system starts, and its commands are run one after the other."""
-    rights = documented()
+    permissions = documented()
     with open_folder() as folder:
         data = folder / "data"
-        place.acls.grant("orders-create", rights["orders-create"])
+        place.acls.grant("orders-create", permissions["orders-create"])
         created = orders(data, "topics", "create", "--json", variables={**place.variables, **login("orders-create")})
         assert (created.returncode, created.stderr) == (0, b"")
         assert {check["state"] for check in json.loads(created.stdout)["checks"]} == {"ok"}
-        place.acls.grant("orders", rights["orders"])
+        place.acls.grant("orders", permissions["orders"])
         variables = {**place.variables, **login("orders")}
         with running(data, variables=variables) as system:
             way.go(system, seed=4, variables=variables)
@@ -55,7 +55,7 @@ def test_orders_go_the_whole_way_under_the_documented_rights(
             looked = orders(data, "doctor", "--json", variables=variables)
             shown = orders(data, "config", variables=variables)
             assert status["ready"], status
-            assert found(looked)["topic's rights"]["state"] == found(looked)["group"]["state"] == "ok"
+            assert found(looked)["topic permissions"]["state"] == found(looked)["group"]["state"] == "ok"
             assert b"ssl.ca.location" in shown.stdout
         said = system.said + (data.parent / "data.out").read_text() + str((created, looked, shown, status))
         assert not [password for password in logins.passwords if password in said]

@@ -1,4 +1,4 @@
-"""A Kafka that gives topics no ids, as all did before 2.8: what it holds cannot be told from a topic recreated."""
+"""A Kafka that gives topics no ids, as all did before 2.8: what it holds looks the same as a topic recreated."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -67,8 +67,8 @@ class Door(Memory):
         self._around.at(self._owner, "memory written")
         return result
 
-    def raise_floors(self, versions: Sequence[tuple[str, int]]) -> None:
-        super().raise_floors(versions)
+    def raise_minimum_versions(self, versions: Sequence[tuple[str, int]]) -> None:
+        super().raise_minimum_versions(versions)
         for order_uid, version in versions:
             if self._machine.unheard.get(order_uid, 0) <= version:
                 self._machine.unheard.pop(order_uid, None)
@@ -107,7 +107,7 @@ class IngestProcess:
         """Why it does not consume, or ""."""
         if not self.is_running:
             return "dead"
-        return str(self.loop._held or self.loop.stream.trouble or "")
+        return str(self.loop._paused_by or self.loop.stream.trouble or "")
 
 
 class KeeperProcess:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from psycopg import errors
 
 from orders.memory.shared import Put
-from support.simulation.kafka import MARK, METADATA_SECONDS, Said
+from support.simulation.kafka import CONTROL_RECORD, METADATA_SECONDS, Said
 from support.simulation.postgres import REFUSED_AMOUNT, Session, Work
 from support.simulation.reference import MOVING, POISONED, SHARED, value_of
 
 if TYPE_CHECKING:
     from support.simulation.world import World
 
-KINDS = {"upsert": 6, "delete": 2, "post": 3, "invalid": 1, "poison": 1, "shared": 2, MARK: 2, MOVING: 3}
+KINDS = {"upsert": 6, "delete": 2, "post": 3, "invalid": 1, "poison": 1, "shared": 2, CONTROL_RECORD: 2, MOVING: 3}
 """Kinds of records, by weight."""
 RUBBISH = (b"", b"{", b'{"order_uid":1}', b"\xff")
 OUTAGES = ("down", "full", "read only", "refuses all")
@@ -62,7 +62,7 @@ def known_last(world: "World") -> int:
 
 def record(world: "World", kind: str, partition: int) -> Said:
     chance, time = world.chance, int(world.now * 1000)
-    if kind == MARK:
+    if kind == CONTROL_RECORD:
         return Said(kind, "", None, None, None, time)
     if kind == "invalid":
         return Said(kind, "", None, chance.pick((None, b"\xff")), chance.pick(RUBBISH), time, chance.one_in(2))

@@ -42,7 +42,7 @@ def check_commit(world: "World") -> None:
         assert reached <= len(log), f"the position of {partition} is beyond the log"
         truth = world.truth(partition, reached)
         check_orders(tables, partition, truth, read_again=position < reached)
-        check_letters(tables, partition, log, truth)
+        check_dead_letters(tables, partition, log, truth)
     check_numbers(world.before, tables)
     world.before = tables
 
@@ -59,11 +59,11 @@ def check_whole(before: Tables, now: Tables) -> None:
 def of_partition(tables: Tables, partition: int) -> tuple[object, ...]:
     """Its orders, dead letters and outcomes."""
     orders = {uid: row for uid, row in tables.orders.items() if uid.endswith(f"-{partition}")}
-    letters, outcomes = (
+    dead_letters, outcomes = (
         {place: row for place, row in table.items() if place[1] == partition}
-        for table in (tables.letters, tables.outcomes)
+        for table in (tables.dead_letters, tables.outcomes)
     )
-    return orders, letters, outcomes
+    return orders, dead_letters, outcomes
 
 
 def check_orders(tables: Tables, partition: int, truth: Truth, *, read_again: bool) -> None:
@@ -77,12 +77,15 @@ def check_orders(tables: Tables, partition: int, truth: Truth, *, read_again: bo
         assert row.document == document(row.id, value_of(order_uid, amount)), f"8 {order_uid} is not its last"
 
 
-def check_letters(tables: Tables, partition: int, log: list[Said], truth: Truth) -> None:
-    letters = {place[2]: row for place, row in tables.letters.items() if place[1] == partition}
-    missing, more = truth.letters - letters.keys(), letters.keys() - truth.letters - truth.possible_letters
+def check_dead_letters(tables: Tables, partition: int, log: list[Said], truth: Truth) -> None:
+    dead_letters = {place[2]: row for place, row in tables.dead_letters.items() if place[1] == partition}
+    missing, more = (
+        truth.dead_letters - dead_letters.keys(),
+        dead_letters.keys() - truth.dead_letters - truth.possible_dead_letters,
+    )
     assert not missing, f"4 no dead letters of {partition}/{sorted(missing)}"
     assert not more, f"5 dead letters of {partition}/{sorted(more)}, which nothing is wrong with"
-    for offset, row in letters.items():
+    for offset, row in dead_letters.items():
         key, value = row[FIRST_COLUMN_AFTER_PLACE : FIRST_COLUMN_AFTER_PLACE + 2]
         assert (key, value) == (log[offset].key, log[offset].value), (
             f"4 dead letter {partition}/{offset} has lost bytes"

@@ -4,7 +4,7 @@ Modelled: the log of each partition with its end, the topic's id, static members
 own `poll` (cooperative: given up by one before another gets it), members that the group has given up and that learn of
 it when they poll, brokers that are unavailable, positions out of range with `auto.offset.reset=error`, a pause whose
 fetched records are skipped now and then unless a seek follows, a seek that the client refuses, records that come twice,
-marks of transactions, which the client steps over in silence, and its own position, unknown after a seek.
+control records of transactions, which the client steps over in silence, and its own position, unknown after a seek.
 
 Not modelled: the bytes of a fetch and their limits, KIP-848 apart from the classic protocol (both look alike from
 here), and a broker's own replication.
@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
 from orders.errors import Unavailable
-from orders.kafka.topic import TopicView, View
+from orders.kafka.topic import TopicSnapshot, TopicView
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from support.simulation.chance import Chance
 
@@ -26,7 +26,7 @@ MOST_AT_ONCE = 6
 """Records that one poll brings at most."""
 LEADER_EPOCH = 0
 """Of every record: no leader of the log ever changes here."""
-MARK = "mark"
+CONTROL_RECORD = "control_record"
 """The kind of what a transaction leaves in the log where it ends."""
 CREATE_TIME = 1
 """The kind of timestamp that Kafka's producers make."""
@@ -41,7 +41,7 @@ MOST_AGAIN = 3
 class Said(NamedTuple):
     """A record of the log, and what it means; `amount` is None where an order is deleted or nothing is valid.
 
-    Or the mark of a transaction, which nobody reads.
+    Or the control record of a transaction, which nobody reads.
     """
 
     kind: str
@@ -111,11 +111,11 @@ class Broker:
     def ends(self) -> dict[int, int]:
         return {partition: len(log) for partition, log in enumerate(self.log)}
 
-    def look(self, *_needed: str) -> View:
+    def look(self, *_needed: str) -> TopicSnapshot:
         self.at("a consumer", "look")
         if self.is_away:
             raise Unavailable("Kafka is unavailable")
-        return View(self.topic_id, self.ends)
+        return TopicSnapshot(self.topic_id, self.ends)
 
     @property
     def view(self) -> TopicView:
@@ -152,7 +152,7 @@ class Fetching:
         self.skips = 0
         self.failed = False
         self.reached: int | None = None
-        """Up to where records and marks have left the client's queue."""
+        """Up to where records and control records have left the client's queue."""
 
 
 OnChange = Callable[["Client", list[TopicPartition]], None]
@@ -214,7 +214,7 @@ class Client:
             return Message(partition, fetching.position, None, KafkaError(KafkaError._AUTO_OFFSET_RESET))
         if self._broker.chance.one_in(15):  # what came already comes again
             fetching.position = max(fetching.position - self._broker.chance.below(MOST_AGAIN + 1), fetching.start)
-        while fetching.position < len(log) and log[fetching.position].kind == MARK:
+        while fetching.position < len(log) and log[fetching.position].kind == CONTROL_RECORD:
             fetching.position += 1
             fetching.reached = fetching.position
         if fetching.position == len(log):

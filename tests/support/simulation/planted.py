@@ -23,7 +23,7 @@ from orders.kafka.consumer import OrderConsumer
 from orders.memory import coherence
 from orders.memory.shared import Memory
 from orders.order import Content
-from orders.record import Batch, Entry, Invalid, Moved, Reached, Record, Round, Span, Standing, Tombstone
+from orders.record import Batch, Entry, Invalid, Moved, Reached, Record, RefusalWindow, Round, Span, Tombstone
 from support.simulation.actors import Door
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -52,7 +52,7 @@ def positions_first(patch: pytest.MonkeyPatch) -> None:
         commit(writer, batch, topic_id)
 
     patch.setattr(Writer, "commit", commit_twice)
-    patch.setattr(Transaction, "lock", lambda _transaction, spans: dict.fromkeys(spans, Standing()))
+    patch.setattr(Transaction, "lock", lambda _transaction, spans: dict.fromkeys(spans, RefusalWindow()))
     patch.setattr(Transaction, "advance", nothing)
 
 
@@ -78,7 +78,7 @@ def without_rows(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Transaction, "write", write_less)
 
 
-def without_letters(patch: pytest.MonkeyPatch) -> None:
+def without_dead_letters(patch: pytest.MonkeyPatch) -> None:
     """Invalid messages are skipped."""
     write = Transaction.write
     patch.setattr(Transaction, "write", lambda transaction, plan: write(transaction, plan._replace(refused=[])))
@@ -123,7 +123,7 @@ def outage_refused(patch: pytest.MonkeyPatch) -> None:
 
 
 def blamed_without_probe(patch: pytest.MonkeyPatch) -> None:
-    """A set-up that takes no order at all is taken for the records' fault."""
+    """A misconfiguration that takes no order at all is taken for the records' fault."""
     patch.setattr(Writer, "_probe", nothing)
 
 
@@ -153,26 +153,26 @@ def memory_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Transaction, "advance", fill_and_advance)
 
 
-def unmarked_when_unknown(patch: pytest.MonkeyPatch) -> None:
+def unfenced_when_unknown(patch: pytest.MonkeyPatch) -> None:
     """A lost reply to COMMIT counts as a rollback."""
-    mark, commit = Door.mark, Writer.commit
-    marked: dict[Writer, list[tuple[Sequence[str], int]]] = {}
+    fence, commit = Door.fence, Writer.commit
+    fenced: dict[Writer, list[tuple[Sequence[str], int]]] = {}
 
-    def noted_mark(door: Door, uids: Sequence[str], writer: int) -> None:
-        marked.setdefault(door, []).append((uids, writer))  # type: ignore[arg-type] # the door is as good a key
-        mark(door, uids, writer)
+    def noted_fence(door: Door, uids: Sequence[str], writer: int) -> None:
+        fenced.setdefault(door, []).append((uids, writer))  # type: ignore[arg-type] # the door is as good a key
+        fence(door, uids, writer)
 
-    def commit_and_unmark(writer: Writer, batch: Batch, topic_id: str) -> None:
+    def commit_and_unfence(writer: Writer, batch: Batch, topic_id: str) -> None:
         try:
             commit(writer, batch, topic_id)
         except OrdersError:
             door: Any = writer._memory
-            for uids, number in marked.pop(door, []):
-                door.unmark(uids, number)
+            for uids, number in fenced.pop(door, []):
+                door.unfence(uids, number)
             raise
 
-    patch.setattr(Door, "mark", noted_mark)
-    patch.setattr(Writer, "commit", commit_and_unmark)
+    patch.setattr(Door, "fence", noted_fence)
+    patch.setattr(Writer, "commit", commit_and_unfence)
 
 
 def placed_by_the_group(patch: pytest.MonkeyPatch) -> None:
@@ -189,22 +189,22 @@ def placed_by_the_group(patch: pytest.MonkeyPatch) -> None:
 def resumed_without_seek(patch: pytest.MonkeyPatch) -> None:
     """After an outage the client continues by itself."""
 
-    def go_on(consumer: OrderConsumer, places: Mapping[int, int]) -> None:
-        consumer._held = False
+    def resume(consumer: OrderConsumer, places: Mapping[int, int]) -> None:
+        consumer._is_paused = False
         consumer._consumer.resume(consumer._named(places))
 
-    patch.setattr(OrderConsumer, "go_on", go_on)
+    patch.setattr(OrderConsumer, "resume", resume)
 
 
 def locked_unchecked(patch: pytest.MonkeyPatch) -> None:
     """Positions are locked, and nobody looks where they stand."""
     lock = Transaction.lock
 
-    def lock_only(transaction: Transaction, spans: Mapping[int, Span]) -> dict[int, Standing]:
+    def lock_only(transaction: Transaction, spans: Mapping[int, Span]) -> dict[int, RefusalWindow]:
         try:
             return lock(transaction, spans)
         except PositionsMoved:
-            return dict.fromkeys(spans, Standing())
+            return dict.fromkeys(spans, RefusalWindow())
 
     patch.setattr(Transaction, "lock", lock_only)
 
@@ -225,12 +225,12 @@ def taken_twice(patch: pytest.MonkeyPatch) -> None:
 def never_tried_again(patch: pytest.MonkeyPatch) -> None:
     """What failed once waits for a person."""
     cause = Ingest._cause
-    patch.setattr(Ingest, "_cause", lambda loop, now, *, dry: None if loop._held else cause(loop, now, dry=dry))
+    patch.setattr(Ingest, "_cause", lambda loop, now, *, dry: None if loop._paused_by else cause(loop, now, dry=dry))
 
 
 def covered_by_the_next(patch: pytest.MonkeyPatch) -> None:
     """A batch that failed is forgotten; the next commit passes over it."""
-    patch.setattr(Ingest, "_hold", lambda loop, _error: loop._batcher._replace([]))
+    patch.setattr(Ingest, "_pause", lambda loop, _error: loop._batcher._replace([]))
 
 
 def notices_lost(patch: pytest.MonkeyPatch) -> None:
@@ -240,7 +240,7 @@ def notices_lost(patch: pytest.MonkeyPatch) -> None:
 
 def condition_ignored(patch: pytest.MonkeyPatch) -> None:
     """A POST replaces what is there."""
-    patch.setattr(fold.State, "meets", lambda _state, _condition: True)
+    patch.setattr(fold.OrderState, "meets", lambda _state, _condition: True)
 
 
 def versions_moved(by: int) -> Plant:
@@ -261,7 +261,7 @@ def versions_moved(by: int) -> Plant:
     return plant
 
 
-def letters_apart(patch: pytest.MonkeyPatch) -> None:
+def dead_letters_apart(patch: pytest.MonkeyPatch) -> None:
     """Dead letters have a transaction of their own, before the orders'."""
     write = Transaction.write
 
@@ -337,12 +337,12 @@ PLANTED: Mapping[str, Planted] = {
     "a failed batch is passed over by the next commit": Planted(covered_by_the_next, STORED + HEALED, 0),
     "after an outage the client continues without a seek": Planted(resumed_without_seek, STORED, 1),
     "orders and positions are committed in two transactions": Planted(in_two_transactions, "3", 0),
-    "dead letters are committed before their batch": Planted(letters_apart, "3", 0),
+    "dead letters are committed before their batch": Planted(dead_letters_apart, "3", 0),
     "a replaced order keeps its version": Planted(versions_moved(0), "2", 0),
     "a replaced order has an older version": Planted(versions_moved(-1), "2", 0),
-    "an outage stops writing and not reading": Planted(leave_out(OrderConsumer, "hold"), "7", 0),
+    "an outage stops writing and not reading": Planted(leave_out(OrderConsumer, "pause"), "7", 0),
     "an invalid message ends the process": Planted(ended_by_what_is_no_order, "10", 0),
-    "invalid messages are skipped": Planted(without_letters, STORED, 0),
+    "invalid messages are skipped": Planted(without_dead_letters, STORED, 0),
     "a refused batch becomes dead letters": Planted(whole_batch_refused, STORED, 0),
     "the first record of a refused batch is blamed": Planted(first_blamed, STORED, 1),
     "an outage becomes dead letters": Planted(outage_refused, STORED, 0),
@@ -357,15 +357,15 @@ PLANTED: Mapping[str, Planted] = {
     "the fold ignores where a row came from": Planted(always(fold.Origin, "covers", answer=False), STORED, 25),
     "a condition is ignored": Planted(condition_ignored, STORED, 0),
     "memory is filled before COMMIT": Planted(memory_first, SERVED, 0),
-    "no marks are set": Planted(leave_out(Memory, "mark"), SERVED, 3),
-    "a lost reply to COMMIT counts as a rollback": Planted(unmarked_when_unknown, SERVED, 9),
-    "nothing stops a put below the floor": Planted(always(coherence, "lowest", 0), SERVED, 6),
+    "no fences are set": Planted(leave_out(Memory, "fence"), SERVED, 3),
+    "a lost reply to COMMIT counts as a rollback": Planted(unfenced_when_unknown, SERVED, 9),
+    "nothing stops a put below the minimum version": Planted(always(coherence, "minimum_version", 0), SERVED, 6),
     "what was read long ago is put": Planted(always(coherence, "is_fresh", answer=True), SERVED, 1),
     "what was read before an emptying is put": Planted(always(coherence, "is_since_emptying", answer=True), SERVED, 0),
     "other machines are not told": Planted(notices_lost, SERVED, 1),
     "lost partitions are written on": Planted(leave_out(Ingest, "lost"), STORED + HEALED + "7", 1),
     "what comes twice is taken twice": Planted(taken_twice, STORED, 0),
-    "marks of transactions are never passed": Planted(always(OrderConsumer, "reached", {}), HEALED, 0),
+    "control records of transactions are never skipped": Planted(always(OrderConsumer, "reached", {}), HEALED, 0),
     "the end of a partition counts as read": Planted(ends_believed, STORED + HEALED, 1),
     "a new partition waits for nothing": Planted(opened_at_once, MOVED, 0),
     "a new partition waits for no commit of the older ones": Planted(opened_unchecked, MOVED, 0),

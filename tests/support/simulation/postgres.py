@@ -73,7 +73,7 @@ class Tables(NamedTuple):
     orders: dict[str, Stored]
     positions: dict[tuple[str, int], int]
     beside: dict[tuple[str, int], Beside]
-    letters: dict[Place, tuple[Any, ...]]
+    dead_letters: dict[Place, tuple[Any, ...]]
     outcomes: dict[Place, tuple[Any, ...]]
     reached: dict[tuple[str, int], int]
 
@@ -82,7 +82,7 @@ class Tables(NamedTuple):
             dict(self.orders),
             dict(self.positions),
             dict(self.beside),
-            dict(self.letters),
+            dict(self.dead_letters),
             dict(self.outcomes),
             dict(self.reached),
         )
@@ -138,7 +138,9 @@ class Server:
                 tables.orders[order_uid] = stored
         tables.positions.update(work.positions)
         tables.beside.update(work.beside)
-        tables.letters.update({place: row for place, row in work.letters.items() if place not in tables.letters})
+        tables.dead_letters.update(
+            {place: row for place, row in work.dead_letters.items() if place not in tables.dead_letters}
+        )
         tables.outcomes.update({place: row for place, row in work.outcomes.items() if place not in tables.outcomes})
         for place, position in work.positions.items():
             tables.reached[place] = max(position, tables.reached.get(place, 0))
@@ -180,7 +182,7 @@ class Work:
         self.orders: dict[str, Stored | None] = {}
         self.positions: dict[tuple[str, int], int] = {}
         self.beside: dict[tuple[str, int], Beside] = {}
-        self.letters: dict[Place, tuple[Any, ...]] = {}
+        self.dead_letters: dict[Place, tuple[Any, ...]] = {}
         self.outcomes: dict[Place, tuple[Any, ...]] = {}
         self.notices: list[str] = []
         self.locks: set[object] = set()
@@ -459,7 +461,7 @@ def delete_orders(session: Session, asked: Mapping[str, Any]) -> Rows:
 
 
 def add_dead_letter(session: Session, values: Sequence[Any]) -> Rows:
-    session.working.letters.setdefault((values[1], values[2], values[3]), tuple(values))
+    session.working.dead_letters.setdefault((values[1], values[2], values[3]), tuple(values))
     return []
 
 

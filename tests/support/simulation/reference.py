@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from orders import sample
-from support.simulation.kafka import MARK, Said
+from support.simulation.kafka import CONTROL_RECORD, Said
 from support.simulation.postgres import REFUSED_AMOUNT
 
 SHARED = "shared"
@@ -35,8 +35,8 @@ class Truth(NamedTuple):
     """
 
     amounts: dict[str, int]
-    letters: set[int]
-    possible_letters: set[int]
+    dead_letters: set[int]
+    possible_dead_letters: set[int]
     outcomes: dict[int, str]
 
 
@@ -44,12 +44,12 @@ def truth_of(log: Sequence[Said]) -> Truth:
     """Folds the records of one partition; those of `SHARED` and `MOVING` are left out."""
     truth = Truth({}, set(), set(), {})
     for offset, said in enumerate(log):
-        if said.kind == MARK:
+        if said.kind == CONTROL_RECORD:
             continue
         outcome = outcome_of(said, truth.amounts)
         if outcome == "refused":
             overtaken = said.kind == "poison" and any(later.order_uid == said.order_uid for later in log[offset + 1 :])
-            (truth.possible_letters if overtaken else truth.letters).add(offset)
+            (truth.possible_dead_letters if overtaken else truth.dead_letters).add(offset)
         if said.wants_reply:
             truth.outcomes[offset] = outcome
     return truth

@@ -43,7 +43,7 @@ DEPTH = 3
 BUDGETS = (3 * 4096, 2**20)
 """Of memory, in bytes: one that evicts all the time, and one that never does."""
 STALLS = (1.0, 9.0, 11.0, 31.0, 61.0)
-"""Seconds for which a stopped process stands: around the time-outs of sessions, and of marks and floors."""
+"""Seconds for which a stopped process stands: around the time-outs of sessions, and of fences and minimum versions."""
 HEALING_TURNS = 150
 START = 1_000.0
 SHARED_FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - where memory is kept on Linux
@@ -220,7 +220,7 @@ class World:
     # -- between two steps --
 
     def at(self, owner: str, point: str) -> None:
-        """Between two steps of a process: it may end here, and others may go on."""
+        """Between two steps of a process: it may end here, and others may continue."""
         if self.calm:
             return
         invariants.check_memory(self)

@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 
 from orders import sample
 from orders.api.health import Purpose, report_of
-from orders.api.reader import Found
-from orders.api.startup import THROUGH
+from orders.api.reader import FoundOrder
+from orders.api.startup import FINISHED
 from orders.api.views import original
-from orders.api.waiting import Told
+from orders.api.waiting import RecordOutcome
 from orders.decoder import decode
 from orders.errors import Busy, Misconfigured, OrdersError, Unavailable
 from orders.http.problems import KINDS, MEDIA_TYPE, problem
@@ -25,7 +25,7 @@ from orders.metrics.exposition import Page, page
 from orders.metrics.table import POSTS, private
 from orders.order import MAX_DOCUMENT_BYTES, Content, document
 from orders.pages.start import page_at
-from orders.readiness import Lag, Part, Parts, Report, Restore, Start, StartParts
+from orders.readiness import Lag, ReadinessPart, ReadinessParts, ReadinessReport, RestorePart, StartParts, StartupReport
 from orders.record import Outcome
 from support.metrics import READERS, counted, series_of
 from support.problem import is_problem
@@ -140,19 +140,19 @@ def test_post_outcomes(outcome: Outcome, status: int, body: object) -> None:
     assert got.headers["location"] == f"/orders/{ORDER_UID}"
 
 
-def stored(value: bytes) -> Callable[[str], Awaitable[Found | None]]:
+def stored(value: bytes) -> Callable[[str], Awaitable[FoundOrder | None]]:
     """PostgreSQL with this order."""
     content = decode(value)
     assert isinstance(content, Content)
-    found = Found(document(1, content.text), 1, 0.0)
+    found = FoundOrder(document(1, content.text), 1, 0.0)
 
-    async def order(_: str) -> Found:
+    async def order(_: str) -> FoundOrder:
         return found
 
     return order
 
 
-def conflict(order: Callable[[str], Awaitable[Found | None]], value: bytes = ORDER) -> httpx2.Response:
+def conflict(order: Callable[[str], Awaitable[FoundOrder | None]], value: bytes = ORDER) -> httpx2.Response:
     """The answer to a POST of which PostgreSQL holds another order, and this one by the time that it is asked."""
     with client(submit=told("conflict"), order=order) as http:
         return http.post("/orders", content=value)
@@ -200,8 +200,8 @@ async def _away(_: str) -> None:
     raise Unavailable("PostgreSQL cannot be reached")
 
 
-async def _by_hand(_: str) -> Found:
-    return Found(b'{"order":{"id":1,"delivery":null}}', 1, 0.0)
+async def _by_hand(_: str) -> FoundOrder:
+    return FoundOrder(b'{"order":{"id":1,"delivery":null}}', 1, 0.0)
 
 
 async def _silent(_: str) -> None:
@@ -210,7 +210,7 @@ async def _silent(_: str) -> None:
 
 @pytest.mark.parametrize("order", [stored(ORDER), _deleted, _away, _by_hand, _silent])
 def test_a_conflict_is_a_conflict_whatever_is_stored_by_then(
-    order: Callable[[str], Awaitable[Found | None]], monkeypatch: pytest.MonkeyPatch
+    order: Callable[[str], Awaitable[FoundOrder | None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same by then, deleted, not to be read, no order, or no answer: 409 without a list."""
     monkeypatch.setattr("orders.api.orders.COMPARISON_SECONDS", 0.05)
@@ -224,7 +224,7 @@ def test_only_a_conflict_asks_for_the_stored_order(outcome: Outcome) -> None:
 
 
 def test_post_in_place_of_the_original() -> None:
-    """With the original's view as default a POST answers 200, as the original did."""
+    """With the view of the original Go service as default a POST returns 200, as that did."""
     with client(default_view="original") as http:
         got = http.post("/orders", content=ORDER)
     assert (got.status_code, got.json()) == (200, SAVED)
@@ -335,8 +335,8 @@ def test_post_in_a_coding_that_is_not_supported(plain: TestClient, coding: str) 
 def test_post_that_postgresql_refuses() -> None:
     """422 with the reason that ingest gives."""
 
-    async def submit(_: Content, _wait: float) -> Told:
-        return Told("refused", None, "a reason", "$.items")
+    async def submit(_: Content, _wait: float) -> RecordOutcome:
+        return RecordOutcome("refused", None, "a reason", "$.items")
 
     with client(submit=submit) as http:
         got = http.post("/orders", content=ORDER)
@@ -416,7 +416,7 @@ def test_metrics_are_given_in_the_format_that_is_asked_for() -> None:
     ],
 )
 def test_post_of_no_json(plain: TestClient, body: bytes, what: str) -> None:
-    """400 as the original answered, with what is wrong and where."""
+    """400 as the original Go service answered, with what is wrong and where."""
     got = plain.post("/orders", content=body)
     assert (got.status_code, got.headers["content-type"]) == (400, MEDIA_TYPE)
     assert got.json() == {
@@ -514,10 +514,10 @@ def test_a_mistake_of_ours() -> None:
 
 def test_health() -> None:
     """/livez answers always; /readyz 200 or 503 with every part, by what it is asked for."""
-    fine, bad = Part(ok=True), Part(ok=False, reason="away")
+    fine, bad = ReadinessPart(ok=True), ReadinessPart(ok=False, reason="away")
 
-    async def health(purpose: Purpose) -> Report:
-        parts = Parts(fine, bad, fine, Lag(ok=True, messages=3), fine, Restore(ok=True, done=1, total=2))
+    async def health(purpose: Purpose) -> ReadinessReport:
+        parts = ReadinessParts(fine, bad, fine, Lag(ok=True, messages=3), fine, RestorePart(ok=True, done=1, total=2))
         return report_of(parts, purpose)
 
     with client(health=health) as http:
@@ -547,9 +547,13 @@ def test_health() -> None:
 @pytest.mark.parametrize("started", [True, False])
 def test_start(started: bool) -> None:
     """/startupz is 200 or 503 with the parts that the start waits for; HEAD too."""
-    start = THROUGH if started else Start(started, StartParts(Part(ok=True), Part(ok=False, reason="no keeper")))
+    start = (
+        FINISHED
+        if started
+        else StartupReport(started, StartParts(ReadinessPart(ok=True), ReadinessPart(ok=False, reason="no keeper")))
+    )
 
-    async def startup() -> Start:
+    async def startup() -> StartupReport:
         return start
 
     with client(startup=startup) as http:

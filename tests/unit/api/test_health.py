@@ -10,13 +10,13 @@ from structlog.testing import capture_logs
 
 from orders.api.health import Health, Purpose, assignment, lag, never, purpose_of
 from orders.errors import Misconfigured, OrdersError, Unavailable
-from orders.kafka.topic import TopicWatch, View
+from orders.kafka.topic import TopicSnapshot, TopicWatch
 from orders.memory.notices import GONE_SECONDS, IngestNotice, KeeperNotice, KeeperState, encode
 from orders.metrics.table import IngestState
-from orders.readiness import Part, Report
+from orders.readiness import ReadinessPart, ReadinessReport
 
 NOW = 100.0
-VIEW = View("t", {0: 10, 1: 20})
+VIEW = TopicSnapshot("t", {0: 10, 1: 20})
 POSITIONS = {("t", 0): 10, ("t", 1): 15}
 
 
@@ -33,7 +33,7 @@ BOARD = {"ingest:0": ingest(0), "ingest:1": ingest(1), "keeper": keeper()}
 
 def health(
     positions: Mapping[tuple[str, int], int] | OrdersError = POSITIONS,
-    view: View | OrdersError = VIEW,
+    view: TopicSnapshot | OrdersError = VIEW,
     board: Mapping[str, bytes] | OrdersError = BOARD,
     wanted: bool | OrdersError = False,
 ) -> Health:
@@ -42,7 +42,7 @@ def health(
             raise positions
         return positions
 
-    async def look(_: float) -> View:
+    async def look(_: float) -> TopicSnapshot:
         if isinstance(view, OrdersError):
             raise view
         return view
@@ -69,7 +69,7 @@ def test_a_process_that_is_to_stop_is_not_ready() -> None:
         stopping = True
         return POSITIONS
 
-    async def look(_: float) -> View:
+    async def look(_: float) -> TopicSnapshot:
         return VIEW
 
     asked = Health(
@@ -77,11 +77,11 @@ def test_a_process_that_is_to_stop_is_not_ready() -> None:
     )
     report = asyncio.run(asked.report("reading"))
     assert (report.ready, report.reading, report.writing) == (False, False, False)
-    assert report.parts.process == Part(ok=False, reason="this process is stopping")
+    assert report.parts.process == ReadinessPart(ok=False, reason="this process is stopping")
     assert report.parts == replace(check().parts, process=report.parts.process)
 
 
-def check(purpose: Purpose = "writing", **given: Any) -> Report:
+def check(purpose: Purpose = "writing", **given: Any) -> ReadinessReport:
     return asyncio.run(health(**given).report(purpose))
 
 
@@ -104,7 +104,7 @@ def test_ready() -> None:
     [
         ({"positions": Unavailable("PostgreSQL cannot be reached")}, "postgres", "PostgreSQL cannot be reached"),
         ({"view": Misconfigured("topic 'orders' does not exist")}, "kafka", "topic 'orders' does not exist"),
-        ({"view": View("t", {0: 500, 1: 500})}, "lag", "more than 100 messages behind"),
+        ({"view": TopicSnapshot("t", {0: 500, 1: 500})}, "lag", "more than 100 messages behind"),
         ({"board": {"keeper": keeper()}}, "assignment", "no ingest has reported for 10 s"),
         (
             {"board": BOARD | {"ingest:1": ingest(1, state="paused", reason="x")}},
@@ -173,7 +173,7 @@ def test_an_ingest_that_runs_without_a_partition_is_not_enough() -> None:
     """Nothing was assigned yet, or other machines have all partitions; one that has some is enough."""
     idle = IngestNotice((), "running", NOW)
     assert assignment([idle, idle]).reason == "no partition is assigned to an ingest of this machine"
-    assert assignment([idle, IngestNotice((3,), "running", NOW)]) == Part(ok=True)
+    assert assignment([idle, IngestNotice((3,), "running", NOW)]) == ReadinessPart(ok=True)
 
 
 def test_a_keeper_that_is_gone_is_no_keeper() -> None:
@@ -189,13 +189,13 @@ def test_lag_counts_what_is_not_in_postgresql() -> None:
 
 
 def test_a_kafka_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It counts as away; /readyz and /metrics answer in time."""
+    """It counts as unavailable; /readyz and /metrics answer in time."""
     monkeypatch.setattr("orders.api.health.KAFKA_ANSWER_SECONDS", 0.01)
 
-    async def scenario() -> Report:
+    async def scenario() -> ReadinessReport:
         silent = asyncio.Event()
 
-        async def look(_: float) -> View:
+        async def look(_: float) -> TopicSnapshot:
             await silent.wait()
             return VIEW
 
@@ -206,7 +206,7 @@ def test_a_kafka_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyP
         return report
 
     report = asyncio.run(scenario())
-    assert report.parts.kafka == Part(ok=False, reason="Kafka does not answer in time")
+    assert report.parts.kafka == ReadinessPart(ok=False, reason="Kafka does not answer in time")
 
 
 def test_checks_are_shared() -> None:
@@ -249,7 +249,7 @@ class Outages:
         self._ask("PostgreSQL")
         return POSITIONS
 
-    async def topic(self, _: float) -> View:
+    async def topic(self, _: float) -> TopicSnapshot:
         self._ask("Kafka")
         return VIEW
 
@@ -305,9 +305,9 @@ class Brokers:
 
     def __init__(self) -> None:
         self.looks = 0
-        self.answer: View | OrdersError = VIEW
+        self.answer: TopicSnapshot | OrdersError = VIEW
 
-    def look(self) -> View:
+    def look(self) -> TopicSnapshot:
         self.looks += 1
         if isinstance(self.answer, OrdersError):
             raise self.answer

@@ -1,4 +1,4 @@
-"""A POST without services: what it is told, and what a log that went back may not make it say."""
+"""A POST without services: what it is told, and what a truncated log may not make it say."""
 
 import asyncio
 import threading
@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from orders.api.posts import Posts
-from orders.api.waiting import Outcomes, Place, Told
+from orders.api.waiting import Outcomes, RecordOutcome
 from orders.errors import OrdersError, Unavailable
 from orders.kafka.producer import Delivered, Headers, Report
 from orders.metrics.kinds import Values
 from orders.metrics.table import private
-from orders.record import CONDITION_HEADER, REPLY_HEADER
+from orders.record import CONDITION_HEADER, REPLY_HEADER, RecordCoordinates
 from orders.timing import monotonic
 from support.entries import TOPIC_ID, content
 from support.metrics import counted
 
-CREATED = Told("created", "a", "", "")
+CREATED = RecordOutcome("created", "a", "", "")
 
 
 class Log:
@@ -36,15 +36,15 @@ class Log:
 
 def submit(
     log: Log,
-    told: Told | None = CREATED,
+    told: RecordOutcome | None = CREATED,
     positions: Mapping[tuple[str, int], int] | OrdersError | None = None,
     *,
     deadline: float = 5,
     wait: float = 60,
     values: Values | None = None,
-) -> tuple[Told | None, list[Place]]:
+) -> tuple[RecordOutcome | None, list[RecordCoordinates]]:
     """What one POST of the order `a` is told, and the places that were asked for."""
-    asked: list[Place] = []
+    asked: list[RecordCoordinates] = []
 
     async def topic_id() -> str:
         return TOPIC_ID
@@ -55,11 +55,11 @@ def submit(
             raise positions
         return positions or {}
 
-    async def fetch(places: Sequence[Place]) -> dict[Place, Told]:
+    async def fetch(places: Sequence[RecordCoordinates]) -> dict[RecordCoordinates, RecordOutcome]:
         asked.extend(places)
         return {} if told is None else dict.fromkeys(places, told)
 
-    async def scenario() -> Told | None:
+    async def scenario() -> RecordOutcome | None:
         posts = Posts(
             log,
             topic_id,
@@ -83,7 +83,7 @@ def test_an_order_becomes_a_record_that_wants_an_outcome() -> None:
     log = at(7)
     told, asked = submit(log)
     assert told == CREATED
-    assert set(asked) == {Place(TOPIC_ID, 1, 7)}
+    assert set(asked) == {RecordCoordinates(TOPIC_ID, 1, 7)}
     ((key, value, headers),) = log.records
     assert (key, value) == (b"a", content("a").text)
     assert dict(headers) == {REPLY_HEADER: b"1", CONDITION_HEADER: b"absent"}
@@ -114,7 +114,7 @@ def test_postgresql_away_does_not_refuse_an_order() -> None:
     assert log.records
 
 
-def test_a_log_that_went_back() -> None:
+def test_a_truncated_log() -> None:
     """An offset that was consumed before the record existed cannot be the record's: its outcome is not ours."""
     with pytest.raises(Unavailable, match="shorter"):
         submit(at(7), positions={(TOPIC_ID, 1): 8})
@@ -142,7 +142,7 @@ def test_no_delivery_report() -> None:
 def test_a_server_that_stops_says_accepted() -> None:
     """A POST that is cut off while it waits for its outcome has been accepted: None, not an error."""
 
-    async def scenario() -> Told | None:
+    async def scenario() -> RecordOutcome | None:
         async def topic_id() -> str:
             return TOPIC_ID
 
@@ -151,7 +151,7 @@ def test_a_server_that_stops_says_accepted() -> None:
 
         waiting = asyncio.Event()
 
-        async def fetch(_: Sequence[Place]) -> dict[Place, Told]:
+        async def fetch(_: Sequence[RecordCoordinates]) -> dict[RecordCoordinates, RecordOutcome]:
             waiting.set()
             return {}
 

@@ -7,47 +7,47 @@ from typing import Any
 
 import pytest
 
-from orders.api.health import Look
+from orders.api.health import HealthSnapshot
 from orders.api.request_metrics import SERVE_LAYOUT
 from orders.api.scrape import Scrape
 from orders.errors import Unavailable
-from orders.kafka.topic import View
+from orders.kafka.topic import TopicSnapshot
 from orders.memory.notices import IngestNotice
 from orders.memory.shared import Stats
 from orders.metrics.exposition import Page, page
 from orders.metrics.table import IngestState
-from orders.readiness import Lag, Part, Parts, Restore
+from orders.readiness import Lag, ReadinessPart, ReadinessParts, RestorePart
 from support.metrics import series_of
 
-WELL, NOT_WELL = Part(ok=True), Part(ok=False, reason="away")
-VIEW = View("t", {0: 10, 2: 5, 10: 7})
+WELL, NOT_WELL = ReadinessPart(ok=True), ReadinessPart(ok=False, reason="away")
+VIEW = TopicSnapshot("t", {0: 10, 2: 5, 10: 7})
 POSITIONS = {("t", 0): 4, ("t", 2): 5, ("older", 2): 1}
 NOW = 1000.0
 STATS = Stats(3, 1, 4096, 8192)
 
 
 def look(
-    view: View | None = VIEW,
+    view: TopicSnapshot | None = VIEW,
     positions: Mapping[tuple[str, int], int] | None = POSITIONS,
     states: Sequence[IngestState] = (),
-) -> Look:
+) -> HealthSnapshot:
     kafka = WELL if view else NOT_WELL
-    postgres, restore = WELL if positions else NOT_WELL, Restore(ok=False, done=3, total=9)
-    parts = Parts(postgres, kafka, WELL, Lag(ok=True), NOT_WELL, restore)
+    postgres, restore = WELL if positions else NOT_WELL, RestorePart(ok=False, done=3, total=9)
+    parts = ReadinessParts(postgres, kafka, WELL, Lag(ok=True), NOT_WELL, restore)
     ingests = [IngestNotice((), state, NOW) for state in states]
-    return Look(parts, positions, view, ingests)
+    return HealthSnapshot(parts, positions, view, ingests)
 
 
 class Rig:
     """A scrape of given things, and what it asked Kafka for."""
 
-    def __init__(self, found: Look, stats: Stats | None = STATS) -> None:
+    def __init__(self, found: HealthSnapshot, stats: Stats | None = STATS) -> None:
         self.asked: list[Mapping[int, int]] = []
         self.looks = 0
         self._found = found
         self._stats = stats
 
-    async def look(self) -> Look:
+    async def look(self) -> HealthSnapshot:
         self.looks += 1
         await asyncio.sleep(0)
         return self._found
@@ -101,7 +101,7 @@ def test_memory_restore_and_readiness() -> None:
         'orders_memory_lookups_total{result="hit"}': 0,
         'orders_memory_lookups_total{result="miss"}': 0,
         "orders_memory_orders": 3,
-        "orders_memory_floors": 1,
+        "orders_memory_restrictions": 1,
         "orders_memory_used_bytes": 4096,
         "orders_memory_limit_bytes": 8192,
         "orders_restore_done_orders": 3,
@@ -114,7 +114,7 @@ def test_memory_restore_and_readiness() -> None:
     assert build == 1
 
 
-def test_ingests_are_told_by_their_states() -> None:
+def test_ingests_are_reported_by_their_states() -> None:
     """States that none is in as 0, so that an alert sees the first one."""
     gauges = Rig(look(states=["stopped", "running", "stopped"])).gauges()
     assert {name: value for name, value in gauges.items() if name.startswith("orders_ingests")} == {
@@ -124,7 +124,7 @@ def test_ingests_are_told_by_their_states() -> None:
     }
 
 
-def test_partitions_that_are_stopped_are_told_by_why() -> None:
+def test_partitions_that_are_stopped_are_reported_by_why() -> None:
     two = [
         IngestNotice((2,), "stopped", NOW, stopped={2: "dead_letters"}),
         IngestNotice((), "stopped", NOW, stopped={0: "anew"}),
@@ -144,7 +144,7 @@ def test_partitions_that_are_stopped_are_told_by_why() -> None:
         (look(view=None, positions=None), set()),
     ],
 )
-def test_what_is_away_is_left_out(found: Look, told: set[str]) -> None:
+def test_what_is_away_is_left_out(found: HealthSnapshot, told: set[str]) -> None:
     """No figure of it is shown, not even 0; that it is unavailable is."""
     rig = Rig(found)
     gauges = rig.gauges()

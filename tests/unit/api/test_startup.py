@@ -1,4 +1,4 @@
-"""When the start of a serve process is through."""
+"""When the start of a serve process has finished."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,10 +6,10 @@ from typing import Literal
 
 import pytest
 
-from orders.api.startup import THROUGH, Startup
+from orders.api.startup import FINISHED, Startup
 from orders.errors import OrdersError, Unavailable
 from orders.memory.notices import GONE_SECONDS, KeeperNotice, KeeperState, encode
-from orders.readiness import Start
+from orders.readiness import StartupReport
 
 NOW = 100.0
 
@@ -39,14 +39,14 @@ class World:
     def startup(self) -> Startup:
         return Startup(self.positions, self.board, lambda: NOW)
 
-    def report(self) -> Start:
+    def report(self) -> StartupReport:
         return asyncio.run(self.startup().report())
 
 
 @pytest.mark.parametrize("state", ["restoring", "ready"])
 def test_it_is_through_when_postgresql_answered_and_the_restore_has_begun(state: KeeperState) -> None:
     """A restart would only begin the restore again: its end is not waited for."""
-    assert World(state).report() == THROUGH
+    assert World(state).report() == FINISHED
 
 
 @pytest.mark.parametrize(
@@ -71,22 +71,22 @@ def test_once_it_is_through_it_stays_so() -> None:
     """Whatever happens later; nobody is asked again."""
     world = World()
 
-    async def scenario() -> Start:
+    async def scenario() -> StartupReport:
         startup = world.startup()
         assert (await startup.report()).started
         world.keeper, world.trouble = "", Unavailable("PostgreSQL cannot be reached")
         return await startup.report()
 
-    assert asyncio.run(scenario()) == THROUGH
+    assert asyncio.run(scenario()) == FINISHED
     assert world.asked == 1
 
 
 def test_a_start_that_nobody_asked_for_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process looks by itself until it is through."""
+    """The process looks by itself until it has finished."""
     monkeypatch.setattr("orders.api.startup.LOOK_SECONDS", 0)
     world = World("waiting")
 
-    async def scenario() -> Start:
+    async def scenario() -> StartupReport:
         startup = world.startup()
         watching = asyncio.create_task(startup.watch())
         for _ in range(20):
@@ -98,4 +98,4 @@ def test_a_start_that_nobody_asked_for_is_noticed(monkeypatch: pytest.MonkeyPatc
         world.trouble = Unavailable("PostgreSQL cannot be reached")
         return await startup.report()
 
-    assert asyncio.run(scenario()) == THROUGH
+    assert asyncio.run(scenario()) == FINISHED

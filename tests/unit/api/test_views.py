@@ -1,4 +1,4 @@
-"""The original's shape of an order, with the true values where the original showed zeros by mistake."""
+"""The original Go service's shape of an order, with the true values where it showed zeros by mistake."""
 
 import json
 from typing import get_type_hints
@@ -53,7 +53,8 @@ def served(message: bytes, order_id: int = 42) -> bytes:
 
 
 def test_the_originals_shape_byte_for_byte() -> None:
-    # Compared as text, so that the order of the members counts too; the original's own example, with true values.
+    # Compared as text, so that the order of the members counts too; the original Go service's own example, with true
+    # values.
     assert original(served(POSTED)) == encode(json.loads(EXPECTED))
 
 

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.api.waiting import LONGEST_PAUSE, MOST_KEYS, SHORTEST_PAUSE, Gate, Joiner, Outcomes, Place, Told, in_time
+from orders.api.waiting import LONGEST_PAUSE, MOST_KEYS, SHORTEST_PAUSE, Gate, Joiner, Outcomes, RecordOutcome, in_time
 from orders.errors import Busy, Unavailable
+from orders.record import RecordCoordinates
 from orders.timing import monotonic
 
-CREATED = Told("created", "a", "", "")
+CREATED = RecordOutcome("created", "a", "", "")
 
 
 class Questions:
@@ -126,18 +127,18 @@ def test_every_call_sees_the_time_after_it(steps: list[str | None]) -> None:
     asyncio.run(scenario())
 
 
-PLACES = [Place("t", 0, n) for n in range(3)]
+PLACES = [RecordCoordinates("t", 0, n) for n in range(3)]
 
 
 def test_waiters_share_a_question() -> None:
     """All who wait are asked for together, and each is told its own outcome."""
-    asked: list[list[Place]] = []
+    asked: list[list[RecordCoordinates]] = []
 
-    async def fetch(places: Sequence[Place]) -> dict[Place, Told]:
+    async def fetch(places: Sequence[RecordCoordinates]) -> dict[RecordCoordinates, RecordOutcome]:
         asked.append(list(places))
         return {place: CREATED._replace(order_uid=str(place.offset)) for place in places}
 
-    async def scenario() -> list[Told | None]:
+    async def scenario() -> list[RecordOutcome | None]:
         outcomes = Outcomes(fetch, monotonic)
         return await asyncio.gather(*(outcomes.wait(place, 5) for place in PLACES))
 
@@ -149,10 +150,10 @@ def test_waiters_share_a_question() -> None:
 def test_no_outcome_in_time() -> None:
     """Who waits for longer than allowed is told nothing, and an outage of PostgreSQL is only a wait."""
 
-    async def fetch(_: Sequence[Place]) -> dict[Place, Told]:
+    async def fetch(_: Sequence[RecordCoordinates]) -> dict[RecordCoordinates, RecordOutcome]:
         raise Unavailable("PostgreSQL")
 
-    async def scenario() -> Told | None:
+    async def scenario() -> RecordOutcome | None:
         return await Outcomes(fetch, monotonic).wait(PLACES[0], 0.05)
 
     assert asyncio.run(scenario()) is None
@@ -162,7 +163,7 @@ def test_nobody_is_asked_for_after_the_last_has_gone() -> None:
     """The questions end with the waiters, and begin again with the next."""
     asked = 0
 
-    async def fetch(_: Sequence[Place]) -> dict[Place, Told]:
+    async def fetch(_: Sequence[RecordCoordinates]) -> dict[RecordCoordinates, RecordOutcome]:
         nonlocal asked
         asked += 1
         return {PLACES[0]: CREATED} if asked >= 2 else {}

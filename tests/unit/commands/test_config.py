@@ -8,7 +8,7 @@ from orders.settings import Effective, explain, load, public
 from orders.settings.table import SIMPLE
 from orders.system import state
 from orders.system.claims import claimed
-from orders.system.state import State, process_of
+from orders.system.state import SystemState, process_of
 
 
 def row(name: str, value: object, origin: str) -> Effective:
@@ -47,7 +47,7 @@ def test_an_empty_value_is_unset_a_long_one_cut_and_none_breaks_a_line() -> None
 def test_it_shows_what_a_command_that_joins_the_running_system_would_have(tmp_path: Path) -> None:
     variables = {"ORDERS_DATA_DIR": str(tmp_path), "ORDERS_HTTP_PORT": "2"}
     running = load(variables | {"ORDERS_KAFKA_TOPIC": "theirs", "ORDERS_HTTP_PORT": "1"})
-    state.save(tmp_path, State((process_of("run", os.getpid()),), "", public(running), ""))
+    state.save(tmp_path, SystemState((process_of("run", os.getpid()),), "", public(running), ""))
     with claimed(tmp_path):
         found = {row.name: (row.value, row.origin) for row in config.effective(variables, {"http_workers": "3"})}
     assert found["kafka_topic"] == ("theirs", "the running system")

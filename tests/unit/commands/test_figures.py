@@ -5,24 +5,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders import __version__
-from orders.api.health import Look
+from orders.api.health import HealthSnapshot
 from orders.api.scrape import numbered, of_ingests, of_parts, of_topic
 from orders.commands.figures import figures_of
-from orders.kafka.topic import View
+from orders.kafka.topic import TopicSnapshot
 from orders.memory.notices import IngestNotice
 from orders.memory.shared import Stats
 from orders.metrics.exposition import page
 from orders.metrics.table import BUILD, LAG_SECONDS, LAYOUT, MEMORY_LIMIT, MEMORY_ORDERS, MEMORY_USED
-from orders.readiness import Lag, Part, Parts, Restore
+from orders.readiness import Lag, ReadinessPart, ReadinessParts, RestorePart
 
-FINE = Part(ok=True)
+FINE = ReadinessPart(ok=True)
 
 
 def test_what_the_service_writes_is_read() -> None:
     """The same names, labels and numbers on both sides."""
-    parts = Parts(FINE, FINE, FINE, Lag(ok=True), FINE, Restore(ok=True))
-    look = Look(
-        parts, {("t", 0): 3}, View("t", {0: 10, 1: 5}), [IngestNotice((0, 1), "stopped", 0.0, stopped={1: "anew"})]
+    parts = ReadinessParts(FINE, FINE, FINE, Lag(ok=True), FINE, RestorePart(ok=True))
+    look = HealthSnapshot(
+        parts,
+        {("t", 0): 3},
+        TopicSnapshot("t", {0: 10, 1: 5}),
+        [IngestNotice((0, 1), "stopped", 0.0, stopped={1: "anew"})],
     )
     samples = of_parts(parts) | of_ingests(look.ingests) | of_topic(look)
     samples[LAG_SECONDS] = numbered({0: 1.25})

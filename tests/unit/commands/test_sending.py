@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from orders.commands import sending
 from orders.commands.sending import Checked, Outgoing, Sent, Wrong, check, lines
-from orders.commands.storing import Stored
+from orders.commands.storing import StoringResult
 from orders.errors import Misconfigured, OrdersError, StartError, TooLarge, Unavailable
 from orders.kafka.producer import Delivered
 from orders.sample import samples
@@ -77,7 +77,7 @@ def indented(values: list[bytes]) -> bytes:
 def test_orders_are_found_in_any_layout(data: bytes, kind: type[io.BytesIO]) -> None:
     assert check(SETTINGS, kind(data)) == Checked(3, 0, [])
     uids = [json.loads(value)["order_uid"].encode() for value in GOOD]
-    found = list(sending.Reading(SETTINGS, kind(data), skip=False))
+    found = list(sending.OrderInput(SETTINGS, kind(data), skip=False))
     assert [each.key for each in found] == uids
     assert [json.loads(each.value) for each in found] == [json.loads(value) for value in GOOD]
 
@@ -88,7 +88,7 @@ def test_what_is_wrong_is_counted_and_the_first_are_shown_with_line_path_and_rea
     assert [wrong.line for wrong in checked.first] == [2, 3, 4]
     assert checked.first[0].path == "$.sm_id"
     assert sending.checked_text(checked).splitlines()[:2] == [
-        "4 of 6 are no valid order:",
+        "4 of 6 are not valid orders:",
         f"  line 2: $.sm_id: {checked.first[0].reason}",
     ]
     assert "no" not in sending.checked_text(checked).splitlines()[3].partition(": ")[2].split()
@@ -143,12 +143,12 @@ class Brokers:
     def config(self, _topic: str) -> dict[str, str] | None:
         return None
 
-    def send(self, records: Iterator[tuple[bytes | None, bytes]], told: Callable[[int, Any], None]) -> int:
+    def send(self, records: Iterator[tuple[bytes | None, bytes]], report: Callable[[int, Any], None]) -> int:
         for number, record in enumerate(records):
             answer = self.answers.get(number)
             if isinstance(answer, type):
                 raise answer
-            told(number, answer or Delivered(0, len(self.sent)))
+            report(number, answer or Delivered(0, len(self.sent)))
             if isinstance(answer, Unavailable):
                 raise answer
             if answer is None:
@@ -175,7 +175,7 @@ MIXED = b"\n".join([GOOD[0], BAD, GOOD[1]])
 
 def test_of_a_file_with_a_mistake_nothing_is_sent(brokers: Brokers) -> None:
     with pytest.raises(
-        StartError, match=r"^1 of 3 is no valid order:\n  line 2: .*\nNothing was sent: .*--skip-invalid"
+        StartError, match=r"^1 of 3 is not a valid order:\n  line 2: .*\nNothing was sent: .*--skip-invalid"
     ):
         sending.send(SETTINGS, io.BytesIO(MIXED), "valid or nothing")
     assert brokers.sent == []
@@ -188,7 +188,7 @@ def test_what_is_wrong_may_be_left_out(brokers: Brokers, kind: type[io.BytesIO])
     assert [value for _, value in brokers.sent] == [GOOD[0], GOOD[1]]
 
 
-def test_a_pipe_is_sent_up_to_the_mistake_and_that_is_told(brokers: Brokers) -> None:
+def test_a_pipe_is_sent_up_to_the_mistake_and_that_is_reported(brokers: Brokers) -> None:
     sent = sending.send(SETTINGS, Pipe(MIXED), "valid or nothing")
     assert (sent.sent, sent.invalid, sent.complete) == (1, 1, False)
     assert [value for _, value in brokers.sent] == GOOD[:1]
@@ -261,10 +261,10 @@ def test_where_nothing_was_sent_the_failure_is_the_error(brokers: Brokers) -> No
         sending.send(SETTINGS, io.BytesIO(GOOD[0]), "as is")
 
 
-def refusing(records: Iterator[tuple[bytes | None, bytes]], told: Callable[[int, Any], None]) -> int:
+def refusing(records: Iterator[tuple[bytes | None, bytes]], report: Callable[[int, Any], None]) -> int:
     """A topic that takes nothing."""
     next(records)
-    told(0, Misconfigured("no such topic"))
+    report(0, Misconfigured("no such topic"))
     raise Misconfigured("no such topic")
 
 
@@ -289,7 +289,7 @@ def test_the_topics_limit_is_known_where_its_configuration_may_be_read(
 NOT_STORED = "sent is not yet stored: an ingest stores it from Kafka, and --wait waits for that"
 
 
-def test_what_was_sent_is_told_and_in_the_last_line_that_it_is_not_stored_yet() -> None:
+def test_what_was_sent_is_reported_and_in_the_last_line_that_it_is_not_stored_yet() -> None:
     assert sending.sent_text(Sent("orders", 31, 1)).splitlines() == [
         "31 sent to Kafka, 1 of them without an order_uid",
         NOT_STORED,
@@ -304,10 +304,10 @@ def test_what_was_sent_is_told_and_in_the_last_line_that_it_is_not_stored_yet() 
 
 
 def test_after_a_wait_the_last_line_says_what_became_of_what_was_sent() -> None:
-    waited = Sent("orders", 9, 0, wait=Stored(stored=9))
+    waited = Sent("orders", 9, 0, wait=StoringResult(stored=9))
     assert waited.is_done
     assert sending.sent_text(waited).splitlines() == ["9 sent to Kafka", "9 stored"]
-    partly = Sent("orders", 9, 0, wait=Stored(3, 2, 1, 3, ["orders/1 is stopped at offset 4: too many"]))
+    partly = Sent("orders", 9, 0, wait=StoringResult(3, 2, 1, 3, ["orders/1 is stopped at offset 4: too many"]))
     assert not partly.is_done
     reason, last = sending.sent_text(partly).splitlines()[1:]
     assert reason == "  orders/1 is stopped at offset 4: too many"

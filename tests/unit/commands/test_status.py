@@ -8,10 +8,18 @@ import pytest
 
 from orders.commands import status
 from orders.commands.figures import figures_of
-from orders.commands.status import Partition, Standing, Stored, Where, partitions_of, remaining, where
+from orders.commands.status import (
+    PartitionStatus,
+    StoredFigures,
+    StoredPartition,
+    Where,
+    partitions_of,
+    remaining,
+    where,
+)
 from orders.errors import Misconfigured, OrdersError, StartError, Unavailable
 from orders.metrics.table import BUILD, LAG_MESSAGES, LAG_SECONDS, LOG_END, PARTITION_STOPPED, POSITION
-from orders.readiness import Lag, Part, Ready, Restore
+from orders.readiness import Lag, ReadinessPart, Ready, RestorePart
 from orders.settings import Settings
 from orders.system import state
 
@@ -19,10 +27,10 @@ STOPPED = "an ingest is stopped: topic orders was recreated"
 READY = Ready(
     ready=False,
     parts={
-        "postgres": Part(ok=True),
-        "assignment": Part(ok=False, reason=STOPPED),
+        "postgres": ReadinessPart(ok=True),
+        "assignment": ReadinessPart(ok=False, reason=STOPPED),
         "lag": Lag(ok=True, messages=7),
-        "restore": Restore(ok=True, done=9, total=9),
+        "restore": RestorePart(ok=True, done=9, total=9),
     },
 )
 PAGE = f"""
@@ -40,8 +48,8 @@ orders_memory_limit_bytes 8.388608e+06
 {LAG_SECONDS.name}{{partition="0"}} 12.34
 {PARTITION_STOPPED.name}{{partition="0",reason="dead_letters"}} 1.0
 """
-UNREAD = Stored("PostgreSQL cannot be reached", "PostgreSQL cannot be reached", "PostgreSQL cannot be reached")
-READ = Stored((31_000, True), 2, [Standing(0, 3, "dead_letters", "too many"), Standing(1, 5)])
+UNREAD = StoredFigures("PostgreSQL cannot be reached", "PostgreSQL cannot be reached", "PostgreSQL cannot be reached")
+READ = StoredFigures((31_000, True), 2, [StoredPartition(0, 3, "dead_letters", "too many"), StoredPartition(1, 5)])
 
 
 @pytest.fixture
@@ -54,7 +62,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
             raise found[path]
         return 200, found[path]
 
-    place = Where(Settings(data_dir=str(tmp_path)), "http://127.0.0.1:9", state.State(), [])
+    place = Where(Settings(data_dir=str(tmp_path)), "http://127.0.0.1:9", state.SystemState(), [])
     monkeypatch.setattr(status, "fetch", fetch)
     monkeypatch.setattr(status, "where", lambda *_: place)
     monkeypatch.setattr(status, "_stored", lambda _: found["stored"])
@@ -72,16 +80,16 @@ def test_all_of_it() -> None:
     assert found.orders == status.Orders(31_000, estimated=False, in_memory=3)
     assert found.memory == status.MemoryUse(4096, 8 * 2**20)
     assert found.partitions == [
-        Partition(0, 3, 10, 7, 12.3, "dead_letters", "too many"),
-        Partition(1, 5, 5, 0),
+        PartitionStatus(0, 3, 10, 7, 12.3, "dead_letters", "too many"),
+        PartitionStatus(1, 5, 5, 0),
     ]
     assert found.dead_letters.open == 2
-    assert found.restore == status.Restore(ok=True, done=9, total=9)
+    assert found.restore == status.RestoreStatus(ok=True, done=9, total=9)
     assert set(found.unknown) == {"uptime_seconds"}, "no process of this machine is known"
     assert found.runs
 
 
-def test_without_postgresql_the_rest_is_told_and_why(answers: dict[str, Any]) -> None:
+def test_without_postgresql_the_rest_is_reported_and_why(answers: dict[str, Any]) -> None:
     answers["stored"] = UNREAD
     found = ask()
     assert (found.orders.stored, found.orders.in_memory, found.dead_letters.open) == (None, 3, None)
@@ -91,23 +99,23 @@ def test_without_postgresql_the_rest_is_told_and_why(answers: dict[str, Any]) ->
     assert {name: found.unknown[name] for name in names} == dict.fromkeys(names, UNREAD.standing)
 
 
-def test_without_http_postgresql_is_told_and_why(answers: dict[str, Any]) -> None:
+def test_without_http_postgresql_is_reported_and_why(answers: dict[str, Any]) -> None:
     answers["/readyz"] = answers["/metrics"] = StartError("nobody")
     found = ask()
     assert (found.orders.stored, found.dead_letters.open, found.lag) == (31_000, 2, None)
-    assert found.partitions == [Partition(0, 3, stop="dead_letters", reason="too many"), Partition(1, 5)]
+    assert found.partitions == [PartitionStatus(0, 3, stop="dead_letters", reason="too many"), PartitionStatus(1, 5)]
     assert found.reason == found.unknown["lag"] == "nothing answers at http://127.0.0.1:9"
     assert "memory" in found.unknown
     assert not found.runs
 
 
-def test_without_kafka_partitions_are_told_as_postgresql_has_them_and_why(answers: dict[str, Any]) -> None:
+def test_without_kafka_partitions_are_reported_as_postgresql_has_them_and_why(answers: dict[str, Any]) -> None:
     """Ends and lag are Kafka's."""
     answers["/metrics"] = "\n".join(line for line in PAGE.splitlines() if "partition=" not in line).encode()
-    away = dict(READY.parts, kafka=Part(ok=False, reason="Kafka is unavailable (Connection refused)"))
+    away = dict(READY.parts, kafka=ReadinessPart(ok=False, reason="Kafka is unavailable (Connection refused)"))
     answers["/readyz"] = msgspec.json.encode(Ready(parts=away))
     found = ask()
-    assert found.partitions == [Partition(0, 3, stop="dead_letters", reason="too many"), Partition(1, 5)]
+    assert found.partitions == [PartitionStatus(0, 3, stop="dead_letters", reason="too many"), PartitionStatus(1, 5)]
     assert found.unknown["partitions"] == "Kafka is unavailable (Connection refused)"
     assert (found.orders.stored, found.orders.in_memory) == (31_000, 3)
 
@@ -115,7 +123,7 @@ def test_without_kafka_partitions_are_told_as_postgresql_has_them_and_why(answer
 def test_figures_that_the_service_leaves_out_are_unknown_for_the_reason_that_it_gives(answers: dict[str, Any]) -> None:
     left_out = ("orders_position", "orders_lag_", "orders_memory")
     answers["/metrics"] = "\n".join(line for line in PAGE.splitlines() if not line.startswith(left_out)).encode()
-    away = dict(READY.parts, postgres=Part(ok=False, reason="PostgreSQL cannot be reached"))
+    away = dict(READY.parts, postgres=ReadinessPart(ok=False, reason="PostgreSQL cannot be reached"))
     answers["/readyz"] = msgspec.json.encode(Ready(parts=away))
     answers["stored"] = UNREAD
     found = ask()
@@ -142,21 +150,23 @@ def test_lag_is_unknown_for_the_reason_that_the_service_gives(answers: dict[str,
 def test_a_stop_that_postgresql_does_not_know_has_the_reason_of_readiness() -> None:
     """As where the topic was recreated: its new positions are not stored, and older stops are of the old topic."""
     figures = figures_of(PAGE.replace('reason="dead_letters"', 'reason="anew"'))
-    first, _ = partitions_of(figures, [Standing(0, 3, "dead_letters", "too many"), Standing(1, 5)], STOPPED)
+    first, _ = partitions_of(
+        figures, [StoredPartition(0, 3, "dead_letters", "too many"), StoredPartition(1, 5)], STOPPED
+    )
     assert (first.stop, first.reason) == ("anew", STOPPED)
 
 
 @pytest.mark.parametrize(
     ("first", "later", "seconds"),
     [
-        (Restore(ok=False, done=100, total=1000), Restore(ok=False, done=200, total=1000), 4.0),
-        (Restore(ok=False, done=100, total=1000), Restore(ok=False, done=100, total=1000), None),
-        (Restore(ok=False, done=100, total=1000), Restore(ok=True, done=1000, total=1000), None),
-        (Restore(ok=False, done=900, total=1000), Restore(ok=False, done=1100, total=1000), 0.0),
+        (RestorePart(ok=False, done=100, total=1000), RestorePart(ok=False, done=200, total=1000), 4.0),
+        (RestorePart(ok=False, done=100, total=1000), RestorePart(ok=False, done=100, total=1000), None),
+        (RestorePart(ok=False, done=100, total=1000), RestorePart(ok=True, done=1000, total=1000), None),
+        (RestorePart(ok=False, done=900, total=1000), RestorePart(ok=False, done=1100, total=1000), 0.0),
     ],
 )
 def test_what_a_restore_still_takes_is_reckoned_from_two_looks(
-    first: Restore, later: Restore, seconds: float | None
+    first: RestorePart, later: RestorePart, seconds: float | None
 ) -> None:
     assert remaining(first, later, 0.5) == seconds
 
@@ -165,7 +175,7 @@ def test_a_restore_that_is_under_way_is_looked_at_twice(
     answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def at(done: int) -> bytes:
-        return msgspec.json.encode(Ready(parts={"restore": Restore(ok=False, done=done, total=1000)}))
+        return msgspec.json.encode(Ready(parts={"restore": RestorePart(ok=False, done=done, total=1000)}))
 
     answers["/readyz"] = at(100)
     monkeypatch.setattr("orders.commands.status.time.sleep", lambda _: answers.update({"/readyz": at(300)}))
@@ -203,6 +213,6 @@ def test_an_address_that_is_given_is_asked_where_nothing_runs(
     ],
 )
 def test_why_postgresql_cannot_be_asked(error: OrdersError, said: str) -> None:
-    place = Where(Settings(), "http://127.0.0.1:9", state.State(), [state.Process("run", 1)])
+    place = Where(Settings(), "http://127.0.0.1:9", state.SystemState(), [state.StartedProcess("run", 1)])
     assert said in status.refused(error, place)
     assert status.refused(error, place._replace(running=[])) == str(error)

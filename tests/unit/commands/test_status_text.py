@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from orders.commands.status import (
     DeadLetters,
     Http,
-    Kafka,
+    KafkaStatus,
     MemoryUse,
     Orders,
-    Partition,
-    Postgres,
-    Restore,
+    PartitionStatus,
+    PostgresStatus,
+    RestoreStatus,
     RunningProcess,
     Status,
 )
@@ -26,17 +26,17 @@ FINE = Status(
     "/home/somebody/orders/.orders",
     [RunningProcess("run", 4711), RunningProcess("serve", 4712)],
     Http("http://127.0.0.1:8080", answers=True),
-    Kafka("127.0.0.1:9092", "orders"),
-    Postgres("postgresql://orders@127.0.0.1:5432/orders"),
+    KafkaStatus("127.0.0.1:9092", "orders"),
+    PostgresStatus("postgresql://orders@127.0.0.1:5432/orders"),
     ready=True,
     writing=True,
     reason="",
     orders=Orders(31_000, estimated=False, in_memory=30_000),
     memory=MemoryUse(48 * 2**20, 256 * 2**20),
     lag=0,
-    partitions=[Partition(0, 15_500, 15_500, 0, 0.0), Partition(1, 15_500, 15_500, 0, 0.0)],
+    partitions=[PartitionStatus(0, 15_500, 15_500, 0, 0.0), PartitionStatus(1, 15_500, 15_500, 0, 0.0)],
     dead_letters=DeadLetters(0),
-    restore=Restore(ok=True, done=120, total=120),
+    restore=RestoreStatus(ok=True, done=120, total=120),
     unknown={},
 )
 STOPPED = replace(
@@ -44,7 +44,7 @@ STOPPED = replace(
     ready=False,
     writing=False,
     reason=f"assignment: an ingest is stopped: {WHY}",
-    partitions=[FINE.partitions[0], Partition(1, 15_500, 17_500, 2000, 95.0, "dead_letters", WHY)],
+    partitions=[FINE.partitions[0], PartitionStatus(1, 15_500, 17_500, 2000, 95.0, "dead_letters", WHY)],
     lag=2000,
     dead_letters=DeadLetters(250),
 )
@@ -96,7 +96,7 @@ def test_what_is_unknown_says_why() -> None:
         lag=None,
         partitions=[],
         dead_letters=DeadLetters(),
-        restore=Restore(),
+        restore=RestoreStatus(),
         version=None,
         uptime_seconds=None,
         unknown={name: f"{name} hangs" for name in names},
@@ -116,7 +116,12 @@ def test_a_reason_that_says_unknown_itself_is_not_said_twice() -> None:
 
 def test_where_nothing_runs_only_what_was_looked_at_is_shown() -> None:
     nothing = replace(
-        FINE, processes=[], http=Http("", answers=False), kafka=Kafka(""), postgres=Postgres(""), ready=False,
+        FINE,
+        processes=[],
+        http=Http("", answers=False),
+        kafka=KafkaStatus(""),
+        postgres=PostgresStatus(""),
+        ready=False,
         reason="nothing runs in /data: start it with `orders run`", version=None, uptime_seconds=None,
     )  # fmt: skip
     assert text(nothing).splitlines()[:3] == [
@@ -128,9 +133,9 @@ def test_where_nothing_runs_only_what_was_looked_at_is_shown() -> None:
 
 
 def test_of_many_partitions_those_that_lag_or_are_stopped_are_shown() -> None:
-    quiet = [Partition(number, 5, 5, 0, 0.0) for number in range(100)]
-    quiet[7] = Partition(7, 5, 6, 1, 3.0)
-    quiet[50] = Partition(50, stop="retention", reason="why")
+    quiet = [PartitionStatus(number, 5, 5, 0, 0.0) for number in range(100)]
+    quiet[7] = PartitionStatus(7, 5, 6, 1, 3.0)
+    quiet[50] = PartitionStatus(50, stop="retention", reason="why")
     lines = text(replace(FINE, partitions=quiet)).splitlines()
     assert "98 other partitions have no lag and are not stopped" in lines
     assert len([line for line in lines if line.startswith(("        7", "       50"))]) == 2
@@ -140,14 +145,14 @@ def test_of_many_partitions_those_that_lag_or_are_stopped_are_shown() -> None:
 @pytest.mark.parametrize(
     ("restored", "shown"),
     [
-        (Restore(ok=False, done=30, total=120), "30 of 120 orders (25 %)"),
-        (Restore(ok=False, done=30, total=120, remaining_seconds=75), "30 of 120 orders (25 %), 1 min 15 s left"),
-        (Restore(ok=True, done=120, total=120), "done, 120 orders"),
-        (Restore(ok=True), "done, nothing was stored at the start"),
-        (Restore(), ""),
+        (RestoreStatus(ok=False, done=30, total=120), "30 of 120 orders (25 %)"),
+        (RestoreStatus(ok=False, done=30, total=120, remaining_seconds=75), "30 of 120 orders (25 %), 1 min 15 s left"),
+        (RestoreStatus(ok=True, done=120, total=120), "done, 120 orders"),
+        (RestoreStatus(ok=True), "done, nothing was stored at the start"),
+        (RestoreStatus(), ""),
     ],
 )
-def test_a_restore_is_told_with_what_is_left_and_never_as_0_of_0(restored: Restore, shown: str) -> None:
+def test_a_restore_is_reported_with_what_is_left_and_never_as_0_of_0(restored: RestoreStatus, shown: str) -> None:
     assert restore(restored) == shown
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.commands.storing import SKIPS_UNKNOWN, Offsets, Stored, Waiting
+from orders.commands.storing import SKIPS_UNKNOWN, Offsets, StoringResult, Waiting
 from orders.errors import Forbidden, OrdersError, Unavailable
 from orders.postgres.connection import Connection, queries
 
@@ -80,7 +80,7 @@ class Postgres:
         waiting.begin()
         return waiting
 
-    def wait(self, sent: dict[int, Offsets]) -> Stored:
+    def wait(self, sent: dict[int, Offsets]) -> StoringResult:
         """What is said of what was sent."""
         passed: list[int] = []
         stored = self.begun().wait(sent, passed.append)
@@ -91,7 +91,7 @@ class Postgres:
 def test_all_is_stored_once_the_positions_have_passed_it_but_for_what_became_dead_letters() -> None:
     postgres = Postgres([(0, 3, None)], [(0, 5, None)], [(0, 9, None)])
     postgres.dead = [4, 5, 7]
-    assert postgres.wait({0: offsets_of(3, 4, 6, 7, 8)}) == Stored(stored=3, dead_letters=2)
+    assert postgres.wait({0: offsets_of(3, 4, 6, 7, 8)}) == StoringResult(stored=3, dead_letters=2)
 
 
 def test_a_stopped_partition_is_not_waited_for_and_others_are() -> None:
@@ -99,21 +99,21 @@ def test_a_stopped_partition_is_not_waited_for_and_others_are() -> None:
         [(0, 0, None), (1, 0, None)], [(0, 1, "too many"), (1, 0, None)], [(0, 1, "too many"), (1, 2, None)]
     )
     stored = postgres.wait({0: offsets_of(0, 1, 2), 1: offsets_of(0, 1)})
-    assert stored == Stored(stored=3, pending=2, reasons=["orders/0 is stopped at offset 1: too many"])
+    assert stored == StoringResult(stored=3, pending=2, reasons=["orders/0 is stopped at offset 1: too many"])
     assert postgres.now < 5
 
 
 def test_what_somebody_skips_meanwhile_is_not_stored() -> None:
     postgres = Postgres([(0, 0, "too many")], [(0, 4, None)])
     postgres.skips = [(0, 0, 3)]
-    assert postgres.wait({0: offsets_of(0, 1, 2, 3)}) == Stored(stored=1, skipped=3)
+    assert postgres.wait({0: offsets_of(0, 1, 2, 3)}) == StoringResult(stored=1, skipped=3)
 
 
 def test_a_role_that_cannot_read_resumes_says_so_where_it_matters() -> None:
     for stop, reasons in ((None, []), ("too many", [SKIPS_UNKNOWN])):
         postgres = Postgres([(0, 0, stop)], [(0, 4, None)])
         postgres.skips = Forbidden("SELECT")
-        assert postgres.wait({0: offsets_of(0, 1)}) == Stored(stored=2, reasons=reasons)
+        assert postgres.wait({0: offsets_of(0, 1)}) == StoringResult(stored=2, reasons=reasons)
 
 
 @pytest.mark.parametrize(
@@ -124,19 +124,19 @@ def test_a_role_that_cannot_read_resumes_says_so_where_it_matters() -> None:
     ],
 )
 def test_it_gives_up_where_nothing_moves(looks: list[list[Row]], reason: str) -> None:
-    assert Postgres(*looks).wait({0: offsets_of(0, 1)}) == Stored(pending=2, reasons=[reason])
+    assert Postgres(*looks).wait({0: offsets_of(0, 1)}) == StoringResult(pending=2, reasons=[reason])
 
 
 def test_what_moves_is_waited_for_longer() -> None:
     looks: list[list[Row]] = [[(0, offset, None)] for offset in range(11)]
     postgres = Postgres(*looks)
-    assert postgres.wait({0: offsets_of(9)}) == Stored(stored=1)
+    assert postgres.wait({0: offsets_of(9)}) == StoringResult(stored=1)
     assert postgres.now > 5
 
 
 def test_an_outage_is_waited_out_and_named_where_it_lasts() -> None:
     away = Unavailable("PostgreSQL cannot be reached")
-    assert Postgres([(0, 0, None)], away, away, [(0, 2, None)]).wait({0: offsets_of(0, 1)}) == Stored(stored=2)
+    assert Postgres([(0, 0, None)], away, away, [(0, 2, None)]).wait({0: offsets_of(0, 1)}) == StoringResult(stored=2)
     lasting = Postgres([(0, 0, None)], away)
     assert lasting.wait({0: offsets_of(0, 1)}).reasons[0] == "PostgreSQL cannot be reached"
 
@@ -160,11 +160,11 @@ def test_ctrl_c_ends_it_with_what_is_stored_by_then() -> None:
     pressed = cast("OrdersError", KeyboardInterrupt())
     postgres = Postgres([(0, 0, None)], [(0, 1, None)], pressed, [(0, 2, None)])
     stored = postgres.wait({0: offsets_of(0, 1, 2)})
-    assert stored == Stored(stored=2, pending=1, reasons=["interrupted"])
+    assert stored == StoringResult(stored=2, pending=1, reasons=["interrupted"])
 
 
 def test_ctrl_c_while_orders_are_still_sent_tells_what_is_stored_by_then() -> None:
     """As where a pipe stays open: the position is read, though nothing was waited for."""
     postgres = Postgres([(0, 0, None)], [(0, 2, None)])
     stored = postgres.begun().interrupted({0: offsets_of(0, 1, 2)})
-    assert stored == Stored(stored=2, pending=1, reasons=["interrupted"])
+    assert stored == StoringResult(stored=2, pending=1, reasons=["interrupted"])

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from orders.commands.positions import INTERRUPTED, Place
+from orders.commands.positions import INTERRUPTED, PartitionProgress
 from orders.commands.resuming import Resumed
 from orders.commands.watching import IDLE_SECONDS, NOBODY, NOBODY_SECONDS, SLOW, Watch, text
 from orders.errors import OrdersError, Unavailable
 
-Look = Mapping[int, Place] | OrdersError
+Look = Mapping[int, PartitionProgress] | OrdersError
 WINDOW = 10
 
 
@@ -32,11 +32,11 @@ class Script:
         self.now += 0.001
         return self.now
 
-    def _look(self) -> Mapping[int, Place]:
+    def _look(self) -> Mapping[int, PartitionProgress]:
         look: Any = self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
         if isinstance(look, BaseException):
             raise look
-        found: Mapping[int, Place] = look
+        found: Mapping[int, PartitionProgress] = look
         return found
 
     def _sleep(self, _seconds: float) -> None:
@@ -47,8 +47,8 @@ class Script:
         return looking.until_known(partitions, self.read.append)
 
 
-def at(*offsets: int) -> Mapping[int, Place]:
-    return {partition: Place(offset, None) for partition, offset in enumerate(offsets)}
+def at(*offsets: int) -> Mapping[int, PartitionProgress]:
+    return {partition: PartitionProgress(offset, None) for partition, offset in enumerate(offsets)}
 
 
 def test_a_partition_is_read_once_its_end_is_reached() -> None:
@@ -67,17 +67,17 @@ def test_of_many_records_as_many_are_watched_as_the_limit_looks_at(counted_from:
     assert text([known], "orders") == f"orders/0 is being read: at {goal} of 1000"
 
 
-def test_one_that_stops_again_is_told_with_why_and_the_other_is_watched_on() -> None:
-    again = Place(6, "too many")
-    script = Script(at(5, 5), {0: again, 1: Place(5, None)}, {0: again, 1: Place(9, None)})
+def test_one_that_stops_again_is_reported_with_why_and_the_other_is_watched_on() -> None:
+    again = PartitionProgress(6, "too many")
+    script = Script(at(5, 5), {0: again, 1: PartitionProgress(5, None)}, {0: again, 1: PartitionProgress(9, None)})
     first, second = script.watch(resumed(0), resumed(1))
     assert (first.state, first.position, first.reason) == ("stopped", 6, "too many")
     assert second.state == "reading"
     assert text([first], "orders") == "orders/0 stopped again at 6: too many"
 
 
-def test_one_that_stops_without_a_record_more_is_told_too() -> None:
-    (known,) = Script(at(5), {0: Place(5, "retention")}).watch(resumed())
+def test_one_that_stops_without_a_record_more_is_reported_too() -> None:
+    (known,) = Script(at(5), {0: PartitionProgress(5, "retention")}).watch(resumed())
     assert (known.state, known.position) == ("stopped", 5)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from orders.commands.cli import cli
 from orders.dead_letters import actions
 from orders.dead_letters.replay import Message, Replayed, message_of
-from orders.dead_letters.stored import Action, Letter, Listed
+from orders.dead_letters.stored import Action, Listed, StoredDeadLetter
 from orders.decoder import read
 from orders.kafka.producer import MAX_MESSAGE_BYTES
 from orders.record import CONDITION_HEADER, REPLAY_HEADER, REPLY_HEADER, Record
@@ -25,8 +25,8 @@ AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 HEADERS: list[tuple[str, bytes | None]] = [("trace", b"\xff"), ("nothing", None), ("trace", b"2")]
 
 
-def a_letter(**changed: Any) -> Letter:
-    made = Letter(
+def a_dead_letter(**changed: Any) -> StoredDeadLetter:
+    made = StoredDeadLetter(
         *(7, "orders", "topic-1", 2, 30, AT, AT, "Expected `integer`, got `string`", "$.sm_id", "open", None),
         *(b"key", b"{", [name for name, _ in HEADERS], [value for _, value in HEADERS], False, None),
     )
@@ -69,7 +69,7 @@ def test_bytes_are_shown_as_text_or_as_base64_and_can_be_had_back(value: bytes) 
 
 
 def test_an_export_has_every_byte() -> None:
-    line = json.loads(msgspec.json.encode(actions.exported(a_letter(key=None, value=b"\x00\xff"))))
+    line = json.loads(msgspec.json.encode(actions.exported(a_dead_letter(key=None, value=b"\x00\xff"))))
     assert (line["key"], base64.b64decode(line["value"])) == (None, b"\x00\xff")
     assert [(name, value and base64.b64decode(value)) for name, value in line["headers"]] == [tuple(h) for h in HEADERS]
 
@@ -79,30 +79,30 @@ def sent(message: Message) -> Record:
 
 
 def test_a_replay_sends_what_came_and_says_where_it_came_from() -> None:
-    message = message_of(a_letter(), forced=False)
+    message = message_of(a_dead_letter(), forced=False)
     assert (message.key, message.value, message.headers[:-1]) == (b"key", b"{", HEADERS)
     replay = read(sent(message)).replay
     assert replay
     assert (replay.place, replay.time, replay.forced) == (("topic-1", 2, 30), 1767323045678, False)
-    assert replay.attempt == message.attempt != message_of(a_letter(), forced=False).attempt
-    assert message_of(a_letter(time=None), forced=False).headers[-1][1]
+    assert replay.attempt == message.attempt != message_of(a_dead_letter(), forced=False).attempt
+    assert message_of(a_dead_letter(time=None), forced=False).headers[-1][1]
 
 
 def test_an_edited_order_is_sent_under_its_uid_and_what_is_still_wrong_under_its_own_key() -> None:
     (order,) = samples(1, 5)
     uid = json.loads(order)["order_uid"].encode()
-    edited = message_of(a_letter(edited=True, edit=order), forced=False)
+    edited = message_of(a_dead_letter(edited=True, edit=order), forced=False)
     assert (edited.key, edited.value) == (uid, order)
-    assert message_of(a_letter(edited=True, edit=b"["), forced=False).key == b"key"
-    assert message_of(a_letter(value=order), forced=False).key == b"key"
+    assert message_of(a_dead_letter(edited=True, edit=b"["), forced=False).key == b"key"
+    assert message_of(a_dead_letter(value=order), forced=False).key == b"key"
 
 
 @pytest.mark.parametrize("forced", [False, True])
 def test_headers_of_ours_are_not_sent_twice_and_a_forced_replay_has_no_condition(forced: bool) -> None:
-    once = message_of(a_letter(), forced=False)
+    once = message_of(a_dead_letter(), forced=False)
     headers = [*once.headers, (REPLY_HEADER, b"1"), (CONDITION_HEADER, b"absent")]
     names, values = [name for name, _ in headers], [value for _, value in headers]
-    again = message_of(a_letter(offset=31, header_names=names, header_values=values), forced=forced)
+    again = message_of(a_dead_letter(offset=31, header_names=names, header_values=values), forced=forced)
     entry = read(sent(again))
     assert entry.replay
     assert (entry.replay.offset, entry.replay.forced, entry.reply) == (31, forced, False)
@@ -111,10 +111,10 @@ def test_headers_of_ours_are_not_sent_twice_and_a_forced_replay_has_no_condition
 
 
 def test_what_kafka_does_not_take_is_not_sent() -> None:
-    assert message_of(a_letter(value=b"x" * MAX_MESSAGE_BYTES), forced=False).too_large
+    assert message_of(a_dead_letter(value=b"x" * MAX_MESSAGE_BYTES), forced=False).too_large
     wide: list[Any] = ["h" * 100] * 10_000
-    assert message_of(a_letter(header_names=wide, header_values=[b"x"] * 10_000), forced=False).too_large
-    assert not message_of(a_letter(value=b"x" * 1_000_000), forced=False).too_large
+    assert message_of(a_dead_letter(header_names=wide, header_values=[b"x"] * 10_000), forced=False).too_large
+    assert not message_of(a_dead_letter(value=b"x" * 1_000_000), forced=False).too_large
 
 
 def test_what_became_of_many_is_one_sentence() -> None:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from orders.doctor.creation import Asked, config_of, unlike
+from orders.doctor.creation import TopicRequest, config_of, unlike
 from orders.doctor.kafka import DAY
-from orders.kafka.admin import Partition, Topic
+from orders.kafka.admin import PartitionReplicas, TopicDescription
 
-TOPIC = Topic("id", {0: Partition(0, 0, 1, 1)}, (), frozenset())
+TOPIC = TopicDescription("id", {0: PartitionReplicas(0, 0, 1, 1)}, (), frozenset())
 
 
 @pytest.mark.parametrize(("factor", "least"), [(1, "1"), (2, "1"), (3, "2"), (5, "4")])
@@ -25,9 +25,9 @@ def test_retention_is_the_brokers_unless_it_is_asked_for() -> None:
 
 def test_only_what_was_asked_for_is_compared() -> None:
     config = {"retention.ms": str(7 * DAY)}
-    assert list(unlike(TOPIC, config, Asked())) == []
-    assert list(unlike(TOPIC, config, Asked(1, 1, 7))) == []
-    found = {check.name: check.found for check in unlike(TOPIC, config, Asked(3, 2, 9))}
+    assert list(unlike(TOPIC, config, TopicRequest())) == []
+    assert list(unlike(TOPIC, config, TopicRequest(1, 1, 7))) == []
+    found = {check.name: check.found for check in unlike(TOPIC, config, TopicRequest(3, 2, 9))}
     assert found == {
         "asked: partitions": "the topic has 1, 3 were asked for",
         "asked: replicas": "each partition has 1, 2 were asked for",

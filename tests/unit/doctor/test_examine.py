@@ -9,7 +9,7 @@ import pytest
 
 from orders.doctor import examine
 from orders.doctor.check import Check, ok
-from orders.doctor.examine import Look
+from orders.doctor.examine import Examination
 from orders.errors import StartError
 
 
@@ -21,7 +21,7 @@ def test_what_was_found_before_a_hang_is_kept_and_the_hang_is_given_up_in_time()
         never.wait()
 
     began = time.monotonic()
-    found = list(Look("thing", hanging, 0.2).checks())
+    found = list(Examination("thing", hanging, 0.2).checks())
     assert time.monotonic() - began < 5
     assert [(check.name, check.state) for check in found] == [("first", "ok"), ("thing", "failed")]
     never.set()
@@ -39,7 +39,7 @@ def test_an_error_is_a_failed_check_and_a_foreign_ones_text_stays_out(error: Exc
         yield ok("first", "found")
         raise error
 
-    (_, found) = Look("thing", broken, 10).checks()
+    (_, found) = Examination("thing", broken, 10).checks()
     assert found.state == "failed"
     assert found.found.startswith(words)
     assert "secret" not in found.found

@@ -10,15 +10,15 @@ from orders.doctor.kafka import (
     Hint,
     elections,
     fitness,
-    group_rights,
+    group_permissions,
     message_size,
     partitions,
     replicas,
     retention,
     span,
-    topic_rights,
+    topic_permissions,
 )
-from orders.kafka.admin import Partition, Topic
+from orders.kafka.admin import PartitionReplicas, TopicDescription
 from orders.settings import Settings
 
 SETTINGS = Settings(kafka_bootstrap="broker:9092")
@@ -34,15 +34,20 @@ GOOD = {
 }
 
 
-def topic(replicas: int = 3, in_sync: int = 3, leaderless: tuple[int, ...] = ()) -> Topic:
-    return Topic("id", {0: Partition(0, 10, replicas, in_sync), 1: Partition(0, 9, replicas, in_sync)}, leaderless, ALL)
+def topic(replicas: int = 3, in_sync: int = 3, leaderless: tuple[int, ...] = ()) -> TopicDescription:
+    return TopicDescription(
+        "id",
+        {0: PartitionReplicas(0, 10, replicas, in_sync), 1: PartitionReplicas(0, 9, replicas, in_sync)},
+        leaderless,
+        ALL,
+    )
 
 
 def test_a_good_topic_is_ok_in_every_way() -> None:
     assert {check.state for check in fitness(topic(), GOOD, 3, SETTINGS)} == {"ok"}
 
 
-def test_settings_that_we_may_not_read_are_skipped_with_the_right_to_ask_for() -> None:
+def test_settings_that_we_may_not_read_are_skipped_with_the_permission_to_ask_for() -> None:
     _, skipped = fitness(topic(), None, 3, SETTINGS)
     assert skipped.state == "skipped"
     assert "DescribeConfigs" in skipped.found
@@ -100,13 +105,13 @@ def test_unclean_elections_and_small_messages_are_warnings() -> None:
     assert message_size(GOOD | {"max.message.bytes": "1000012"}, HINT).state == "warning"
 
 
-def test_a_lacking_right_fails_with_the_command_and_brokers_that_tell_none_are_believed() -> None:
-    closed = Topic("id", {}, (), frozenset({"Describe", "Write"}))
-    assert topic_rights(closed, "orders").found == "we lack Read on orders"
-    assert "--topic orders" in topic_rights(closed, "orders").advice
-    assert topic_rights(Topic("id", {}, (), frozenset()), "orders").state == "ok"
-    assert group_rights(frozenset({"Describe"}), "g").advice.endswith("--group g")
-    assert group_rights(frozenset(), "g").state == "ok"
+def test_a_lacking_permission_fails_with_the_command_and_brokers_that_tell_none_are_believed() -> None:
+    closed = TopicDescription("id", {}, (), frozenset({"Describe", "Write"}))
+    assert topic_permissions(closed, "orders").found == "we lack Read on orders"
+    assert "--topic orders" in topic_permissions(closed, "orders").advice
+    assert topic_permissions(TopicDescription("id", {}, (), frozenset()), "orders").state == "ok"
+    assert group_permissions(frozenset({"Describe"}), "g").advice.endswith("--group g")
+    assert group_permissions(frozenset(), "g").state == "ok"
 
 
 @given(st.integers(min_value=0, max_value=10**15))

@@ -44,7 +44,7 @@ def test_what_another_user_made_fails_and_names_it(tmp_path: Path, monkeypatch: 
     assert f"{tmp_path}/postgres belongs to another user (number {os.geteuid()})" in found.found
 
 
-def test_a_directory_without_the_right_to_write_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_without_the_permission_to_write_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
     assert data_directory(tmp_path / "data", None).found == f"{tmp_path} cannot be written by this user"
 

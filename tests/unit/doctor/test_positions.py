@@ -3,9 +3,9 @@
 import pytest
 
 from orders.doctor.positions import lag, positions
-from orders.kafka.admin import Partition, Topic
+from orders.kafka.admin import PartitionReplicas, TopicDescription
 
-TOPIC = Topic("now", {0: Partition(5, 20, 1, 1), 1: Partition(0, 7, 1, 1)}, (), frozenset())
+TOPIC = TopicDescription("now", {0: PartitionReplicas(5, 20, 1, 1), 1: PartitionReplicas(0, 7, 1, 1)}, (), frozenset())
 
 
 @pytest.mark.parametrize("position", [5, 12, 20])
@@ -17,7 +17,7 @@ def test_a_position_at_or_between_the_ends_is_ok(position: int) -> None:
     ("position", "words", "page"),
     [
         (4, "retention has passed it", "#retention-has-passed-the-position"),
-        (21, "the log went back", "#the-log-went-back"),
+        (21, "the log was truncated", "#log-truncation"),
     ],
 )
 def test_a_position_outside_fails_with_the_page_to_read(position: int, words: str, page: str) -> None:
@@ -27,7 +27,7 @@ def test_a_position_outside_fails_with_the_page_to_read(position: int, words: st
     assert found.advice.endswith(page)
 
 
-def test_a_topic_that_was_made_anew_fails_unless_its_own_positions_are_there_too() -> None:
+def test_a_topic_that_was_recreated_fails_unless_its_own_positions_are_there_too() -> None:
     assert positions({("before", 0): 3}, TOPIC, "orders").advice.endswith("#the-topic-was-recreated")
     assert positions({("before", 0): 3, ("now", 0): 6}, TOPIC, "orders").state == "ok"
     assert positions({}, TOPIC, "orders").found.startswith("0 of 2 partitions were begun")

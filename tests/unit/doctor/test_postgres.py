@@ -4,23 +4,23 @@ import pytest
 from msgspec.structs import replace
 
 from orders.doctor.postgres import (
-    Rights,
-    Server,
+    Permissions,
+    ServerFacts,
     clock,
     connections,
     durability,
     encoding,
     needed,
+    permissions_of,
     reachable,
-    rights_of,
     why,
 )
 from orders.errors import Unavailable
 from orders.postgres.connection import OLDEST
 from orders.settings import Settings
 
-GOOD = Server(18, "18.6", "UTF8", read_only=False, off=[], clock=0.0, room=97, others=3)
-OWNER = Rights(create=True, positions=True, lacking=[])
+GOOD = ServerFacts(18, "18.6", "UTF8", read_only=False, off=[], clock=0.0, room=97, others=3)
+OWNER = Permissions(create=True, positions=True, lacking=[])
 
 
 def test_a_good_server_is_ok_in_every_way() -> None:
@@ -30,7 +30,7 @@ def test_a_good_server_is_ok_in_every_way() -> None:
         durability(GOOD),
         connections(GOOD, 7),
         clock(0.1),
-        rights_of(OWNER),
+        permissions_of(OWNER),
     ]
     assert {check.state for check in checks} == {"ok"}
 
@@ -65,10 +65,10 @@ def test_clocks_that_differ_are_a_warning(ahead: float, words: str) -> None:
     assert words in clock(ahead).found
 
 
-def test_missing_rights_fail() -> None:
-    assert rights_of(replace(OWNER, create=False)).state == "ok", "who only uses the tables need not make them"
-    assert rights_of(replace(OWNER, lacking=["orders: insert"])).state == "failed"
-    assert "orders: insert" in rights_of(replace(OWNER, lacking=["orders: insert"])).found
+def test_missing_permissions_fail() -> None:
+    assert permissions_of(replace(OWNER, create=False)).state == "ok", "who only uses the tables need not make them"
+    assert permissions_of(replace(OWNER, lacking=["orders: insert"])).state == "failed"
+    assert "orders: insert" in permissions_of(replace(OWNER, lacking=["orders: insert"])).found
 
 
 SERVER = 'connection to server at "h", port 1 failed: '

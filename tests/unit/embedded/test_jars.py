@@ -133,7 +133,7 @@ def test_the_jars_lie_in_mavens_local_repository(monkeypatch: pytest.MonkeyPatch
     assert local_repository() == Path("/elsewhere")
 
 
-def test_a_user_without_a_home_is_told_to_name_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_is_reported_to_name_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
 

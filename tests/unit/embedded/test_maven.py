@@ -238,7 +238,7 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_an_address_that_is_none_is_one_sentence(fetch: Fetch) -> None:
-    assert fetch.fails("mirror.example/maven2") == "the address of a mirror or a proxy is no URL"
+    assert fetch.fails("mirror.example/maven2") == "the address of a mirror or a proxy is not a valid URL"
 
 
 # ---- proxies ----

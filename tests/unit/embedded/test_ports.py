@@ -14,7 +14,7 @@ def test_free_ports_are_the_same_at_the_next_start(tmp_path: Path) -> None:
     assert remembered(tmp_path / "ports", 3) == first
 
 
-def test_a_port_that_somebody_took_is_chosen_anew_and_remembered(tmp_path: Path) -> None:
+def test_a_port_that_somebody_took_is_chosen_again_and_remembered(tmp_path: Path) -> None:
     (port,) = remembered(tmp_path / "ports", 1)
     with socket.create_server((LOOPBACK, port)):
         assert is_open(port)
@@ -25,7 +25,7 @@ def test_a_port_that_somebody_took_is_chosen_anew_and_remembered(tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1 2 3", "70000", "-1", "\x00"])
-def test_a_file_that_makes_no_sense_is_written_anew(tmp_path: Path, text: str) -> None:
+def test_a_file_that_makes_no_sense_is_written_again(tmp_path: Path, text: str) -> None:
     (tmp_path / "ports").write_text(text)
     (port,) = remembered(tmp_path / "ports", 1)
     assert (tmp_path / "ports").read_text() == f"{port}\n"

@@ -130,7 +130,7 @@ def test_a_process_that_is_not_ours_is_left_alone(service: StandIn, tmp_path: Pa
     assert lines.told == ["starting the stand-in"]
 
 
-def test_what_cannot_start_is_tried_again_and_its_last_words_are_told(tmp_path: Path) -> None:
+def test_what_cannot_start_is_tried_again_and_its_last_words_are_reported(tmp_path: Path) -> None:
     service = StandIn(tmp_path, HOPELESS)
     with pytest.raises(StartError, match="stand-in does not start: FATAL: there is no hope"):
         service.start()
@@ -183,7 +183,7 @@ def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None
         StandIn(tmp_path / "file" / "directory").start()
 
 
-def test_logs_begin_anew_and_the_last_ones_are_kept(service: StandIn, tmp_path: Path) -> None:
+def test_logs_begin_again_and_the_last_ones_are_kept(service: StandIn, tmp_path: Path) -> None:
     (tmp_path / "output.log").write_text("of the start before")
     service.start()
     assert (tmp_path / "output.log").read_text() == ""

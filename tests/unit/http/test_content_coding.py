@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orders import sample
-from orders.http.content_coding import MOST_MEMBERS, Body, Packed, Refused, body_of
+from orders.http.content_coding import MOST_MEMBERS, BodyRefused, Packed, PlainBody, body_of
 
 MOST = 100_000
 ORDER = next(iter(sample.samples(1, 0)))
@@ -30,7 +30,7 @@ def taken(sent: Sequence[bytes], most: int = MOST) -> bytes | str:
         for piece in sent:
             body.take(piece)
         return body.whole()
-    except Refused as refused:
+    except BodyRefused as refused:
         return refused.name
 
 
@@ -131,19 +131,19 @@ def test_more_members_than_anybody_makes_are_refused() -> None:
 @pytest.mark.parametrize(
     ("field", "taking"),
     [
-        *[(field, Body) for field in ("", " ", ",", "identity", "Identity, identity", ", identity ,")],
+        *[(field, PlainBody) for field in ("", " ", ",", "identity", "Identity, identity", ", identity ,")],
         *[(field, Packed) for field in ("gzip", "GZip", "x-gzip", "X-GZIP", "\tgzip ", "identity, gzip", "gzip,")],
         *[(field, None) for field in ("deflate", "br", "zstd", "compress", "*", "gzip, gzip", "gzip, x-gzip")],
         *[(field, None) for field in ("gzip;q=1", '"gzip"', "gzip gzip", "gzip, br", "x-gzip2", "gzip\x00", "none")],
     ],
 )
-def test_codings_that_are_taken(field: str, taking: type[Body] | None) -> None:
+def test_codings_that_are_taken(field: str, taking: type[PlainBody] | None) -> None:
     """Gzip once, by both of its names, in any case, in a list with what changes nothing."""
     assert body_of(field) is taking
 
 
 def test_a_long_list_of_codings_takes_no_time() -> None:
     """As long as a head may be."""
-    assert body_of("identity," * 3000) is Body
-    assert body_of(" ," * 16_000) is Body
+    assert body_of("identity," * 3000) is PlainBody
+    assert body_of(" ," * 16_000) is PlainBody
     assert body_of(f"gzip{' ' * 32_000}x") is None

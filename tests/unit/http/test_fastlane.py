@@ -81,7 +81,7 @@ def test_a_request_id_comes_back(fields: Sequence[bytes], told: bytes | None) ->
         assert re.findall(rb"\r\nx-request-id: (.*)\r\n", written) == ([told] if told else [])
 
 
-def test_posts_and_failures_of_ours_are_told_a_request_id() -> None:
+def test_posts_and_failures_of_ours_are_reported_a_request_id() -> None:
     """It is made for them where they bring none; what failed by the client's fault has none."""
     sent = post(b"{"), REQUESTS["HTTP/2.0"], get(b"/orders/nobody"), REQUESTS["garbage"]
     assert [talk(FAST, each)[0].count(b"\r\nx-request-id: made\r\n") for each in sent] == [1, 1, 0, 0]
@@ -530,7 +530,7 @@ def test_a_server_that_stops_reads_a_request_that_has_begun_to_its_end(whole: by
     loop.play(scenario())
 
 
-def test_a_request_that_takes_too_long_at_the_stop_is_told_so() -> None:
+def test_a_request_that_takes_too_long_at_the_stop_is_reported_so() -> None:
     """What the server cancels is 503 with the field that says when to come again, not a broken connection."""
 
     async def waits(_: str) -> None:

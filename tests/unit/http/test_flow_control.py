@@ -125,7 +125,7 @@ def test_a_client_that_takes_nothing_is_cut_in_time(lane: type[FastLane], taken:
 
 @LANES
 @pytest.mark.parametrize("last", [get(b"/orders/" + UID, b"Connection: close"), get(b"/orders/" + UID, b"Host: h")])
-def test_a_client_that_goes_on_after_the_last_answer_is_read_for_a_while_and_not_heard(
+def test_a_client_that_continues_after_the_last_answer_is_read_for_a_while_and_not_heard(
     lane: type[FastLane], last: bytes
 ) -> None:
     """Else its connection would be reset, and answers on their way be lost."""

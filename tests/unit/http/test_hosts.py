@@ -70,7 +70,7 @@ def test_a_host_of_odd_characters_or_of_great_length_is_escaped_and_cut(host: by
 
 
 @pytest.mark.parametrize("host", [b"evil.example", b"orders.example"])
-def test_an_https_url_is_told_that_there_is_no_tls_whatever_its_host(host: bytes) -> None:
+def test_an_https_url_is_reported_that_there_is_no_tls_whatever_its_host(host: bytes) -> None:
     """The name is not the fault of an absolute https target: to add it would change nothing (RFC 9110, 7.4)."""
     (got,) = talk(get(b"https://%b/livez" % host))
     assert (got.status, json.loads(got.body)["type"]) == (421, f"{PATH}https-target")

@@ -83,7 +83,7 @@ async def _ask(line: Line, sent: bytes) -> bytes:
     return await line.settle()
 
 
-def test_a_connection_too_many_is_told_so_and_those_before_it_go_on() -> None:
+def test_a_connection_too_many_is_reported_so_and_those_before_it_continue() -> None:
     """503 with Retry-After, whatever it asked for and whichever lane that was; a place that is left is free again."""
 
     async def scenario() -> None:
@@ -174,7 +174,7 @@ def test_a_posts_nesting_is_bounded_by_the_setting() -> None:
     ("sent", "limit", "after"),
     [(post(ORDER), "posts", b"HTTP/1.1 202 "), (get(b"/orders/nobody"), "misses", b"HTTP/1.1 404 ")],
 )
-def test_more_than_may_wait_are_told_503_and_those_who_wait_get_their_answer(
+def test_more_than_may_wait_are_reported_503_and_those_who_wait_get_their_answer(
     sent: bytes, limit: str, after: bytes
 ) -> None:
     async def scenario() -> None:

@@ -57,11 +57,11 @@ def test_records_that_were_seen_and_records_of_foreign_partitions_are_passed_ove
     assert batch.spans == {0: Span(0, 1)}
 
 
-def test_marks_behind_the_last_record_belong_to_its_batch() -> None:
+def test_control_records_behind_the_last_record_belong_to_its_batch() -> None:
     """Until a record comes behind them; of partitions that are not ours nothing is believed."""
     made = batcher()
     made.add([upsert("a", offset=0)], now=0.0)
-    made.pass_over({0: Reached(3, 5), 1: Reached(10, 5), 7: Reached(9, 5)}, now=0.0)
+    made.skip_control_records({0: Reached(3, 5), 1: Reached(10, 5), 7: Reached(9, 5)}, now=0.0)
     made.add([upsert("a", offset=2)], now=0.0)
     batch = made.batch()
     assert batch is not None
@@ -73,13 +73,13 @@ def test_marks_behind_the_last_record_belong_to_its_batch() -> None:
     assert batch.spans == {0: Span(0, 4)}
 
 
-def test_where_marks_alone_were_passed_the_position_goes_on_without_records() -> None:
+def test_where_control_records_alone_were_skipped_the_position_continues_without_records() -> None:
     made = batcher()
-    made.pass_over({1: Reached(12, 5)}, now=3.0)
+    made.skip_control_records({1: Reached(12, 5)}, now=3.0)
     assert (made.due(3.5, dry=False), made.due(3.5, dry=True), made.due(4.0, dry=False)) == (None, "dry", "age")
     assert made.batch() == Batch((), {1: Span(10, 12, 5)})
     made.written()
-    made.pass_over({1: Reached(12, 5), 0: Reached(0)}, now=5.0)
+    made.skip_control_records({1: Reached(12, 5), 0: Reached(0)}, now=5.0)
     assert made.batch() is None
 
 
@@ -114,8 +114,10 @@ def batches(draw: st.DrawFn) -> Batch:
         offset = ends[partition] + draw(st.integers(0, 3))
         entries.append(upsert("a", partition=partition, offset=offset))
         ends[partition] = offset + 1
-    marks = {p: draw(st.integers(0, 3)) for p in begins}
-    spans = {p: Span(begins[p], ends[p] + marks[p], 9 if marks[p] else None) for p in sorted(begins)}
+    control_records = {p: draw(st.integers(0, 3)) for p in begins}
+    spans = {
+        p: Span(begins[p], ends[p] + control_records[p], 9 if control_records[p] else None) for p in sorted(begins)
+    }
     return Batch(tuple(entries), spans | ({3: Span(5, 7, 9)} if draw(st.booleans()) else {}))
 
 
@@ -136,7 +138,7 @@ def test_collecting_a_batch_gives_its_spans(batch: Batch) -> None:
     for partition, span in batch.spans.items():
         made.place(partition, span.begin)
     made.add(batch.entries, now=0.0)
-    made.pass_over({p: Reached(span.end, 9) for p, span in batch.spans.items()}, now=0.0)
+    made.skip_control_records({p: Reached(span.end, 9) for p, span in batch.spans.items()}, now=0.0)
     assert made.batch() == batch
 
 

@@ -4,10 +4,10 @@ import pytest
 
 from orders.errors import Collided, Misconfigured, OrdersError, PositionsMoved, Rejected, Unavailable
 from orders.ingest.counters import Counts
-from orders.ingest.fold import Created, Letters, Origin, fold
+from orders.ingest.fold import Created, Origin, ReplayedDeadLetters, fold
 from orders.ingest.store import Numbered, Plan
 from orders.metrics.table import private
-from orders.record import Batch, Condition, Entry, Place, Record
+from orders.record import Batch, Condition, Entry, Record, RecordCoordinates
 from support.entries import TOPIC_ID, content, delete, invalid, known, replay, upsert
 from support.metrics import counted
 
@@ -17,8 +17,8 @@ ABSENT = Condition(None)
 @pytest.mark.parametrize(
     ("error", "result"),
     [
-        (Unavailable("x"), "away"),
-        (Misconfigured("x"), "setup_wrong"),
+        (Unavailable("x"), "unavailable"),
+        (Misconfigured("x"), "misconfigured"),
         (Rejected("x"), "rejected"),
         (Collided("x"), "rejected"),
         (PositionsMoved("x"), "moved"),
@@ -47,7 +47,7 @@ def test_records_are_counted_by_their_outcomes_and_dead_letters_by_their_faults(
         invalid(offset=13),
     )
     stored = {"a": known("a", 1), "b": known("b", 1)}
-    Counts(values).committed(Batch(entries, {}), fold(entries, stored, TOPIC_ID).decided)
+    Counts(values).committed(Batch(entries, {}), fold(entries, stored, TOPIC_ID).decisions)
     assert counted(values) == {
         'orders_records_total{outcome="unchanged"}': 2,
         'orders_records_total{outcome="created"}': 1,
@@ -63,19 +63,19 @@ def test_records_are_counted_by_their_outcomes_and_dead_letters_by_their_faults(
 def test_a_dead_letter_that_is_refused_again_is_no_second_one() -> None:
     values = private()
     entry = invalid(offset=13, replay=replay(4))
-    letters = Letters(frozenset({Place(TOPIC_ID, 0, 4)}), {})
-    Counts(values).committed(Batch((entry,), {}), fold([entry], {}, TOPIC_ID, letters).decided)
+    dead_letters = ReplayedDeadLetters(frozenset({RecordCoordinates(TOPIC_ID, 0, 4)}), {})
+    Counts(values).committed(Batch((entry,), {}), fold([entry], {}, TOPIC_ID, dead_letters).decisions)
     assert counted(values)['orders_records_total{outcome="refused"}'] == 1
     assert not [name for name, value in counted(values).items() if "dead_letters" in name and value]
 
 
 def test_only_orders_under_another_key_than_their_uid_are_without_their_own() -> None:
-    """Not tombstones, whose key is their uid, and not what is no order."""
+    """Not tombstones, whose key is their uid, and not what is not an order."""
     values = private()
     own = Entry(Record(0, 0, None, b"a", b"{}"), content("a"))
     none = Entry(Record(0, 1, None, None, b"{}"), content("b"))
     entries = (own, none, delete("c", offset=2), invalid(offset=3))
-    Counts(values).committed(Batch(entries, {}), fold(entries, {}, TOPIC_ID).decided)
+    Counts(values).committed(Batch(entries, {}), fold(entries, {}, TOPIC_ID).decisions)
     assert counted(values)["orders_records_without_own_key_total"] == 1
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from orders.ingest.dead_letter_limit import Limit, packed, unpacked
-from orders.record import Batch, Entry, Moved, Span, Standing, Stop
+from orders.record import Batch, Entry, Moved, RefusalWindow, Span, Stop
 from support.entries import invalid, upsert
 
 LIMITS = st.builds(Limit, st.integers(1, 40), st.integers(1, 100))
@@ -73,7 +73,7 @@ def mixed(*bad: int, partition: int = 0, count: int = 6) -> list[Entry]:
 
 def test_a_batch_is_cut_behind_the_record_that_is_too_many_and_other_partitions_are_whole() -> None:
     batch = batch_of(*mixed(1, 3), *mixed(2, partition=1))
-    passed = Limit(4, 50).check(batch, {0: Standing(), 1: Standing()}, "orders")
+    passed = Limit(4, 50).check(batch, {0: RefusalWindow(), 1: RefusalWindow()}, "orders")
     assert passed.batch.spans == {0: Span(0, 4), 1: Span(0, 6)}
     assert [(e.record.partition, e.record.offset) for e in passed.batch.entries] == [
         *((0, n) for n in range(4)),
@@ -88,43 +88,43 @@ def test_a_batch_is_cut_behind_the_record_that_is_too_many_and_other_partitions_
 
 def test_what_earlier_batches_refused_counts_on() -> None:
     limit = Limit(4, 50)
-    first = limit.check(batch_of(*mixed(2, count=3)), {0: Standing()}, "t")
+    first = limit.check(batch_of(*mixed(2, count=3)), {0: RefusalWindow()}, "t")
     assert first.stops == {}
-    again = limit.check(batch_of(*mixed(0, count=2)), {0: Standing(first.moved[0].refused)}, "t")
+    again = limit.check(batch_of(*mixed(0, count=2)), {0: RefusalWindow(first.moved[0].refused)}, "t")
     assert (again.batch.spans, list(again.stops)) == ({0: Span(0, 1)}, [0])
 
 
 def test_a_window_without_dead_letters_takes_no_room_and_old_ones_leave_it() -> None:
     limit = Limit(4, 50)
-    assert limit.check(batch_of(*mixed()), {0: Standing()}, "t").moved == {0: Moved(6)}
-    assert limit.check(batch_of(*mixed()), {0: Standing(packed(0b0001))}, "t").moved == {0: Moved(6)}
+    assert limit.check(batch_of(*mixed()), {0: RefusalWindow()}, "t").moved == {0: Moved(6)}
+    assert limit.check(batch_of(*mixed()), {0: RefusalWindow(packed(0b0001))}, "t").moved == {0: Moved(6)}
 
 
 def test_records_that_may_pass_do_not_count() -> None:
-    passed = Limit(4, 50).check(batch_of(*mixed(0, 1, 2, 4)), {0: Standing(counted_from=4)}, "t")
+    passed = Limit(4, 50).check(batch_of(*mixed(0, 1, 2, 4)), {0: RefusalWindow(counted_from=4)}, "t")
     assert passed.stops == {}
     assert passed.moved[0].refused == packed(0b10)
 
 
 def test_zero_percent_switches_it_off() -> None:
     batch = batch_of(*mixed(*range(6)))
-    assert Limit(1, 0).check(batch, {0: Standing(packed(1))}, "t") == (batch, {0: Moved(6)}, {})
+    assert Limit(1, 0).check(batch, {0: RefusalWindow(packed(1))}, "t") == (batch, {0: Moved(6)}, {})
 
 
 def test_the_leader_epoch_of_the_last_record_goes_with_the_position() -> None:
     entries = [
         structs.replace(each, record=structs.replace(each.record, epoch=each.record.offset // 4)) for each in mixed()
     ]
-    assert DEFAULT.check(batch_of(*entries), {0: Standing()}, "t").moved == {0: Moved(6, 1)}
+    assert DEFAULT.check(batch_of(*entries), {0: RefusalWindow()}, "t").moved == {0: Moved(6, 1)}
     cut = batch_of(*entries[:3], *mixed(partition=1))
-    assert {p: m.epoch for p, m in DEFAULT.check(cut, {0: Standing(), 1: Standing()}, "t").moved.items()} == {
+    assert {p: m.epoch for p, m in DEFAULT.check(cut, {0: RefusalWindow(), 1: RefusalWindow()}, "t").moved.items()} == {
         0: 0,
         1: None,
     }
 
 
-def test_the_leader_epoch_of_a_mark_behind_the_last_record_goes_with_the_position() -> None:
-    """It may be later than that of the record: seeking with that would find a log that went back."""
+def test_the_leader_epoch_of_a_control_record_behind_the_last_record_goes_with_the_position() -> None:
+    """It may be later than that of the record: seeking with that would find a log truncation."""
     entries = [structs.replace(each, record=structs.replace(each.record, epoch=4)) for each in mixed()]
     batch = Batch(tuple(entries), {0: Span(0, 8, 6), 1: Span(3, 5, 5)})
-    assert DEFAULT.check(batch, {0: Standing(), 1: Standing()}, "t").moved == {0: Moved(8, 6), 1: Moved(5, 5)}
+    assert DEFAULT.check(batch, {0: RefusalWindow(), 1: RefusalWindow()}, "t").moved == {0: Moved(8, 6), 1: Moved(5, 5)}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.ingest.fold import Created, Decided, Folded, Known, Letters, Origin, Replaced, fold, origin_of
+from orders.ingest.fold import Created, Decision, Folded, Known, Origin, Replaced, ReplayedDeadLetters, fold, origin_of
 from orders.order import Row
-from orders.record import Condition, Entry, Outcome, Place
+from orders.record import Condition, Entry, Outcome, RecordCoordinates
 from support.entries import TOPIC_ID, delete, invalid, known, replay, upsert
 
 ABSENT = Condition(None)
@@ -40,7 +40,7 @@ def test_a_record_at_or_below_its_rows_own_offset_changes_nothing() -> None:
     stored = {"a": known("a", 1, offset=5)}
     assert outcomes([upsert("a", 2, offset=5), upsert("a", 3, offset=4)], stored) == ["unchanged"] * 2
     folded = fold([delete("a", offset=5)], stored, TOPIC_ID)
-    assert folded == Folded([], [], [], folded.replies, folded.decided, [])
+    assert folded == Folded([], [], [], folded.replies, folded.decisions, [])
 
 
 def test_another_partition_or_topic_has_no_order_with_the_row() -> None:
@@ -78,7 +78,7 @@ def test_an_order_made_and_deleted_in_one_batch_leaves_nothing() -> None:
     assert (folded.writes, folded.deletes) == ([], [])
 
 
-def test_an_order_deleted_and_made_again_is_a_new_one() -> None:
+def test_an_order_deleted_and_recreated_is_a_new_one() -> None:
     folded = fold([delete("a", offset=8), upsert("a", offset=9)], {"a": known("a")}, TOPIC_ID)
     (write,) = folded.writes
     assert isinstance(write, Created)
@@ -98,20 +98,20 @@ def test_orders_are_written_in_the_order_of_their_arrival() -> None:
     assert [w.row.order_uid for w in folded.writes] == ["z", "a", "y"]
 
 
-LETTER = Place(TOPIC_ID, 0, 4)
+DEAD_LETTER = RecordCoordinates(TOPIC_ID, 0, 4)
 
 
 def replayed(entries: Sequence[Entry], stored: dict[str, Known], origins: dict[str, Origin] | None = None) -> Folded:
-    """A fold where the dead letter at `LETTER` is known."""
-    return fold(entries, stored, TOPIC_ID, Letters(frozenset({LETTER}), origins or {}))
+    """A fold where the dead letter at `DEAD_LETTER` is known."""
+    return fold(entries, stored, TOPIC_ID, ReplayedDeadLetters(frozenset({DEAD_LETTER}), origins or {}))
 
 
 def test_a_replay_is_refused_where_the_stored_order_is_newer_than_the_dead_letter_unless_forced() -> None:
     stored = {"a": known("a", 1, offset=5)}
-    (decided,) = replayed([upsert("a", 2, offset=9, replay=replay(4))], stored).replays
-    assert (decided.outcome, decided.newer) == ("conflict", True)
-    (decided,) = replayed([upsert("a", 2, offset=9, replay=replay(4, forced=True))], stored).replays
-    assert decided.outcome == "replaced"
+    (decisions,) = replayed([upsert("a", 2, offset=9, replay=replay(4))], stored).replays
+    assert (decisions.outcome, decisions.newer) == ("conflict", True)
+    (decisions,) = replayed([upsert("a", 2, offset=9, replay=replay(4, forced=True))], stored).replays
+    assert decisions.outcome == "replaced"
 
 
 def test_a_replay_replaces_an_older_order_and_meets_a_same_one_unchanged() -> None:
@@ -124,20 +124,20 @@ def test_a_replay_replaces_an_older_order_and_meets_a_same_one_unchanged() -> No
 
 
 @pytest.mark.parametrize(
-    ("row", "letter", "newer"), [(2, 1, True), (1, 1, False), (1, 2, False), (None, 1, True), (1, None, True)]
+    ("row", "dead_letter", "newer"), [(2, 1, True), (1, 1, False), (1, 2, False), (None, 1, True), (1, None, True)]
 )
 def test_between_partitions_the_time_tells_what_is_newer_and_a_missing_one_counts_as_newer(
-    row: int | None, letter: int | None, newer: bool
+    row: int | None, dead_letter: int | None, newer: bool
 ) -> None:
     there = Origin(TOPIC_ID, 1, 0, row)
-    assert there.is_newer(Origin(TOPIC_ID, 0, 4, letter)) is newer
-    assert Origin("topic-2", 0, 0, row).is_newer(Origin(TOPIC_ID, 0, 4, letter)) is newer
+    assert there.is_newer(Origin(TOPIC_ID, 0, 4, dead_letter)) is newer
+    assert Origin("topic-2", 0, 0, row).is_newer(Origin(TOPIC_ID, 0, 4, dead_letter)) is newer
 
 
 def test_dead_letters_of_one_order_are_replayed_one_after_the_other_and_the_last_wins() -> None:
     """A row that came from a replay is as old as its dead letter, in one batch and in two."""
     first, second = upsert("a", 1, offset=9, replay=replay(2)), upsert("a", 2, offset=10, replay=replay(4))
-    both = Letters(frozenset({Place(TOPIC_ID, 0, 2), LETTER}), {})
+    both = ReplayedDeadLetters(frozenset({RecordCoordinates(TOPIC_ID, 0, 2), DEAD_LETTER}), {})
     assert [d.outcome for d in fold([first, second], {}, TOPIC_ID, both).replays] == ["created", "replaced"]
     older = upsert("a", 1, offset=11, replay=replay(2))
     assert [d.outcome for d in fold([second, older], {}, TOPIC_ID, both).replays] == ["created", "conflict"]
@@ -168,8 +168,8 @@ def test_a_dead_letter_and_its_replay_may_come_in_one_batch() -> None:
 
 def test_the_condition_that_a_replayed_message_carries_still_holds() -> None:
     stored = {"a": known("a", 1, offset=3)}
-    (decided,) = replayed([upsert("a", 2, offset=9, condition=ABSENT, replay=replay(4))], stored).replays
-    assert (decided.outcome, decided.newer) == ("conflict", False)
+    (decisions,) = replayed([upsert("a", 2, offset=9, condition=ABSENT, replay=replay(4))], stored).replays
+    assert (decisions.outcome, decisions.newer) == ("conflict", False)
 
 
 entries = st.lists(
@@ -220,30 +220,32 @@ def test_where_batches_are_cut_changes_no_row_and_no_outcome(
     assert told == [d.outcome for d in whole.replies]
 
 
-letters = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, 11), st.booleans()), max_size=8)
+dead_letters = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, 11), st.booleans()), max_size=8
+)
 
 
-@given(letters, st.lists(st.integers(1, 7), max_size=3))
+@given(dead_letters, st.lists(st.integers(1, 7), max_size=3))
 def test_where_batches_are_cut_changes_no_replay(drawn: list[tuple[str, int, int, bool]], cuts: list[int]) -> None:
     """Of records that replay dead letters at offset 0 to 11 and others, amount 0: one that is refused."""
     stream = [
-        upsert(order_uid, amount, offset=100 + n, replay=replay(letter) if letter and not plain else None)
+        upsert(order_uid, amount, offset=100 + n, replay=replay(dead_letter) if dead_letter and not plain else None)
         if amount
-        else invalid(offset=100 + n, replay=replay(letter) if letter else None)
-        for n, (order_uid, amount, letter, plain) in enumerate(drawn)
+        else invalid(offset=100 + n, replay=replay(dead_letter) if dead_letter else None)
+        for n, (order_uid, amount, dead_letter, plain) in enumerate(drawn)
     ]
-    known_letters = frozenset(Place(TOPIC_ID, 0, offset) for offset in range(8))
-    whole = fold(stream, {}, TOPIC_ID, Letters(known_letters, {}))
-    told: list[Decided] = []
+    known_dead_letters = frozenset(RecordCoordinates(TOPIC_ID, 0, offset) for offset in range(8))
+    whole = fold(stream, {}, TOPIC_ID, ReplayedDeadLetters(known_dead_letters, {}))
+    told: list[Decision] = []
     stored: dict[str, Known] = {}
     origins: dict[str, Origin] = {}
     for start, end in pairwise([0, *sorted({c for c in cuts if c < len(stream)}), len(stream)]):
-        folded = fold(stream[start:end], stored, TOPIC_ID, Letters(known_letters, origins))
-        stored, told = apply(folded, stored), told + folded.decided
+        folded = fold(stream[start:end], stored, TOPIC_ID, ReplayedDeadLetters(known_dead_letters, origins))
+        stored, told = apply(folded, stored), told + folded.decisions
         settled = {d.record.offset: origin_of(d.replay) for d in told if d.replay}
         origins = {uid: settled[row.origin.offset] for uid, row in stored.items() if row.origin.offset in settled}
     assert rows(stored) == rows(apply(whole, {}))
-    assert told == whole.decided
+    assert told == whole.decisions
 
 
 @given(entries)

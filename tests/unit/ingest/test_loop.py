@@ -15,7 +15,7 @@ from orders.ingest.writer import Writer, probe_entry
 from orders.memory.notices import IngestNotice, read_board
 from orders.memory.shared import Change, Put
 from orders.metrics.table import BATCHES, LAYOUT, private
-from orders.record import Batch, Cause, Reached, Record, Span, Stop, uid_of
+from orders.record import Batch, BatchCause, Reached, Record, Span, Stop, uid_of
 from orders.settings import Settings
 from support.metrics import counted
 
@@ -47,11 +47,11 @@ class FakeStream:
     def reached(self) -> dict[int, Reached]:
         return self.read
 
-    def hold(self) -> None:
-        self.told.append("hold")
+    def pause(self) -> None:
+        self.told.append("pause")
 
-    def go_on(self, places: Mapping[int, int]) -> None:
-        self.told.append(f"go on at {dict(places)}")
+    def resume(self, places: Mapping[int, int]) -> None:
+        self.told.append(f"continue at {dict(places)}")
 
     def check(self) -> None:
         self.told.append("check")
@@ -74,8 +74,8 @@ class FakeMemory:
     def __init__(self) -> None:
         self.board: dict[str, bytes] = {}
 
-    def mark(self, uids: Sequence[str], writer: int) -> None: ...
-    def unmark(self, uids: Sequence[str], writer: int) -> None: ...
+    def fence(self, uids: Sequence[str], writer: int) -> None: ...
+    def unfence(self, uids: Sequence[str], writer: int) -> None: ...
     def settle(self, changes: Sequence[Change], writer: int, as_of: float) -> None: ...
 
     def put(self, puts: Sequence[Put], as_of: float) -> int:
@@ -123,7 +123,7 @@ class Rig:
     @property
     def causes(self) -> dict[str, int]:
         """How many batches went for which cause."""
-        counts = {cause: int(self.values.cells[LAYOUT.place(BATCHES, cause)]) for cause in get_args(Cause)}
+        counts = {cause: int(self.values.cells[LAYOUT.place(BATCHES, cause)]) for cause in get_args(BatchCause)}
         return {cause: count for cause, count in counts.items() if count}
 
     @property
@@ -155,7 +155,7 @@ def test_a_full_batch_does_not_wait_for_the_stream(rig: Rig) -> None:
     assert rig.causes == {"records": 1}
 
 
-def test_marks_behind_the_last_record_are_passed_with_it_and_alone(rig: Rig) -> None:
+def test_control_records_behind_the_last_record_are_skipped_with_it_and_alone(rig: Rig) -> None:
     """Once the stream runs dry: what it gave until then was added."""
     rig.feed(0, 1)
     rig.stream.read = {0: Reached(4, 7)}
@@ -170,13 +170,13 @@ def test_marks_behind_the_last_record_are_passed_with_it_and_alone(rig: Rig) -> 
 
 
 @pytest.mark.parametrize(("error", "state"), [(Unavailable("gone"), "paused"), (Misconfigured("no table"), "stopped")])
-def test_an_outage_holds_the_stream_keeps_the_batch_and_goes_on_by_itself(
+def test_an_outage_holds_the_stream_keeps_the_batch_and_continues_by_itself(
     rig: Rig, error: OrdersError, state: str
 ) -> None:
     rig.writer.errors = [error]
     rig.feed(0)
     rig.steps(2)
-    assert rig.stream.told == ["hold"]
+    assert rig.stream.told == ["pause"]
     rig.now = 2.0
     rig.writer.errors = [error]
     rig.steps(1)
@@ -184,7 +184,7 @@ def test_an_outage_holds_the_stream_keeps_the_batch_and_goes_on_by_itself(
     rig.now = 20.0
     rig.steps(1)
     assert [len(b.entries) for b in rig.writer.batches] == [1]
-    assert "go on at {0: 1}" in rig.stream.told
+    assert "continue at {0: 1}" in rig.stream.told
     assert rig.posted.state == "running"
     assert rig.causes == {"dry": 1, "retry": 2}
 
@@ -229,7 +229,7 @@ def test_trouble_of_the_stream_is_looked_after_every_second_and_told_on_the_boar
     assert rig.posted.state == "stopped"
 
 
-def test_partitions_that_are_stopped_are_told_on_the_board(rig: Rig) -> None:
+def test_partitions_that_are_stopped_are_reported_on_the_board(rig: Rig) -> None:
     rig.stream.stops = {3: Stop("retention", "a sentence")}
     rig.now = 1.0
     rig.steps(1)
@@ -248,9 +248,9 @@ def test_an_outage_is_logged_when_it_begins_and_once_when_it_ends_with_how_long_
         for rig.now in (1.0, 1.0, 10.0, 20.0, 31.5, 40.0):
             rig.steps(1)
     assert outage_lines(logs) == [
-        ("consumption_held", "gone"),
-        ("consumption_held", "still starting"),
-        ("consumption_goes_on", 30.5),
+        ("consumption_paused", "gone"),
+        ("consumption_paused", "still starting"),
+        ("consumption_resumed", 30.5),
     ]
 
 
@@ -265,7 +265,7 @@ def test_an_outage_that_no_batch_meets_is_logged_all_the_same(rig: Rig) -> None:
     with capture_logs() as logs:
         for rig.now in (5.0, 6.0, 8.0, 13.0):
             rig.steps(1)
-    assert outage_lines(logs) == [("consumption_held", "Kafka"), ("consumption_goes_on", 3.0)]
+    assert outage_lines(logs) == [("consumption_paused", "Kafka"), ("consumption_resumed", 3.0)]
 
 
 def test_a_stop_is_no_outage_and_no_move(rig: Rig) -> None:
@@ -289,7 +289,7 @@ def test_a_stop_is_no_outage_and_no_move(rig: Rig) -> None:
         rig.stream.trouble = Misconfigured("too many (and 1 partitions more are stopped)")
         rig.now = 9.0
         rig.steps(1)
-    assert outage_lines(logs) == [("consumption_held", "PostgreSQL"), ("consumption_goes_on", 2.0)]
+    assert outage_lines(logs) == [("consumption_paused", "PostgreSQL"), ("consumption_resumed", 2.0)]
 
 
 def test_positions_that_somebody_else_moved_are_logged(rig: Rig) -> None:

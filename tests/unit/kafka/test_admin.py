@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from orders.errors import Unavailable
-from orders.kafka.admin import Brokers, Partition, Topic
+from orders.kafka.admin import Brokers, PartitionReplicas, TopicDescription
 from orders.timing import monotonic
 from support.machine import free_port
 
@@ -41,6 +41,8 @@ def test_one_who_never_answers_is_given_up(setup: str) -> None:
 
 
 def test_a_topic_counts_partitions_without_a_leader_too_and_the_fewest_replicas() -> None:
-    topic = Topic("id", {0: Partition(0, 0, 3, 3), 2: Partition(0, 0, 2, 2)}, (1,), frozenset())
+    topic = TopicDescription(
+        "id", {0: PartitionReplicas(0, 0, 3, 3), 2: PartitionReplicas(0, 0, 2, 2)}, (1,), frozenset()
+    )
     assert (topic.count, topic.replicas) == (3, 2)
-    assert Topic("id", {}, (0,), frozenset()).replicas == 0
+    assert TopicDescription("id", {}, (0,), frozenset()).replicas == 0

@@ -1,10 +1,10 @@
-"""What Kafka's network threads met tells a wrong set-up from an outage; no broker is asked here."""
+"""What Kafka's network threads met tells a misconfiguration from an outage; no broker is asked here."""
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from orders.errors import Misconfigured, OrdersError, Unavailable
-from orders.kafka.errors import Met, verdict
+from orders.kafka.errors import LastClientError, verdict
 
 TIMED_OUT = KafkaException(KafkaError(KafkaError._TIMED_OUT))
 DOWN = KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")
@@ -39,8 +39,8 @@ UNKNOWN = "h:1/1: Receive failed: error:0A000418:SSL routines::tlsv1 alert unkno
         (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down", Unavailable, "Kafka is unavailable (no answer)"),
     ],
 )
-def test_the_cause_behind_a_time_out_is_told(code: int, text: str, kind: type[OrdersError], said: str) -> None:
-    met = Met()
+def test_the_cause_behind_a_time_out_is_reported(code: int, text: str, kind: type[OrdersError], said: str) -> None:
+    met = LastClientError()
     met(KafkaError(code, text))
     met(DOWN)
     for ended in (TIMED_OUT, TimeoutError()):
@@ -50,21 +50,21 @@ def test_the_cause_behind_a_time_out_is_told(code: int, text: str, kind: type[Or
 
 
 def test_a_broker_that_answered_since_has_no_part_in_a_later_time_out() -> None:
-    met = Met()
+    met = LastClientError()
     met(KafkaError(KafkaError._AUTHENTICATION, "refused"))
     met.forget()
     assert type(met.trouble(TIMED_OUT, "orders")) is Unavailable
 
 
 def test_what_a_broker_answered_goes_before_what_the_threads_met() -> None:
-    met = Met()
+    met = LastClientError()
     met(KafkaError(KafkaError._AUTHENTICATION, "refused"))
     unknown = KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
     assert "does not exist" in str(met.trouble(unknown, "orders"))
 
 
-def test_a_lacking_right_names_what_it_is_about() -> None:
-    topic = verdict(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED), "orders", right="Write")
+def test_a_lacking_permission_names_what_it_is_about() -> None:
+    topic = verdict(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED), "orders", permission="Write")
     group = verdict(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED), "orders", group="readers")
     assert str(topic).startswith("no right to topic 'orders' (Write); kafka-acls.sh")
     assert str(topic).endswith("--operation Write --topic orders")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orders.kafka import growth
 from orders.kafka.growth import Growth
-from orders.kafka.topic import TopicView, View
+from orders.kafka.topic import TopicSnapshot, TopicView
 from orders.record import Position, Reached, Record, Round, Stop
 
 SECONDS = 20.0
@@ -89,9 +89,9 @@ class World:
     def ends(self) -> dict[int, int]:
         return {partition: len(log) for partition, log in enumerate(self.logs)}
 
-    def look(self, *_needed: str) -> View:
+    def look(self, *_needed: str) -> TopicSnapshot:
         """More is written after the brokers answer."""
-        view = View("t", self.ends)
+        view = TopicSnapshot("t", self.ends)
         for _ in range(self.chance.randrange(4)):
             self.produce()
         return view
@@ -185,7 +185,7 @@ def record(partition: int, offset: int) -> Record:
 
 def test_what_may_not_be_read_yet_is_neither_given_nor_counted_as_passed() -> None:
     """The consumer stops where more comes, and reads on from there once more may be read."""
-    view = cast("TopicView", SimpleNamespace(topic="orders", look=lambda _: View("t", {0: 1, 4: 9})))
+    view = cast("TopicView", SimpleNamespace(topic="orders", look=lambda _: TopicSnapshot("t", {0: 1, 4: 9})))
     opening = SimpleNamespace(open=lambda *_: True)
     new = Growth(view, opening, SECONDS)
     new.place({0: Position(1), 4: Position(2, below=5, new_for=1.0)})
@@ -203,7 +203,7 @@ def test_what_may_not_be_read_yet_is_neither_given_nor_counted_as_passed() -> No
 
 
 def test_the_stopped_partition_that_a_new_one_waits_for_is_named() -> None:
-    view = cast("TopicView", SimpleNamespace(topic="orders", look=lambda _: View("t", {0: 3, 1: 1, 4: 9})))
+    view = cast("TopicView", SimpleNamespace(topic="orders", look=lambda _: TopicSnapshot("t", {0: 3, 1: 1, 4: 9})))
     new = Growth(view, SimpleNamespace(open=lambda *_: False), SECONDS)
     stored = {
         0: Position(2, stop=Stop("retention", "passed")),

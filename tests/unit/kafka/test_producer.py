@@ -51,18 +51,18 @@ def test_largest_order_is_taken(producer: OrderProducer) -> None:
 
 def test_send_counts_and_waits(producer: OrderProducer) -> None:
     """All records are acknowledged when `send` returns, and progress has told of each."""
-    told: list[int] = []
-    assert producer.send(((b"%d" % n, None) for n in range(2_000)), lambda number, _: told.append(number)) == 2_000
-    assert sorted(told) == list(range(2_000))
+    on_result: list[int] = []
+    assert producer.send(((b"%d" % n, None) for n in range(2_000)), lambda number, _: on_result.append(number)) == 2_000
+    assert sorted(on_result) == list(range(2_000))
 
 
 def test_a_record_that_is_too_large_for_the_client_is_left_out_and_the_others_are_sent(producer: OrderProducer) -> None:
     """Kafka's client itself refuses it, and says its own limit, not a topic's."""
-    told: dict[int, Delivered | OrdersError] = {}
+    on_result: dict[int, Delivered | OrdersError] = {}
     values = [b"a", b"x" * (MAX_MESSAGE_BYTES + 1), b"b"]
-    assert producer.send(((b"k", value) for value in values), told.__setitem__) == 2
-    assert [type(told[number]) for number in range(3)] == [Delivered, TooLarge, Delivered]
-    assert str(told[1]) == f"larger than the {MAX_MESSAGE_BYTES} bytes that Kafka's client sends at most"
+    assert producer.send(((b"k", value) for value in values), on_result.__setitem__) == 2
+    assert [type(on_result[number]) for number in range(3)] == [Delivered, TooLarge, Delivered]
+    assert str(on_result[1]) == f"larger than the {MAX_MESSAGE_BYTES} bytes that Kafka's client sends at most"
 
 
 def test_large_records_wait_for_room_in_place_of_failing(producer: OrderProducer) -> None:
@@ -166,7 +166,7 @@ class Fatal:
         return getattr(self._client, name)
 
 
-def test_a_fatal_error_is_told_in_the_reports_and_raised_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fatal_error_is_reported_in_the_reports_and_raised_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither flush nor send lets an error of Kafka's client out."""
     monkeypatch.setattr(clients, "producer", lambda _config: Fatal(Producer({"bootstrap.servers": "127.0.0.1:1"})))
     producer = OrderProducer({}, "orders", 60)

@@ -48,10 +48,10 @@ def pick(some: Sequence[T], which: int) -> T:
 class Transaction:
     """An ingest's transaction on one order: before COMMIT while `version` is None, then between COMMIT and settle."""
 
-    def __init__(self, order_uid: str, writer: int, marked_at: float, *, known: bool, deletes: bool) -> None:
+    def __init__(self, order_uid: str, writer: int, fenced_at: float, *, known: bool, deletes: bool) -> None:
         self.order_uid = order_uid
         self.writer = writer
-        self.marked_at = marked_at
+        self.fenced_at = fenced_at
         self.known = known
         self.deletes = deletes
         self.version: int | None = None
@@ -115,14 +115,14 @@ class MemoryModel(RuleBasedStateMachine):
     # -- ingests --
 
     def ingest(self, which: int, twist: Twist) -> None:
-        """One of two ingests takes its next step: mark, COMMIT, settle; or rolls back; or is killed where it stands.
+        """One of two ingests takes its next step: fence, COMMIT, settle; or rolls back; or is killed where it stands.
 
         A reply to COMMIT that is lost looks like a kill between COMMIT and settle.
         """
         number = which % 2
         work = self.ingests[number]
         if work is None:
-            self.ingests[number] = self.mark(pick(self.uids, which), deletes=which > 2)
+            self.ingests[number] = self.fence(pick(self.uids, which), deletes=which > 2)
         elif work.version is not None:
             self.ingests[number] = None
             if twist != "kill":
@@ -130,23 +130,23 @@ class MemoryModel(RuleBasedStateMachine):
         elif twist in ("kill", "roll back") or not self.may_commit(work):
             self.ingests[number] = None
             if twist != "kill":
-                self.memory.unmark([work.order_uid], work.writer)
+                self.memory.unfence([work.order_uid], work.writer)
         else:
             work.as_of = self.now
             work.version = self.change(work.order_uid, deletes=work.deletes)
 
-    def mark(self, order_uid: str, *, deletes: bool) -> Transaction:
-        """An order that is not known needs no mark, and cannot be deleted."""
+    def fence(self, order_uid: str, *, deletes: bool) -> Transaction:
+        """An order that is not known needs no fence, and cannot be deleted."""
         known = order_uid in self.postgres
         work = Transaction(order_uid, next(self.writers), self.now, known=known, deletes=known and deletes)
         if known:
-            self.memory.mark([order_uid], work.writer)
+            self.memory.fence([order_uid], work.writer)
         return work
 
     def may_commit(self, work: Transaction) -> bool:
-        """No mark is too old, and nobody else inserted the same order."""
-        is_marked = self.now - work.marked_at <= deadlines.LIFE - deadlines.FRESH
-        return is_marked and (work.known or work.order_uid not in self.postgres)
+        """No fence is too old, and nobody else inserted the same order."""
+        is_fenced = self.now - work.fenced_at <= deadlines.LIFE - deadlines.FRESH
+        return is_fenced and (work.known or work.order_uid not in self.postgres)
 
     def settle(self, work: Transaction) -> None:
         assert work.version is not None
@@ -213,7 +213,7 @@ class MemoryModel(RuleBasedStateMachine):
     def elsewhere(self, which: int, twist: Twist) -> None:
         """Another machine commits, and later is heard of: in between this one may serve what it had."""
         if self.unheard:
-            self.memory.raise_floors(list(self.unheard.items()))
+            self.memory.raise_minimum_versions(list(self.unheard.items()))
             self.unheard.clear()
         elif self.postgres:
             order_uid = pick(sorted(self.postgres), which)
@@ -277,18 +277,18 @@ def test_memory_serves_what_postgres_holds(model: type[MemoryModel]) -> None:
     run_model(model, examples=150, phases=(Phase.generate, Phase.shrink))
 
 
-def one_mark_for_all(patch: pytest.MonkeyPatch) -> None:
-    mark, unmark = coherence.marked, coherence.unmarked
-    patch.setattr(coherence, "marked", lambda floor, _writer, at: mark(floor, 0, at))
-    patch.setattr(coherence, "unmarked", lambda floor, _writer: unmark(floor, 0))
+def one_fence_for_all(patch: pytest.MonkeyPatch) -> None:
+    fence, unfence = coherence.fenced, coherence.unfenced
+    patch.setattr(coherence, "fenced", lambda restriction, _writer, at: fence(restriction, 0, at))
+    patch.setattr(coherence, "unfenced", lambda restriction, _writer: unfence(restriction, 0))
 
 
-def no_floor_of_a_delete(patch: pytest.MonkeyPatch) -> None:
+def no_minimum_version_of_a_delete(patch: pytest.MonkeyPatch) -> None:
     settle = Work.settle
 
     def without_deletes(work: Work, changes: Iterable[Change], writer: int) -> None:
         changes = list(changes)
-        work.unmark([change.order_uid for change in changes], writer)
+        work.unfence([change.order_uid for change in changes], writer)
         settle(work, [change for change in changes if change.document is not None], writer)
 
     patch.setattr(Work, "settle", without_deletes)
@@ -298,19 +298,19 @@ def expiry_during_restore(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(coherence, "holds", lambda time, at: at.now - time <= deadlines.LIFE)
 
 
-def entry_stays_when_marked(patch: pytest.MonkeyPatch) -> None:
-    def mark(work: Work, uids: Iterable[str], writer: int) -> None:
+def entry_stays_when_fenced(patch: pytest.MonkeyPatch) -> None:
+    def fence(work: Work, uids: Iterable[str], writer: int) -> None:
         for key in map(str.encode, uids):
-            work._keep(key, coherence.marked(work._floor(key), writer, work._at))
+            work._keep(key, coherence.fenced(work._restriction(key), writer, work._at))
 
-    patch.setattr(Work, "mark", mark)
-
-
-def marks_do_not_outlive_emptying(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(coherence, "outlives_emptying", lambda _floor, _at: False)
+    patch.setattr(Work, "fence", fence)
 
 
-def marks_hold_too_shortly(patch: pytest.MonkeyPatch) -> None:
+def fences_do_not_outlive_emptying(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(coherence, "outlives_emptying", lambda _restriction, _at: False)
+
+
+def fences_hold_too_shortly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(coherence, "LIFE", deadlines.FRESH)
 
 
@@ -329,18 +329,18 @@ class Clause(NamedTuple):
 
 
 CLAUSES = {
-    "a marked order is not put": Clause(always("is_marked", False), "ingest ingest read put"),
-    "each writer has its own mark": Clause(one_mark_for_all, "ingest"),
-    "a mark drops the entry": Clause(entry_stays_when_marked, "ingest ingest read put"),
-    "marks hold until reads are too old": Clause(marks_hold_too_shortly, "ingest ingest read put wait"),
-    "nothing is put below the floor": Clause(always("lowest", 0), "ingest ingest ingest read put"),
-    "a delete has a floor": Clause(no_floor_of_a_delete, "ingest ingest ingest read put"),
+    "a fenced order is not put": Clause(always("is_fenced", False), "ingest ingest read put"),
+    "each writer has its own fence": Clause(one_fence_for_all, "ingest"),
+    "a fence drops the entry": Clause(entry_stays_when_fenced, "ingest ingest read put"),
+    "fences hold until reads are too old": Clause(fences_hold_too_shortly, "ingest ingest read put wait"),
+    "nothing is put below the minimum version": Clause(always("minimum_version", 0), "ingest ingest ingest read put"),
+    "a delete has a minimum version": Clause(no_minimum_version_of_a_delete, "ingest ingest ingest read put"),
     "only newer versions replace": Clause(always("is_newer", True), "elsewhere read read put put put"),
     "what was read long ago is not put": Clause(always("is_fresh", True), "ingest ingest ingest ingest read put wait"),
     "what was read before an emptying is not put": Clause(
         always("is_since_emptying", True), "ingest ingest ingest read put empty"
     ),
-    "marks outlive an emptying": Clause(marks_do_not_outlive_emptying, "ingest ingest read put empty"),
+    "fences outlive an emptying": Clause(fences_do_not_outlive_emptying, "ingest ingest read put empty"),
     "nothing expires while a restore continues": Clause(expiry_during_restore, "ingest ingest keep wait"),
     "nothing is put while nobody listens": Clause(always("is_open", True), "lose elsewhere read read put put"),
     "an emptying ends a restore": Clause(always("is_same_restore", True), "ingest ingest keep empty"),

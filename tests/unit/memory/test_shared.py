@@ -145,31 +145,31 @@ def test_a_memory_is_made_once_and_opened_only_where_one_is(tmp_path: Path) -> N
         Memory.create(tmp_path / "memory", MIB)
 
 
-# -- marks, floors, time --
+# -- fences, minimum versions, time --
 
 
-def test_a_change_of_a_known_order_goes_mark_commit_settle(shared: Memory, clock: Clock) -> None:
-    """From the mark until settle nothing is served or put; afterwards the new bytes are."""
+def test_a_change_of_a_known_order_goes_fence_commit_settle(shared: Memory, clock: Clock) -> None:
+    """From the fence until settle nothing is served or put; afterwards the new bytes are."""
     put(shared, "a", 1)
-    shared.mark(["a"], 7)
+    shared.fence(["a"], 7)
     assert (shared.get(b"a"), put(shared, "a", 1)) == (None, False)
     shared.settle([Change("a", 2, b"new")], 7, clock.now)
     assert (shared.get(b"a"), put(shared, "a", 1)) == (b"new", False)
 
 
 def test_after_a_rollback_the_order_may_be_put_again(shared: Memory) -> None:
-    shared.mark(["a"], 7)
-    shared.unmark(["a"], 7)
+    shared.fence(["a"], 7)
+    shared.unfence(["a"], 7)
     assert put(shared, "a", 1)
-    assert shared.stats().floors == 0
+    assert shared.stats().restrictions == 0
 
 
-def test_a_mark_of_a_dead_ingest_expires_though_others_work_on(shared: Memory, clock: Clock) -> None:
+def test_a_fence_of_a_dead_ingest_expires_though_others_work_on(shared: Memory, clock: Clock) -> None:
     """At most a minute of reads from PostgreSQL, however often the order is changed meanwhile."""
-    shared.mark(["a"], 7)
+    shared.fence(["a"], 7)
     for _ in range(4):
         clock.now += 20
-        shared.mark(["a"], 8)
+        shared.fence(["a"], 8)
         shared.settle([Change("a", 1, b"{}")], 8, clock.now)
     assert shared.get(b"a") is not None
 
@@ -214,36 +214,36 @@ def test_one_thread_reads_while_another_puts(shared: Memory) -> None:
 def test_other_machines_changes_drop_older_entries_only(shared: Memory) -> None:
     put(shared, "a", 1)
     put(shared, "b", 2)
-    shared.raise_floors([("a", 2), ("b", 2)])
+    shared.raise_minimum_versions([("a", 2), ("b", 2)])
     assert (shared.get(b"a"), shared.get(b"b")) == (None, b"{}")
     assert [put(shared, "a", 1), put(shared, "a", 2)] == [False, True]
 
 
 def test_sweep_drops_what_expired_and_only_that(shared: Memory, clock: Clock) -> None:
-    shared.raise_floors([("a", 2)])
-    shared.mark(["b"], 7)
+    shared.raise_minimum_versions([("a", 2)])
+    shared.fence(["b"], 7)
     clock.now += 40
-    shared.raise_floors([("c", 2)])
+    shared.raise_minimum_versions([("c", 2)])
     clock.now += 21
     shared.sweep()
-    assert shared.stats().floors == 1
+    assert shared.stats().restrictions == 1
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.one_of(
-            st.tuples(st.sampled_from(["raise", "mark"]), st.sets(st.sampled_from("abcdefghij"), min_size=1)),
+            st.tuples(st.sampled_from(["raise", "fence"]), st.sets(st.sampled_from("abcdefghij"), min_size=1)),
             st.tuples(st.just("wait"), st.sampled_from([1, 30, 61])),
             st.tuples(st.just("sweep"), st.just(1)),
         ),
         max_size=20,
     )
 )
-def test_a_sweep_looks_at_a_few_floors_and_a_round_of_them_drops_all_that_expired(
+def test_a_sweep_looks_at_a_few_restrictions_and_a_round_of_them_drops_all_that_expired(
     steps: list[tuple[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever is changed and expires in between; no floor is dropped that holds."""
+    """Whatever is changed and expires in between; no minimum version is dropped that holds."""
     clock, looks, kept = Clock(), list[bytes](), dict[str, float]()
     shared = Memory.create(tmp_path_factory.mktemp("swept") / "memory", MIB, clock)
 
@@ -269,39 +269,41 @@ def test_a_sweep_looks_at_a_few_floors_and_a_round_of_them_drops_all_that_expire
                 sweep()
             else:
                 uids = sorted(which)
-                shared.mark(uids, 7) if what == "mark" else shared.raise_floors([(uid, 1) for uid in uids])
+                shared.fence(uids, 7) if what == "fence" else shared.raise_minimum_versions([(uid, 1) for uid in uids])
                 kept |= dict.fromkeys(uids, clock.now)
-        for _ in range(2 * 5):  # what is left of this round, and a whole one of ten floors
+        for _ in range(2 * 5):  # what is left of this round, and a whole one of ten restrictions
             sweep()
         assert keys(shared) == {uid.encode() for uid, at in kept.items() if clock.now - at <= deadlines.LIFE}
 
 
 def keys(shared: Memory) -> set[bytes]:
-    """The orders with marks or floors."""
+    """The orders with fences or minimum versions."""
     with shared._env.begin() as txn:
-        return {key for key, _ in txn.cursor(shared._trees.floors)}
+        return {key for key, _ in txn.cursor(shared._trees.restrictions)}
 
 
-def test_too_many_floors_empty_memory_and_ask_for_a_restore(shared: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_FLOORS", 2)
+def test_too_many_restrictions_empty_memory_and_ask_for_a_restore(
+    shared: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_RESTRICTIONS", 2)
     shared.end_restore(shared.begin_restore())
-    shared.raise_floors([(uid, 1) for uid in "ab"])
+    shared.raise_minimum_versions([(uid, 1) for uid in "ab"])
     shared.sweep()
     assert not shared.restore_wanted()
-    shared.mark(["c"], 7)
+    shared.fence(["c"], 7)
     shared.sweep()
     assert shared.restore_wanted()
-    assert shared.stats().floors == 1  # the mark: an ingest is at work
+    assert shared.stats().restrictions == 1  # the fence: an ingest is at work
 
 
 # -- restore --
 
 
 def test_a_restore_puts_what_it_read_long_ago(shared: Memory, clock: Clock) -> None:
-    """And no mark or floor expires while it continues."""
+    """And no fence or minimum version expires while it continues."""
     token = shared.begin_restore()
-    shared.mark(["b"], 7)
-    shared.raise_floors([("c", 5)])
+    shared.fence(["b"], 7)
+    shared.raise_minimum_versions([("c", 5)])
     clock.now += 1000
     shared.sweep()
     assert shared.restore([Put(uid, 1, b"{}") for uid in "abc"], token)
@@ -332,16 +334,16 @@ def test_a_restore_is_wanted_until_one_came_to_its_end(shared: Memory) -> None:
 
 
 def test_a_sealed_memory_is_empty_and_takes_nothing_until_a_restore_begins(shared: Memory, clock: Clock) -> None:
-    """What other machines change is not heard of; neither reads nor commits put anything, and marks stay."""
+    """What other machines change is not heard of; neither reads nor commits put anything, and fences stay."""
     shared.end_restore(shared.begin_restore())
     clock.now += 1
     put(shared, "a", 1, as_of=clock.now)
-    shared.mark(["b"], 7)
+    shared.fence(["b"], 7)
     clock.now += 1
     assert shared.seal(clock.now)
     clock.now += 1
     shared.empty()
-    assert (shared.get(b"a"), put(shared, "a", 1, as_of=clock.now), shared.stats().floors) == (None, False, 1)
+    assert (shared.get(b"a"), put(shared, "a", 1, as_of=clock.now), shared.stats().restrictions) == (None, False, 1)
     shared.settle([Change("b", 2, b"{}")], 7, clock.now)
     assert (shared.get(b"b"), shared.restore_wanted()) == (None, True)
     token = shared.begin_restore()
@@ -362,7 +364,7 @@ def test_a_memory_whose_restore_began_since_is_not_sealed(shared: Memory, clock:
 
 
 def test_an_emptying_that_began_no_restore_does_not_keep_memory_from_being_sealed(shared: Memory, clock: Clock) -> None:
-    """As where a mark could not be kept: an ingest did it, and nobody listens."""
+    """As where a fence could not be kept: an ingest did it, and nobody listens."""
     lost_at = clock.now
     clock.now += 1
     shared.empty()
@@ -392,14 +394,14 @@ def test_a_full_map_drops_puts_and_heals_with_room(shared: Memory, clock: Clock)
     assert put(shared, "c", 1, b"x" * 500_000)
 
 
-def test_where_marks_cannot_be_kept_ingest_hears_of_it(shared: Memory) -> None:
-    """Marks that do not fit, even into an emptied memory, are `Unavailable`: no COMMIT may follow."""
+def test_where_fences_cannot_be_kept_ingest_hears_of_it(shared: Memory) -> None:
+    """Fences that do not fit, even into an emptied memory, are `Unavailable`: no COMMIT may follow."""
     reader = pinned(shared)
     many = [f"{n:0100}" for n in range(50_000)]
     with pytest.raises(Unavailable, match="shared memory"):
-        shared.mark(many, 7)
+        shared.fence(many, 7)
     reader.abort()
-    shared.mark(many[:1000], 7)
+    shared.fence(many[:1000], 7)
 
 
 class Failing:
@@ -416,32 +418,37 @@ class Failing:
         return self.write(change)  # type: ignore[arg-type]
 
 
-def test_a_mark_that_fails_empties_memory_and_is_tried_once_more(
+def test_a_fence_that_fails_empties_memory_and_is_tried_once_more(
     shared: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(shared, "other", 1)
     monkeypatch.setattr(shared, "_write", Failing(shared, 1))
-    shared.mark(["a"], 7)
+    shared.fence(["a"], 7)
     assert (shared.get(b"other"), put(shared, "a", 1, as_of=1002.0)) == (None, False)
 
 
 def test_a_failing_file_is_away_for_whoever_relies_on_it(shared: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing at all for puts and notices."""
     monkeypatch.setattr(shared, "_write", Failing(shared, 100))
-    for change in (shared.empty, lambda: shared.seal(0), shared.begin_restore, lambda: shared.raise_floors([("a", 1)])):
+    for change in (
+        shared.empty,
+        lambda: shared.seal(0),
+        shared.begin_restore,
+        lambda: shared.raise_minimum_versions([("a", 1)]),
+    ):
         with pytest.raises(Unavailable, match="shared memory"):
             change()
     assert not put(shared, "a", 1)
-    shared.unmark(["a"], 7)
+    shared.unfence(["a"], 7)
     shared.settle([Change("a", 1, b"{}")], 7, 1001.0)
     shared.post("keeper", b"{}")
     assert shared.board() == {}
 
 
-def test_settle_without_room_for_the_bytes_still_raises_the_floor(
+def test_settle_without_room_for_the_bytes_still_raises_the_minimum_version(
     shared: Memory, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared.mark(["a"], 7)
+    shared.fence(["a"], 7)
     monkeypatch.setattr(shared, "_write", Failing(shared, 1))
     shared.settle([Change("a", 2, b"{}")], 7, clock.now)
     assert shared.get(b"a") is None
@@ -475,18 +482,18 @@ def test_the_board_holds_the_last_notice_of_each_name(shared: Memory) -> None:
     assert shared.board() == {"ingest:0": b'{"partitions":[0,1]}', "keeper": b"{}"}
 
 
-def test_stats_count_documents_floors_and_pages(shared: Memory) -> None:
+def test_stats_count_documents_restrictions_and_pages(shared: Memory) -> None:
     put(shared, "a", 1, b"x" * 100_000)
-    shared.mark(["b"], 7)
-    documents, floors, used, budget = shared.stats()
-    assert (documents, floors, budget) == (1, 1, 4 * MIB)
+    shared.fence(["b"], 7)
+    documents, restrictions, used, budget = shared.stats()
+    assert (documents, restrictions, budget) == (1, 1, 4 * MIB)
     assert 100_000 < used < 150_000
 
 
 # -- what it has --
 
 
-def test_all_entries_are_told_oldest_first_and_what_is_put_meanwhile_is_left_out(shared: Memory) -> None:
+def test_all_entries_are_reported_oldest_first_and_what_is_put_meanwhile_is_left_out(shared: Memory) -> None:
     for version, order_uid in enumerate("abcde", 1):
         put(shared, order_uid, version, order_uid.encode())
     parts = shared.entries(2)

@@ -14,18 +14,18 @@ from structlog.testing import capture_logs
 from orders.errors import Unavailable
 from orders.logs import SAMPLING, ignored
 from orders.metrics.files import claim, files, totals
-from orders.metrics.kinds import Counter, Gauge, Histogram, Kept, Layout, Values
+from orders.metrics.kinds import Counter, Gauge, Histogram, Layout, StoredMetric, Values
 from orders.metrics.table import BATCHES, COMMIT_SECONDS, LAYOUT, RECORDS, SUPPRESSED, TABLE, private, shared
 from support.metrics import counting, release
 from support.waiting import wait_for
 
-KEPT: list[Any] = [metric for metric in TABLE if isinstance(metric, Kept)]
+KEPT: list[Any] = [metric for metric in TABLE if isinstance(metric, StoredMetric)]
 SMALL = Layout([BATCHES])
 UNITLESS = {
     "orders_partition_stopped",
     "orders_position",
     "orders_log_end",
-    "orders_memory_floors",
+    "orders_memory_restrictions",
     "orders_ingests",
     "orders_ready",
     "orders_ready_for",

@@ -92,10 +92,10 @@ def test_paths_in_the_file_begin_where_the_file_is(home: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("http_port = 9000\nhttp_prot = 1\n", "FILE: http_prot is no setting (did you mean http_port?); `orders"),
-        ("http-port = 1\n", "FILE: http-port is no setting (did you mean http_port?)"),
-        ("zzz = 1\n", "FILE: zzz is no setting; `orders run --help` lists them"),
-        ("[http]\nport = 1\n", "FILE: http is no setting"),
+        ("http_port = 9000\nhttp_prot = 1\n", "FILE: http_prot is not a setting (did you mean http_port?); `orders"),
+        ("http-port = 1\n", "FILE: http-port is not a setting (did you mean http_port?)"),
+        ("zzz = 1\n", "FILE: zzz is not a setting; `orders run --help` lists them"),
+        ("[http]\nport = 1\n", "FILE: http is not a setting"),
         ("[kafka_properties]\nsasl.passwrd = 'hunter2'\n", '(did you mean kafka_properties."sasl.password"?)'),
         ("[kafka_properties]\n'\\u001b[2J' = 1\n", "FILE: kafka_properties."),
         ("kafka_properties = 'hunter2'\n", "FILE: kafka_properties must be a table, [kafka_properties]"),
@@ -121,12 +121,12 @@ def test_paths_in_the_file_begin_where_the_file_is(home: Path) -> None:
         ("postgres_dsn = 'a'\npostgres_dsn_file = 'b'\n", "cannot be read (No such file or directory)"),
         (
             "http_port = 1\nhttp_port 2\n",
-            "FILE is no valid TOML: Expected '=' after a key in a key/value pair (at line 2",
+            "FILE is not valid TOML: Expected '=' after a key in a key/value pair (at line 2",
         ),
-        ("http_port = 1\nhttp_port = 2\n", "FILE is no valid TOML: Cannot overwrite a value (at "),
-        (b"kafka_topic = '\xff'", "FILE is no UTF-8 text: save it as UTF-8"),
-        ("http_port = " + "1" * 5000, "FILE is no valid TOML: "),
-        ("http_port = " + "[" * 5000, "FILE is no valid TOML: "),
+        ("http_port = 1\nhttp_port = 2\n", "FILE is not valid TOML: Cannot overwrite a value (at "),
+        (b"kafka_topic = '\xff'", "FILE is not UTF-8 text: save it as UTF-8"),
+        ("http_port = " + "1" * 5000, "FILE is not valid TOML: "),
+        ("http_port = " + "[" * 5000, "FILE is not valid TOML: "),
     ],
 )
 def test_what_is_wrong_is_one_sentence_with_file_and_key(home: Path, text: str | bytes, said: str) -> None:
@@ -169,7 +169,9 @@ def test_the_data_directory_is_at_home_unless_it_is_given(home: Path) -> None:
 
 def test_a_home_that_is_none_and_a_file_that_cannot_be_read_are_named(home: Path) -> None:
     for name in ("no", "x" * 300):
-        with pytest.raises(UsageError, match=f"^ORDERS_HOME: {home}/{name} is no directory that we may enter$"):
+        with pytest.raises(
+            UsageError, match=f"^ORDERS_HOME: {home}/{name} is not a directory that this user can enter$"
+        ):
             load({"ORDERS_HOME": str(home / name)})
     (home / "orders.toml").mkdir()
     with pytest.raises(UsageError, match=r"orders.toml cannot be read \(Is a directory\)$"):

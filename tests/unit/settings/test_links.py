@@ -1,4 +1,4 @@
-"""Service links: what Kubernetes puts into a container's environment is no setting of ours."""
+"""Service links: what Kubernetes puts into a container's environment is not a setting of ours."""
 
 from collections.abc import Sequence
 
@@ -77,5 +77,5 @@ def test_links_are_recognised_as_a_set_only(lacking: str) -> None:
 def test_a_variable_that_only_begins_like_a_link_is_refused() -> None:
     found = links("orders", "10.0.0.1", [("http", 80, "TCP")], named=True)
     for name, value in (("ORDERS_SERVICE_PORTS", "80"), ("ORDERS_PORT_80_TCP_NAME", "x"), ("ORDERS_PORT", "80")):
-        with pytest.raises(UsageError, match=f"^{name} is no setting|^{name} \\(did you mean"):
+        with pytest.raises(UsageError, match=f"^{name} is not a setting|^{name} \\(did you mean"):
             load(found | {name: value})

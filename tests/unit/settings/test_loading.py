@@ -136,7 +136,7 @@ def test_a_wrong_value_is_named_by_where_it_came_from_and_not_shown() -> None:
         ({"ORDERS_BATCH_AGE": "inf"}, {}, "ORDERS_BATCH_AGE must be a number above 0, up to 86400"),
         ({"ORDERS_HTTP_WORKERS": "1" * 5000}, {}, "ORDERS_HTTP_WORKERS must be a whole number from 1 to 1000000"),
         ({}, {"data_dir": ""}, "--data-dir must be a path that is not empty"),
-        ({"ORDERS_KAFKA_TOPIC": "\udcff"}, {}, "ORDERS_KAFKA_TOPIC is no UTF-8 text"),
+        ({"ORDERS_KAFKA_TOPIC": "\udcff"}, {}, "ORDERS_KAFKA_TOPIC is not UTF-8 text"),
     ):
         with pytest.raises(UsageError) as error:
             load(variables, options)
@@ -146,30 +146,35 @@ def test_a_wrong_value_is_named_by_where_it_came_from_and_not_shown() -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["HTPP_PORT"], "ORDERS_HTPP_PORT (did you mean ORDERS_HTTP_PORT?) is no setting"),
-        (["http_port"], "ORDERS_http_port (did you mean ORDERS_HTTP_PORT?) is no setting"),
+        (["HTPP_PORT"], "ORDERS_HTPP_PORT (did you mean ORDERS_HTTP_PORT?) is not a setting"),
+        (["http_port"], "ORDERS_http_port (did you mean ORDERS_HTTP_PORT?) is not a setting"),
         (["KAFKA_"], "ORDERS_KAFKA_ "),
-        ([""], "ORDERS_ is no setting"),
-        (["KAFKA_SASL_PASSWRD"], "ORDERS_KAFKA_SASL_PASSWRD (did you mean ORDERS_KAFKA_SASL_PASSWORD?) is no setting"),
+        ([""], "ORDERS_ is not a setting"),
+        (
+            ["KAFKA_SASL_PASSWRD"],
+            "ORDERS_KAFKA_SASL_PASSWRD (did you mean ORDERS_KAFKA_SASL_PASSWORD?) is not a setting",
+        ),
         (["KAFKA_PROPERTIES"], "ORDERS_KAFKA_PROPERTIES (did you mean"),
         (["KAFKA_LOGGER"], "ORDERS_KAFKA_LOGGER"),
-        (["HTTP_PORT_FILE"], "ORDERS_HTTP_PORT_FILE (did you mean ORDERS_HTTP_PORT?) is no setting"),
-        (["HOMES"], "ORDERS_HOMES (did you mean ORDERS_HOME?) is no setting"),
+        (["HTTP_PORT_FILE"], "ORDERS_HTTP_PORT_FILE (did you mean ORDERS_HTTP_PORT?) is not a setting"),
+        (["HOMES"], "ORDERS_HOMES (did you mean ORDERS_HOME?) is not a setting"),
         (["QQQ", "BATCH_SIZE"], "ORDERS_BATCH_SIZE"),
-        (["B\x1b[2JAD"], "ORDERS_B\\x1b[2JAD is no setting"),
+        (["B\x1b[2JAD"], "ORDERS_B\\x1b[2JAD is not a setting"),
     ],
 )
 def test_unknown_variables_are_refused_with_the_nearest_name(names: list[str], said: str) -> None:
     with pytest.raises(UsageError) as error:
         load({f"ORDERS_{name}": SECRET for name in names})
     assert str(error.value).startswith(said)
-    assert str(error.value).endswith(" no setting" + "s" * (len(names) > 1) + "; `orders run --help` lists them")
+    assert str(error.value).endswith(
+        (" are not settings" if len(names) > 1 else " is not a setting") + "; `orders run --help` lists them"
+    )
     assert SECRET not in str(error.value)
 
 
 def test_several_unknown_variables_are_named_in_one_sentence() -> None:
     with pytest.raises(
-        UsageError, match=r"^ORDERS_QQQ and ORDERS_ZZZ are no settings; `orders run --help` lists them$"
+        UsageError, match=r"^ORDERS_QQQ and ORDERS_ZZZ are not settings; `orders run --help` lists them$"
     ):
         load({"ORDERS_ZZZ": "1", "ORDERS_QQQ": "1"})
 
@@ -229,7 +234,7 @@ def test_a_property_that_is_the_path_of_a_file_is_not_read() -> None:
     ("content", "why"),
     [
         (None, "SECRET cannot be read (No such file or directory)"),
-        (b"\xff", "SECRET cannot be read (it is no UTF-8 text)"),
+        (b"\xff", "SECRET cannot be read (it is not UTF-8 text)"),
         (b"", "SECRET is empty"),
         (b"\r\n", "SECRET is empty"),
     ],

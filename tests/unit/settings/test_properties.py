@@ -128,7 +128,7 @@ def test_a_client_gets_the_properties_of_its_kind() -> None:
     assert for_client(config, "P").keys() == {"linger.ms", "client.rack", "error_cb"}
 
 
-def test_what_a_property_may_be_is_told_in_plain_words() -> None:
+def test_what_a_property_may_be_is_reported_in_plain_words() -> None:
     assert allowed_values("socket.timeout.ms") == "from 10 to 300000"
     assert allowed_values("security.protocol") == "plaintext, ssl, sasl_plaintext or sasl_ssl"
     assert allowed_values("socket.keepalive.enable") == "true or false"

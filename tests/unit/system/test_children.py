@@ -24,7 +24,7 @@ from orders.system.children import (
     stop_all,
     wait_until_up,
 )
-from orders.system.shutdown import Stop, Stopped
+from orders.system.shutdown import StopRequested, StopSignal
 from orders.timing import Clock
 from support.waiting import wait_for
 
@@ -164,7 +164,7 @@ def test_a_child_that_a_signal_stopped_is_killed_after_a_while_and_started_again
     stop_all([made], 5)
 
 
-def test_a_child_that_went_on_in_time_is_left_alone() -> None:
+def test_a_child_that_continued_in_time_is_left_alone() -> None:
     clock = Hand()
     made = child("import threading; threading.Event().wait()", clock=clock)
     first = made.process
@@ -213,12 +213,12 @@ class Service:
         self.up = False
 
 
-def embedded(service: Service, stop: Stop, restarted: Callable[[ProcessKind], None] = print) -> Embedded:
+def embedded(service: Service, stop: StopSignal, restarted: Callable[[ProcessKind], None] = print) -> Embedded:
     return Embedded("kafka", "Kafka", service, Silent(), stop, restarted=restarted)
 
 
-def test_services_start_together_and_each_is_told_when_it_is_up() -> None:
-    services, stop = [Service(), Service()], Stop()
+def test_services_start_together_and_each_is_reported_when_it_is_up() -> None:
+    services, stop = [Service(), Service()], StopSignal()
     told: list[Embedded] = []
     kept = [embedded(service, stop) for service in services]
     wait_until_up(kept, stop, told.append)
@@ -228,18 +228,18 @@ def test_services_start_together_and_each_is_told_when_it_is_up() -> None:
 
 def test_a_service_that_cannot_start_says_why() -> None:
     with pytest.raises(StartError, match="no jars"):
-        wait_until_up([embedded(Service(StartError("no jars")), Stop())], Stop(), print)
+        wait_until_up([embedded(Service(StartError("no jars")), StopSignal())], StopSignal(), print)
 
 
 def test_a_start_is_given_up_when_everything_stops() -> None:
-    stop = Stop()
+    stop = StopSignal()
     stop.begin()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequested):
         wait_until_up([embedded(Service(), stop)], stop, print)
 
 
 def test_a_service_that_ended_is_started_again_also_after_a_start_that_failed() -> None:
-    service, stop = Service(), Stop()
+    service, stop = Service(), StopSignal()
     restarts: list[ProcessKind] = []
     kept = embedded(service, stop, restarts.append)
     wait_until_up([kept], stop, lambda _: None)

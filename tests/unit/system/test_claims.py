@@ -11,7 +11,7 @@ from orders.embedded import account
 from orders.errors import StartError
 from orders.system import claims
 from orders.system.claims import bind, claimed, url_of
-from orders.system.machine import Owner
+from orders.system.machine import PortOwner
 
 
 def refusal(data: Path) -> str:
@@ -43,7 +43,7 @@ def test_a_holder_that_has_not_yet_said_who_it_is_holds_too(tmp_path: Path) -> N
 def test_a_file_in_place_of_a_directory_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     sentence = "the data directory {} cannot be used ({}): choose another with --data-dir"
-    assert refusal(tmp_path / "file") == sentence.format(tmp_path / "file", "it is no directory")
+    assert refusal(tmp_path / "file") == sentence.format(tmp_path / "file", "it is not a directory")
     assert refusal(tmp_path / "file" / "x") == sentence.format(tmp_path / "file" / "x", "Not a directory")
 
 
@@ -129,7 +129,7 @@ def test_a_taken_port_names_who_has_it() -> None:
 
 
 def test_a_port_of_another_orders_run_names_its_data_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "port_owner", lambda *_: Owner("orders run", 4711, Path("/data")))
+    monkeypatch.setattr(claims, "port_owner", lambda *_: PortOwner("orders run", 4711, Path("/data")))
     with bind("127.0.0.1", 0) as taken, pytest.raises(StartError) as refused:
         bind("127.0.0.1", taken.getsockname()[1])
     assert "another orders run (process 4711) of the data directory /data listens there, stop it" in str(refused.value)
@@ -137,7 +137,7 @@ def test_a_port_of_another_orders_run_names_its_data_directory(monkeypatch: pyte
 
 def test_a_port_whose_owner_is_hidden_says_how_to_find_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "port_owner", lambda *_: None)
-    with bind("127.0.0.1", 0) as taken, pytest.raises(StartError, match="does not tell us which, see `sudo ") as told:
+    with bind("127.0.0.1", 0) as taken, pytest.raises(StartError, match="does not show us which, see `sudo ") as told:
         bind("127.0.0.1", taken.getsockname()[1])
     assert ("ss -ltnp" if sys.platform == "linux" else "lsof") in str(told.value)
 
@@ -145,7 +145,7 @@ def test_a_port_whose_owner_is_hidden_says_how_to_find_out(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("host", "why"),
     [
-        ("192.0.2.1", "that is no address of this machine"),
+        ("192.0.2.1", "that is not an address of this machine"),
         ("no.such.host.invalid", "no address is known for that name"),
         ("x..y", "no address is known for that name"),
     ],

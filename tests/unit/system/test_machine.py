@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from orders.system import machine
-from orders.system.machine import Owner, available_memory, free_bytes, port_owner
+from orders.system.machine import PortOwner, available_memory, free_bytes, port_owner
 
 MB = 2**20
 PLENTY = 2**63 - 4096
@@ -84,7 +84,7 @@ def test_a_group_that_cannot_be_seen_does_not_count(groups: Path) -> None:
 def test_who_listens_on_a_port_is_named(host: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        assert port_owner(host, port) == Owner(psutil.Process().name(), os.getpid(), None)
+        assert port_owner(host, port) == PortOwner(psutil.Process().name(), os.getpid(), None)
     assert port_owner(host, port) is None
 
 

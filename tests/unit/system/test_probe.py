@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 from orders.api import health, startup
 from orders.commands.cli import cli
 from orders.errors import StartError
-from orders.readiness import Lag, Part, Parts, Report, Restore, Start, StartParts
+from orders.readiness import Lag, ReadinessPart, ReadinessParts, ReadinessReport, RestorePart, StartParts, StartupReport
 from orders.system import probe, state
 from orders.system.claims import bind, claimed, url_of
 from orders.system.probe import ask_ready, fetch, http_url, url_for
-from orders.system.state import State, addressed, process_of
+from orders.system.state import SystemState, addressed, process_of
 from support.wire import plain_app, serving
 
 
@@ -78,7 +78,7 @@ def test_an_address_that_is_given_counts_and_else_that_of_the_system_that_runs(t
     def asked(**given: str) -> str:
         return url_for(addressed(variables | given, {}))
 
-    state.save(tmp_path, State((running,), "http://127.0.0.1:2", {"http_host": "127.0.0.1", "http_port": 0}))
+    state.save(tmp_path, SystemState((running,), "http://127.0.0.1:2", {"http_host": "127.0.0.1", "http_port": 0}))
     with pytest.raises(StartError, match="nothing runs"):
         asked()
     assert asked(ORDERS_HTTP_PORT="8080") == "http://127.0.0.1:8080"
@@ -89,21 +89,21 @@ def test_an_address_that_is_given_counts_and_else_that_of_the_system_that_runs(t
 
 
 UNREADY = "postgres: PostgreSQL cannot be reached; memory: PostgreSQL cannot be reached"
-FINE, AWAY = Part(ok=True), Part(ok=False, reason="PostgreSQL cannot be reached")
+FINE, AWAY = ReadinessPart(ok=True), ReadinessPart(ok=False, reason="PostgreSQL cannot be reached")
 
 
-def report(*, ready: bool, kafka: Part = FINE) -> Callable[[health.Purpose], Awaitable[Report]]:
-    async def told(purpose: health.Purpose) -> Report:
+def report(*, ready: bool, kafka: ReadinessPart = FINE) -> Callable[[health.Purpose], Awaitable[ReadinessReport]]:
+    async def told(purpose: health.Purpose) -> ReadinessReport:
         known = FINE if ready else AWAY
-        parts = Parts(known, kafka, FINE, Lag(ok=True), known, Restore(ok=True))
+        parts = ReadinessParts(known, kafka, FINE, Lag(ok=True), known, RestorePart(ok=True))
         return health.report_of(parts, purpose)
 
     return told
 
 
-def start(*, started: bool) -> Callable[[], Awaitable[Start]]:
-    async def told() -> Start:
-        return startup.THROUGH if started else Start(started, StartParts(AWAY, FINE))
+def start(*, started: bool) -> Callable[[], Awaitable[StartupReport]]:
+    async def told() -> StartupReport:
+        return startup.FINISHED if started else StartupReport(started, StartParts(AWAY, FINE))
 
     return told
 
@@ -136,7 +136,7 @@ def test_health_says_one_sentence(tmp_path: Path, options: list[str], well: bool
 
 def test_health_without_kafka_is_ready_for_reading_alone(tmp_path: Path) -> None:
     """As a container's health check asks, and as the whole is asked for; `orders status` speaks of the whole."""
-    unavailable = Part(ok=False, reason="Kafka does not answer in time")
+    unavailable = ReadinessPart(ok=False, reason="Kafka does not answer in time")
     with asked(tmp_path, health=report(ready=True, kafka=unavailable)) as ask:
         assert (ask().output, ask("--writing").exit_code) == ("ready\n", 1)
     with serving(plain_app(health=report(ready=True, kafka=unavailable)), None) as (_, port):
@@ -158,6 +158,6 @@ def test_another_answer_than_those_of_the_service_is_not_healthy(monkeypatch: py
     assert probe.ask("http://h:1", "ready").sentence == "not ready: http://h:1 answered 502"
 
 
-def test_wrong_usage_of_health_is_told(tmp_path: Path) -> None:
+def test_wrong_usage_of_health_is_reported(tmp_path: Path) -> None:
     with asked(tmp_path) as ask:
         assert ask("--ready").exit_code == 2

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from orders.errors import StartError, UsageError
 from orders.settings import Settings
 from orders.system.services import Services, remember, remembered, waiting_text
-from orders.system.shutdown import Stop
+from orders.system.shutdown import StopSignal
 from orders.system.steps import Steps
 
 UP = SimpleNamespace(kind="postgres", doing="", seconds=9.0)
@@ -19,7 +19,7 @@ AGAIN = SimpleNamespace(kind="kafka", doing="starting Kafka", seconds=1.6)
 
 
 def services(settings: Settings) -> Services:
-    return Services(settings, Steps(Stop()), Stop(), print)
+    return Services(settings, Steps(StopSignal()), StopSignal(), print)
 
 
 @pytest.mark.parametrize(

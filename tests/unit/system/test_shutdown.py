@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.system.shutdown import SIGNALS, STOP_SECONDS, Stop, Stopped
+from orders.system.shutdown import SIGNALS, STOP_SECONDS, StopRequested, StopSignal
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ class Hand:
 
 @pytest.mark.usefixtures("handlers")
 def test_a_signal_ends_the_wait_and_every_later_one() -> None:
-    stop = Stop()
+    stop = StopSignal()
     stop.listen()
     assert not stop.wait(0)
     stop.check()
@@ -43,7 +43,7 @@ def test_a_signal_ends_the_wait_and_every_later_one() -> None:
     assert stop()
     assert stop.wait(60)
     assert stop.wait(60)
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequested):
         stop.check()
 
 
@@ -51,7 +51,7 @@ def test_a_signal_ends_the_wait_and_every_later_one() -> None:
 def test_a_hangup_that_was_ignored_stays_ignored() -> None:
     # What nohup does with SIGHUP.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    stop = Stop()
+    stop = StopSignal()
     stop.listen()
     signal.raise_signal(signal.SIGHUP)
     assert not stop()
@@ -61,7 +61,7 @@ def test_a_hangup_that_was_ignored_stays_ignored() -> None:
 def test_an_interrupt_that_was_ignored_is_heard() -> None:
     """What a script's shell does to `orders run &`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stop = Stop()
+    stop = StopSignal()
     stop.listen()
     signal.raise_signal(signal.SIGINT)
     assert stop()
@@ -69,7 +69,7 @@ def test_an_interrupt_that_was_ignored_is_heard() -> None:
 
 @pytest.mark.usefixtures("handlers")
 def test_a_second_signal_leaves_no_time() -> None:
-    stop = Stop(Hand())
+    stop = StopSignal(Hand())
     stop.listen()
     signal.raise_signal(signal.SIGINT)
     assert stop.left(0.5) == pytest.approx(STOP_SECONDS / 2)
@@ -79,7 +79,7 @@ def test_a_second_signal_leaves_no_time() -> None:
 
 @pytest.mark.usefixtures("handlers")
 def test_a_second_signal_ends_the_drain_and_leaves_the_time_for_stopping() -> None:
-    stop = Stop()
+    stop = StopSignal()
     stop.listen()
     signal.raise_signal(signal.SIGTERM)
     second = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM))
@@ -95,7 +95,7 @@ def test_a_second_signal_ends_the_drain_and_leaves_the_time_for_stopping() -> No
 @pytest.mark.usefixtures("handlers")
 def test_the_time_for_stopping_begins_after_the_drain() -> None:
     clock = Hand()
-    stop = Stop(clock)
+    stop = StopSignal(clock)
     stop.listen()
     signal.raise_signal(signal.SIGTERM)
 
@@ -109,7 +109,7 @@ def test_the_time_for_stopping_begins_after_the_drain() -> None:
 
 
 def test_a_drain_ends_when_nobody_is_left() -> None:
-    stop = Stop()
+    stop = StopSignal()
     stop.begin()
     stop.drain(60, lambda: True)
     assert stop.left(1.0) > STOP_SECONDS - 5
@@ -118,7 +118,7 @@ def test_a_drain_ends_when_nobody_is_left() -> None:
 @given(st.floats(0, 1), st.floats(0, 30))
 def test_what_is_left_runs_from_the_beginning_of_the_stop_and_never_below_zero(share: float, passed: float) -> None:
     clock = Hand()
-    stop = Stop(clock)
+    stop = StopSignal(clock)
     stop.begin()
     clock.now += passed
     stop.begin()
@@ -139,7 +139,10 @@ def test_a_process_ends_with_its_parent() -> None:
 
 
 def test_a_process_ends_by_the_signal_that_it_obeys() -> None:
-    code = "from orders.system.shutdown import *; s = Stop(); s.listen(); print('!', flush=True); s.wait(60); s.obey()"
+    code = (
+        "from orders.system.shutdown import *; s = StopSignal(); s.listen(); print('!', flush=True); "
+        "s.wait(60); s.obey()"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from structlog.testing import capture_logs
 
-from orders.system.shutdown import Stop, Stopped
+from orders.system.shutdown import StopRequested, StopSignal
 from orders.system.steps import LONG_SECONDS, Addresses, LoggedSteps, Steps
 from support.waiting import wait_for
 
@@ -31,7 +31,7 @@ class Screen:
     def __init__(self, *, terminal: bool, **more: str) -> None:
         self._file = io.StringIO()
         self.clock = Hand()
-        self.stop = Stop()
+        self.stop = StopSignal()
         console = Console(
             file=self._file,
             force_terminal=terminal,
@@ -99,7 +99,7 @@ def test_without_colours_there_are_none() -> None:
 
 @pytest.mark.parametrize(("after", "done"), [(LONG_SECONDS - 0.1, 5), (LONG_SECONDS, 10), (LONG_SECONDS, 0)])
 def test_what_is_soon_over_shows_no_bar(after: float, done: int) -> None:
-    # Neither a short restore, nor one that is through, nor one whose size nobody knows yet.
+    # Neither a short restore, nor one that has finished, nor one whose size nobody knows yet.
     screen = Screen(terminal=True)
     with screen.steps.counted("orders") as count:
         screen.clock.now += after
@@ -129,7 +129,7 @@ def test_a_download_is_given_up_when_everything_stops() -> None:
     screen = Screen(terminal=False)
     screen.stop.begin()
     screen.stop._signal = 15
-    with screen.steps.download(10) as bar, pytest.raises(Stopped):
+    with screen.steps.download(10) as bar, pytest.raises(StopRequested):
         bar.advance(1)
 
 
@@ -138,7 +138,7 @@ def test_a_terminal_that_is_gone_is_no_failure() -> None:
         def write(self, _text: str) -> int:
             raise OSError(5, "Input/output error")
 
-    steps = Steps(Stop(), Console(file=Gone(), force_terminal=True))
+    steps = Steps(StopSignal(), Console(file=Gone(), force_terminal=True))
     steps.step("said to nobody")
     with steps.waiting(lambda: "shown to nobody"):
         pass
@@ -146,7 +146,7 @@ def test_a_terminal_that_is_gone_is_no_failure() -> None:
 
 def test_where_logs_are_json_steps_are_events_and_nothing_is_drawn() -> None:
     clock = Hand()
-    steps = LoggedSteps(Stop(), clock)
+    steps = LoggedSteps(StopSignal(), clock)
     clock.now += 1.25
     with capture_logs() as logs:
         everything(steps, clock)

@@ -13,7 +13,7 @@ from orders.metrics.table import ProcessKind
 from orders.settings import Settings
 from orders.system import state
 from orders.system.claims import claimed
-from orders.system.shutdown import Stop
+from orders.system.shutdown import StopSignal
 from orders.system.steps import Steps
 from orders.system.supervisor import System
 
@@ -26,7 +26,7 @@ def test_a_state_that_cannot_be_saved_is_logged_once_and_saved_when_there_is_roo
 ) -> None:
     """It ends nothing that runs."""
     given = Settings(data_dir=str(tmp_path), postgres_dsn="host=127.0.0.1", kafka_bootstrap="127.0.0.1:1")
-    stop, save = Stop(), state.save
+    stop, save = StopSignal(), state.save
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -61,7 +61,7 @@ def test_a_keeper_that_is_lost_is_seen_also_while_the_system_drains(
 ) -> None:
     """HTTP answers on from memory meanwhile, and the keeper is not started again."""
     given = Settings(data_dir=str(tmp_path), postgres_dsn="host=127.0.0.1", kafka_bootstrap="127.0.0.1:1")
-    stop, seen = Stop(), list[bool]()
+    stop, seen = StopSignal(), list[bool]()
     with ExitStack() as held:
         system = System(replace(given, drain_seconds=60.0), stop, Steps(stop), held)
         monkeypatch.setattr(system._unheard, "tend", lambda *, heard: seen.append(heard))

@@ -6,15 +6,15 @@ import pytest
 from orders import sample
 from orders.record import REPLAY_HEADER, Record, Replay, Span
 from orders.verify.compare import Comparison
+from orders.verify.dead_letters import place_key
 from orders.verify.findings import Findings
-from orders.verify.history import Ground, Topic
-from orders.verify.letters import place_key
+from orders.verify.history import Ground, TopicExtent
 from orders.verify.scratch import scratch
 
 REPLAY = msgspec.json.encode(Replay(topic_id="topic-1", partition=0, offset=0, attempt="0" * 32))
 HEADERS = ((REPLAY_HEADER, REPLAY),)
 ORDER = next(iter(sample.samples(1, 0)))
-TOPIC = Topic({0: Ground(0, 2, 2)})
+TOPIC = TopicExtent({0: Ground(0, 2, 2)})
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_an_order_whose_records_lie_in_several_partitions_is_noted() -> None:
         comparison = Comparison(room, findings, {})
         for partition in (5, 0, 5):
             comparison.take(Record(partition, 0, None, uid.encode(), ORDER))
-        comparison.judge(Topic({0: Ground(0, 1, 1), 5: Ground(0, 2, 2)}), lambda _: None)
+        comparison.judge(TopicExtent({0: Ground(0, 1, 1), 5: Ground(0, 2, 2)}), lambda _: None)
     assert [(each.order_uid, each.partitions) for each in findings.spread] == [(uid, (0, 5))]
 
 

@@ -40,7 +40,7 @@ def told(rows: Mapping[int, Row], version: int = 7) -> dict[str | None, tuple[st
     def read(uids: Sequence[str]) -> Mapping[str, Put]:
         return {each: puts[each] for each in uids}
 
-    fields.tell(findings, fetch, read)
+    fields.report(findings, fetch, read)
     return {each.order_uid: each.fields for each in findings.shown}
 
 

@@ -12,7 +12,18 @@ from orders.order import Content
 from orders.record import Condition, Entry, Tombstone
 from orders.verify.compare import named
 from orders.verify.findings import DIFFERENCES, UNJUDGED
-from orders.verify.history import Ground, Histories, History, Step, Stored, Topic, pack, pack_row, unpack, unpack_row
+from orders.verify.history import (
+    Ground,
+    Histories,
+    History,
+    Step,
+    StoredRow,
+    TopicExtent,
+    pack,
+    pack_row,
+    unpack,
+    unpack_row,
+)
 from orders.verify.stored import digest_of
 from support.entries import TOPIC_ID, content, record
 
@@ -64,10 +75,10 @@ def written(read: Sequence[Entry], cuts: Sequence[int], known: Known | None = No
     return known
 
 
-def row_of(known: Known) -> Stored:
+def row_of(known: Known) -> StoredRow:
     made = content(UID, known.row.payment_amount)
     origin = known.origin
-    return Stored(origin.topic_id == TOPIC_ID, origin.partition, origin.offset, known.version, digest_of(made.text))
+    return StoredRow(origin.topic_id == TOPIC_ID, origin.partition, origin.offset, known.version, digest_of(made.text))
 
 
 def histories(read: Sequence[Entry], grounds: Mapping[int, Ground], *, foreign: bool = False) -> Histories:
@@ -79,7 +90,7 @@ def histories(read: Sequence[Entry], grounds: Mapping[int, Ground], *, foreign: 
             keyed = entry.record.key == UID.encode()
             step = Step(offset, named(entry)[1], entry.condition, keyed)
             found[partition] = found.get(partition, History(partition)).after(step)
-    return Histories(list(found.values()), Topic(grounds, foreign))
+    return Histories(list(found.values()), TopicExtent(grounds, foreign))
 
 
 def grounds_of(read: Sequence[Entry], *, lows: Sequence[int] = (), whole: bool = True) -> dict[int, Ground]:
@@ -151,7 +162,7 @@ def test_a_topic_that_was_read_again_is_found_right(records: list[Sent], cuts: l
 
 
 def test_an_order_of_which_no_record_is_left_is_judged_by_its_place() -> None:
-    topic = Topic({0: Ground(low=10, end=30, position=20), 1: Ground(low=0, end=9, position=9, whole=False)})
+    topic = TopicExtent({0: Ground(low=10, end=30, position=20), 1: Ground(low=0, end=9, position=9, whole=False)})
     nothing = Histories([], topic)
     judged = {
         (0, 9): "retention",
@@ -164,11 +175,11 @@ def test_an_order_of_which_no_record_is_left_is_judged_by_its_place() -> None:
         (7, 3): "unsent",
     }
     for (partition, offset), expected in judged.items():
-        assert nothing.judge(Stored(True, partition, offset, 1, b"x" * 16)) == expected, (partition, offset)
-    assert nothing.judge(Stored(False, 0, 15, 1, b"x" * 16)) == "older topic"
+        assert nothing.judge(StoredRow(True, partition, offset, 1, b"x" * 16)) == expected, (partition, offset)
+    assert nothing.judge(StoredRow(False, 0, 15, 1, b"x" * 16)) == "older topic"
 
 
-def test_each_kind_of_difference_is_told_by_its_name() -> None:
+def test_each_kind_of_difference_is_reported_by_its_name() -> None:
     read = entries([Sent(0, 1, None, keyed=True), Sent(0, 2, None, keyed=True)])
     found = histories(read, grounds_of(read))
     right = row_of(Known(content(UID, 2).row, 1, 1, Origin(TOPIC_ID, 0, 1)))

@@ -72,7 +72,7 @@ class Client:
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every look at the clock is a second later."""
     seconds: Iterator[int] = iter(range(1000))
-    monkeypatch.setattr(records.Reader.__init__, "__defaults__", (lambda: float(next(seconds)),))
+    monkeypatch.setattr(records.TopicReader.__init__, "__defaults__", (lambda: float(next(seconds)),))
 
 
 def read(monkeypatch: pytest.MonkeyPatch, spans: dict[int, Span], *said: Said) -> tuple[Client, list[tuple[int, int]]]:

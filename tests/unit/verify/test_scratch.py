@@ -22,7 +22,7 @@ def test_a_tree_is_a_sorted_dictionary_however_often_it_is_saved(
     expected = dict[bytes, bytes]()
     with pytest.MonkeyPatch.context() as patched, scratch() as made:
         patched.setattr(module, "SAVED_AT_ONCE", at_once)
-        tree, other = made.tree("rows"), made.tree("letters")
+        tree, other = made.tree("rows"), made.tree("dead_letters")
         for key, value in changes:
             if value is None:
                 assert tree.pop(key) == expected.pop(key, None)

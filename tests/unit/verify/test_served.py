@@ -1,4 +1,4 @@
-"""Memory against PostgreSQL while both change: what continues changing, or goes away, is no difference."""
+"""Memory against PostgreSQL while both change: what continues changing, or goes away, is not a difference."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path

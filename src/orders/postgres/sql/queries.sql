@@ -91,17 +91,17 @@ insert into dead_letters (
 on conflict do nothing
 
 -- name: add_replay_outcome
--- Tells a dead letter what became of its replay; a record that is read again is told once.
+-- Records what became of a dead letter's replay; a record that is read again is recorded once.
 insert into dead_letter_actions
     (dead_letter, action, state, attempt, forced, outcome, reason, path, topic_id, partition, "offset")
 select id, 'outcome', %(state)s, %(attempt)s, %(forced)s, %(outcome)s, %(reason)s, %(path)s, %(topic_id)s,
        %(partition)s, %(offset)s
 from dead_letters
-where (topic_id, partition, "offset") = (%(letter_topic_id)s, %(letter_partition)s, %(letter_offset)s)
+where (topic_id, partition, "offset") = (%(dead_letter_topic_id)s, %(dead_letter_partition)s, %(dead_letter_offset)s)
 on conflict do nothing
 
 -- name: add_outcome
--- Tells a waiting producer what became of its record; a record that is read again keeps its first outcome.
+-- Reports to a waiting producer what became of its record; a record that is read again keeps its first outcome.
 insert into outcomes (topic_id, partition, "offset", outcome, order_uid, version, reason, path)
 values (%s, %s, %s, %s, %s, %s, %s, %s)
 on conflict do nothing
@@ -126,7 +126,7 @@ select topic_id, partition, next_offset, leader_epoch, stop, stop_reason, read_b
 from positions where topic = %(topic)s
 
 -- name: notify_changes
--- Tells the keepers of other machines which known orders changed.
+-- Notifies the keepers of other machines which known orders changed.
 select pg_notify('orders_changed', %s)
 
 -- name: positions_of_topic
@@ -294,7 +294,7 @@ select %(target)s, topic_id, partition, 0 from positions where topic = %(topic)s
 on conflict do nothing
 
 -- name: due_copies
--- Partitions whose position is not that of their copies: it went on, or was set back.
+-- Partitions whose position is not that of their copies: it moved, or was set back.
 select c.topic_id, c.partition, p.next_offset
 from dead_letter_copies c join positions p using (topic_id, partition)
 where c.target = %(target)s and p.topic = %(topic)s and c.next_offset <> p.next_offset
@@ -319,12 +319,12 @@ update dead_letter_copies set next_offset = %(next_offset)s, at = now()
 where target = %(target)s and topic_id = %(topic_id)s and partition = %(partition)s
 
 -- name: lock_places
--- Holds all positions of a topic while somebody decides where its stopped partitions go on.
+-- Holds all positions of a topic while somebody decides where its stopped partitions continue.
 select topic_id, partition, next_offset, stop, stop_reason, read_below from positions where topic = %(topic)s
 order by topic_id, partition for update
 
 -- name: resume_partition
--- Lets a partition go on from an offset; its dead letters are counted again. One of a topic recreated has no row yet.
+-- Lets a partition continue from an offset; its dead letters are counted again. One of a topic recreated has no row yet.
 insert into positions (topic, topic_id, partition, next_offset, counted_from)
 values (%(topic)s, %(topic_id)s, %(partition)s, %(to_offset)s, %(counted_from)s)
 on conflict (topic_id, partition) do update
@@ -336,13 +336,13 @@ set leader_epoch = case when positions.next_offset = excluded.next_offset and no
     stop = null, stop_reason = null, stopped_at = null, at = now()
 
 -- name: add_resume
--- Notes who let a partition go on.
+-- Notes who let a partition continue.
 insert into resumes (who, topic, topic_id, partition, stop, stop_reason, from_offset, to_offset, counted_from)
 values (%(who)s, %(topic)s, %(topic_id)s, %(partition)s, %(stop)s, %(stop_reason)s, %(from_offset)s, %(to_offset)s,
         %(counted_from)s)
 
 -- name: forget_orders
--- After a log went back: orders no longer come from records that Kafka lost, whose offsets others have now.
+-- After a log truncation: orders no longer come from records that Kafka lost, whose offsets others have now.
 update orders set "offset" = %(to_offset)s - 1
 where topic_id = %(topic_id)s and partition = %(partition)s and "offset" >= %(to_offset)s
 
@@ -388,5 +388,5 @@ select 'duplicate version', min(order_uid) from orders group by version having c
 select partition, "offset", outcome from dead_letter_actions where action = 'outcome' and topic_id = %(topic_id)s
 
 -- name: skips_to_verify
--- Records that somebody left out when he let a partition go on: from the first offset up to, not with, the second.
+-- Records that somebody left out when he let a partition continue: from the first offset up to, not with, the second.
 select partition, from_offset, to_offset from resumes where topic_id = %(topic_id)s and from_offset < to_offset

@@ -1,4 +1,4 @@
-"""Producers that use transactions leave marks in the log, which nobody reads, and records that were never committed."""
+"""Transactions of producers leave control records in the log, which nobody reads, and aborted records."""
 
 import json
 from pathlib import Path
@@ -28,10 +28,10 @@ def remove_all(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["committed", "aborted"])
-def test_where_marks_end_a_partition_it_is_read_and_retention_beyond_them_stops_nothing(
+def test_where_control_records_end_a_partition_it_is_read_and_retention_beyond_them_stops_nothing(
     kept: bool, tmp_path: Path, postgres_dsn: str, kafka_bootstrap: str, make_topic: MakeTopic
 ) -> None:
-    """The position reaches the end, also where nothing but marks came since; nothing is behind, and nothing lost."""
+    """The position reaches the end, also where only control records came since; no lag, and nothing lost."""
     with Machine(tmp_path, postgres_dsn, kafka_bootstrap, make_topic(), ingests=1) as machine:
         in_a_transaction(machine, ORDERS[:1], b"same", kept=True)
         caught_up(machine, 20)

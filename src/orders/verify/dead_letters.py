@@ -10,11 +10,11 @@ from orders.postgres.connection import REFUSALS
 from orders.record import Record
 
 _PLACE = Struct(">iq")
-_LETTER = Struct(">8s8s8s??")
+_DEAD_LETTER = Struct(">8s8s8s??")
 DIGEST_BYTES = 8
 
 
-class Letter(NamedTuple):
+class DeadLetterDigest(NamedTuple):
     """Digests of a dead letter's parts; `topic`: under the topic's name; `trial`: PostgreSQL refused it."""
 
     key: bytes
@@ -26,13 +26,13 @@ class Letter(NamedTuple):
     def differing(self, record: Record) -> tuple[str, ...]:
         """In which parts it is not what the record holds."""
         names, values = [storable(name) for name, _ in record.headers], [value for _, value in record.headers]
-        found = letter(record.key, record.value, names, values, topic=True, reason="")
+        found = digests(record.key, record.value, names, values, topic=True, reason="")
         return tuple(
             name for name in ("key", "value", "headers", "topic") if getattr(self, name) != getattr(found, name)
         )
 
 
-def letter(
+def digests(
     key: bytes | None,
     value: bytes | None,
     names: Sequence[str | None],
@@ -40,12 +40,12 @@ def letter(
     *,
     topic: bool,
     reason: str,
-) -> Letter:
+) -> DeadLetterDigest:
     """What is kept of a dead letter with these names and values of headers."""
     headers = (
         [part(None if name is None else name.encode()) for name in names] + [b""] + [part(value) for value in values]
     )
-    return Letter(part(key), part(value), part(b",".join(headers)), topic, reason.startswith(REFUSALS))
+    return DeadLetterDigest(part(key), part(value), part(b",".join(headers)), topic, reason.startswith(REFUSALS))
 
 
 def part(value: bytes | None) -> bytes:
@@ -53,14 +53,14 @@ def part(value: bytes | None) -> bytes:
     return bytes(DIGEST_BYTES) if value is None else blake2b(value, digest_size=DIGEST_BYTES).digest()
 
 
-def pack(kept: Letter) -> bytes:
-    """A letter as bytes."""
-    return _LETTER.pack(*kept)
+def pack(kept: DeadLetterDigest) -> bytes:
+    """A dead letter's digests as bytes."""
+    return _DEAD_LETTER.pack(*kept)
 
 
-def unpack(packed: bytes) -> Letter:
+def unpack(packed: bytes) -> DeadLetterDigest:
     """The inverse of `pack`."""
-    return Letter._make(_LETTER.unpack(packed))
+    return DeadLetterDigest._make(_DEAD_LETTER.unpack(packed))
 
 
 def place_key(partition: int, offset: int) -> bytes:

@@ -78,8 +78,8 @@ def test_a_log_that_was_cut_and_grew_again_across_a_restart_stops_and_is_resumed
     produce(machine, range(5, 25), amount=2)
     machine.start("ingest 0")
     wait_for(lambda: stop_of(machine), "the stop", 40)
-    lost = "the log of orders/0 went back: what it held from offset 5 on is lost, and others came there"
-    assert stop_of(machine) == f"{lost}; decide where to go on: `orders resume --help`"
+    lost = "the log of orders/0 was truncated: what it held from offset 5 on is lost, and other records took its place"
+    assert stop_of(machine) == f"{lost}; decide where to continue: `orders resume --help`"
     wait_for(lambda: lost in assigned(machine), "/readyz says so", 20)
     posted = httpx2.post(f"{machine.url}/orders", content=order("posted", 1), timeout=20)
     assert posted.status_code == 202, "nothing is claimed of a record that nobody reads"
