@@ -180,3 +180,10 @@ def test_the_tests_that_reliability_names_are_there() -> None:
     ):
         file = file if named == "…" else named
         assert f"def {name}" in (ROOT / file).read_text(), f"{file} has no {name}"
+
+
+def test_each_link_of_the_glossary_leads_to_a_file_and_to_a_heading_in_it() -> None:
+    for page, anchor in re.findall(r"\]\(([^)#]+)(?:#([^)]+))?\)", (ROOT / "docs/glossary.md").read_text()):
+        text = (ROOT / "docs" / page).read_text()
+        heads = re.findall(r"(?m)^#+ (.*)$", text)
+        assert not anchor or anchor in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}, page
