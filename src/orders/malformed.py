@@ -99,8 +99,8 @@ def _of_syntax(text: bytes) -> Malformed | None:
 
 def _in_literal(text: bytes, at: int) -> int:
     """Of a wrong literal msgspec names the byte after its first letter."""
-    for dead_letter in _LITERALS.get(text[at - 1 : at], b""):
-        if text[at : at + 1] != bytes([dead_letter]):
+    for character in _LITERALS.get(text[at - 1 : at], b""):
+        if text[at : at + 1] != bytes([character]):
             break
         at += 1
     return at

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 STYLE = files("orders.pages").joinpath("style.css").read_text("utf-8")
 
 
-def with_markup(text: str) -> Markup:
+def marked(text: str) -> Markup:
     """Text as HTML, words in backquotes as code."""
     # A plain str: in a Markup, re.sub would escape the tags that it puts in.
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped first
@@ -31,7 +31,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         auto_reload=False,
     )
-    made.filters["with_markup"] = with_markup
+    made.filters["marked"] = marked
     made.globals["style"] = Markup(STYLE)  # noqa: S704 - a file of ours
     return made
 

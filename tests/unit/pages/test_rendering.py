@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from orders.api.reference import docs_page
 from orders.http.problems import KINDS
-from orders.pages.rendering import ENVIRONMENT, TEMPLATES, render, with_markup
+from orders.pages.rendering import ENVIRONMENT, TEMPLATES, marked, render
 from orders.pages.start import page_at, problem_page
 from support.markup import Html
 from support.system import ROOT
@@ -115,9 +115,7 @@ def test_words_in_backquotes_are_code_and_nothing_else_is_markup(text: str) -> N
     code = re.compile("`([^`]*)`")
     assert html.elements == [("code", {})] * len(code.findall(text))
     assert (html.words, html.wrong) == (code.sub(r"\1", text), [])
-    assert re.findall("<code>(.*?)</code>", with_markup(text), re.DOTALL) == [
-        with_markup(each) for each in code.findall(text)
-    ]
+    assert re.findall("<code>(.*?)</code>", marked(text), re.DOTALL) == [marked(each) for each in code.findall(text)]
 
 
 def test_only_serve_processes_load_the_templates() -> None:
