@@ -67,7 +67,7 @@ class MemoryUse(Struct, frozen=True):
 class PartitionStatus(Struct, frozen=True):
     partition: Annotated[int, Meta(description="its number")]
     position: Annotated[int | None, Meta(description="the next offset for PostgreSQL")] = None
-    end: Annotated[int | None, Meta(description="the offset that KafkaStatus gives the next record")] = None
+    end: Annotated[int | None, Meta(description="the offset that Kafka gives the next record")] = None
     lag: Annotated[int | None, Meta(description="records between the two")] = None
     lag_seconds: Annotated[float | None, Meta(description="age in seconds of the first of those")] = None
     stop: Annotated[
@@ -101,14 +101,14 @@ class Status(Struct, frozen=True):
     data_dir: Annotated[str, Meta(description="the data directory that was looked in")]
     processes: Annotated[list[RunningProcess], Meta(description="the processes that belong to it")]
     http: Annotated[Http, Meta(description="the HTTP server")]
-    kafka: Annotated[KafkaStatus, Meta(description="the KafkaStatus that the system uses")]
+    kafka: Annotated[KafkaStatus, Meta(description="the Kafka that the system uses")]
     postgres: Annotated[PostgresStatus, Meta(description="the PostgreSQL that it uses")]
     ready: Annotated[bool, Meta(description="whether it is ready for reading, as `/readyz` has it")]
     writing: Annotated[bool, Meta(description="whether it is ready for writing")]
     reason: Annotated[str, Meta(description="why it is not ready; else empty")]
     orders: Annotated[Orders, Meta(description="how many orders there are")]
     memory: Annotated[MemoryUse, Meta(description="how full the shared memory is")]
-    lag: Annotated[int | None, Meta(description="records in KafkaStatus that are not yet in PostgreSQL")]
+    lag: Annotated[int | None, Meta(description="records in Kafka that are not yet in PostgreSQL")]
     partitions: Annotated[list[PartitionStatus], Meta(description="each partition of the topic")]
     dead_letters: Annotated[DeadLetters, Meta(description="the dead letters")]
     restore: Annotated[RestoreStatus, Meta(description="the last restore of memory from PostgreSQL")]
