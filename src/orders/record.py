@@ -84,6 +84,10 @@ class RecordCoordinates(NamedTuple):
     offset: int
 
 
+Positions = Mapping[tuple[str, int], int]
+"""The next offset of each partition that is not stored yet, by topic id and partition."""
+
+
 class Replay(Struct, frozen=True, kw_only=True):
     """Which dead letter a record replays: its place and its record's time, in milliseconds, if it had one.
 

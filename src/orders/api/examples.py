@@ -2,11 +2,11 @@
 
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import msgspec
 
 from orders.api.health import report_of
+from orders.api.schemas import Json
 from orders.api.startup import FINISHED
 from orders.api.views import original
 from orders.decoder import decode
@@ -15,7 +15,6 @@ from orders.readiness import Lag, ReadinessPart, ReadinessParts, RestorePart, St
 
 UID = "b563feg7bdg3286ttjr67siej"
 
-Json = dict[str, Any]
 
 WELL = ReadinessPart(ok=True)
 

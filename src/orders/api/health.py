@@ -19,6 +19,7 @@ from orders.kafka.topic import TopicSnapshot
 from orders.memory.notices import GONE_SECONDS, IngestNotice, KeeperNotice, read_board
 from orders.outages import Outage
 from orders.readiness import Lag, ReadinessPart, ReadinessParts, ReadinessReport, RestorePart
+from orders.record import Positions
 from orders.timing import Clock
 
 log = structlog.get_logger()
@@ -36,8 +37,6 @@ KAFKA_ANSWER_SECONDS = 2.0
 
 STOPPING = ReadinessPart(ok=False, reason="this process is stopping")
 NO_KEEPER = f"no keeper has reported for {GONE_SECONDS:g} s"
-
-Positions = Mapping[tuple[str, int], int]
 
 
 class HealthSnapshot(NamedTuple):

@@ -14,8 +14,8 @@ from msgspec.structs import fields
 from orders import __version__
 from orders.api.answers import JSON
 from orders.api.endpoint import Endpoint, Parameter, Returns
-from orders.api.examples import Json, sample_order
-from orders.api.schemas import PLACE, schemas_of
+from orders.api.examples import sample_order
+from orders.api.schemas import PLACE, Json, schemas_of
 from orders.api.views import SAME_FIELDS
 from orders.http.problems import KINDS, MEDIA_TYPE, Problem, own_fields, problem
 from orders.order import MAX_DOCUMENT_BYTES, UID_PATTERN, Order

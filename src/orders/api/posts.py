@@ -1,7 +1,7 @@
 """A POST: a record that waits for its own outcome."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -13,14 +13,12 @@ from orders.kafka.producer import Delivered, Headers, Report
 from orders.metrics.kinds import Values
 from orders.metrics.table import SENT, private
 from orders.order import Content
-from orders.record import CONDITION_HEADER, REPLY_HEADER, RecordCoordinates
+from orders.record import CONDITION_HEADER, REPLY_HEADER, Positions, RecordCoordinates
 from orders.timing import Clock
 
 log = structlog.get_logger()
 
 HEADERS: Headers = ((REPLY_HEADER, b"1"), (CONDITION_HEADER, b"absent"))
-
-Positions = Mapping[tuple[str, int], int]
 
 
 class RecordProducer(Protocol):

@@ -8,9 +8,10 @@ begin the restore again. Whether memory is full is for /readyz.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from orders.api.health import NO_KEEPER, Positions, tried, waits
+from orders.api.health import NO_KEEPER, tried, waits
 from orders.memory.notices import KeeperNotice, read_board
 from orders.readiness import ReadinessPart, StartParts, StartupReport
+from orders.record import Positions
 from orders.timing import Clock
 
 LOOK_SECONDS = 0.5

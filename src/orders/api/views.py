@@ -23,13 +23,13 @@ def _go_name(name: str) -> str:
     return "".join(_INITIALISMS.get(word, word.capitalize()) for word in name.split("_"))
 
 
-Number = Annotated[int, Meta(description="Number of the order: 1 is the first that was stored")]
+OrderNumber = Annotated[int, Meta(description="Number of the order: 1 is the first that was stored")]
 Line = Annotated[int, Meta(description="Line of the order, from 1")]
 
 
 class OriginalDelivery(Struct, frozen=True, rename=_go_name):
-    id: Number
-    order_id: Number
+    id: OrderNumber
+    order_id: OrderNumber
     name: Text
     phone: Text
     zip: Text
@@ -40,8 +40,8 @@ class OriginalDelivery(Struct, frozen=True, rename=_go_name):
 
 
 class OriginalPayment(Struct, frozen=True, rename=_go_name):
-    id: Number
-    order_id: Number
+    id: OrderNumber
+    order_id: OrderNumber
     transaction: Text
     request_id: Text
     currency: Text
@@ -56,7 +56,7 @@ class OriginalPayment(Struct, frozen=True, rename=_go_name):
 
 class OriginalItem(Struct, frozen=True, rename=_go_name):
     id: Line
-    order_id: Number
+    order_id: OrderNumber
     chrt_id: Integer
     track_number: Text
     price: Integer
@@ -73,7 +73,7 @@ class OriginalItem(Struct, frozen=True, rename=_go_name):
 class OriginalOrder(Struct, frozen=True):
     """The order of the original Go service, with its members in its order."""
 
-    id: Number
+    id: OrderNumber
     order_uid: Uid
     track_number: Text
     entry: Text
@@ -99,7 +99,7 @@ class OriginalDocument(Struct, frozen=True):
 class ServedOrder(Order, frozen=True):
     """An order as it is served: with its number in order of arrival."""
 
-    id: Number
+    id: OrderNumber
 
 
 class ServedDocument(Struct, frozen=True):
