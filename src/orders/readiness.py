@@ -1,10 +1,16 @@
-"""What /readyz and /startupz answer: serve processes encode it, and commands read it."""
+"""What /livez, /readyz and /startupz answer: serve processes encode it, and commands read it."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
+
+
+class Alive(Struct, frozen=True):
+    """The body of /livez."""
+
+    alive: Annotated[bool, Meta(description="Always true: a dead process does not answer")]
 
 
 class ReadinessPart(Struct, frozen=True):

@@ -11,7 +11,7 @@ from orders.api.startup import FINISHED
 from orders.api.views import original
 from orders.decoder import decode
 from orders.order import Content, document
-from orders.readiness import Lag, ReadinessPart, ReadinessParts, RestorePart, StartParts, StartupReport
+from orders.readiness import Alive, Lag, ReadinessPart, ReadinessParts, RestorePart, StartParts, StartupReport
 
 UID = "b563feg7bdg3286ttjr67siej"
 
@@ -34,6 +34,11 @@ def served() -> Json:
 def original_view() -> Json:
     """The same with `?view=original`."""
     return _json(original(_served()))
+
+
+def alive() -> Json:
+    """/livez."""
+    return _plain(Alive(alive=True))
 
 
 def ready() -> Json:

@@ -237,14 +237,14 @@ def outcome(
     `where` are fields of those that have a place, `differing` is in what a conflict differs from the stored order.
     """
     if result is None:
-        return answer(202, {"message": ACCEPTED}, where)
+        return answer(202, Saved(ACCEPTED), where)
     if result.outcome == "refused":
         return failure("invalid-order", [Invalid(result.reason, result.path)])
     if result.outcome == "conflict":
         return conflict(differing)
     if result.outcome == "created":
-        return answer(201 if default_view == "standard" else 200, {"message": SAVED}, where)
-    return answer(200, {"message": SAVED}, where)
+        return answer(201 if default_view == "standard" else 200, Saved(SAVED), where)
+    return answer(200, Saved(SAVED), where)
 
 
 def conflict(differing: Sequence[FieldDifference]) -> Response:

@@ -2,33 +2,25 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
-
 from orders.api import examples
 from orders.api.answers import Response, answer
 from orders.api.endpoint import Query, Request, Resource, Returns
 from orders.api.health import Purpose
 from orders.http.problems import RETRY
-from orders.readiness import ReadinessReport, StartupReport
+from orders.readiness import Alive, ReadinessReport, StartupReport
 
 RETRIED = ("Retry-After",)
 
 resource = Resource()
 
 
-class Alive(Struct, frozen=True):
-    """What /livez returns."""
-
-    alive: Annotated[bool, Meta(description="Always true: a dead process does not answer")]
-
-
-@resource.get("/livez", {200: Returns("The process is alive", [Alive], examples={"alive": lambda: {"alive": True}})})
+@resource.get("/livez", {200: Returns("The process is alive", [Alive], examples={"alive": examples.alive})})
 async def get_livez(_request: Request) -> Response:
     """Ask whether the process is alive.
 
     It asks neither PostgreSQL nor Kafka. Restart the process where nothing comes back within seconds.
     """
-    return answer(200, {"alive": True})
+    return answer(200, Alive(alive=True))
 
 
 @resource.get(
