@@ -1,4 +1,4 @@
-"""An order service. The way of an order, package by package:
+"""An order service. How an order flows, package by package:
 
 kafka         Kafka to records, from positions of our own
 decoder       bytes to an order, or to the reason why it is none
