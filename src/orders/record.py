@@ -151,6 +151,9 @@ was truncated, what it holds cannot be read, the topic was recreated; a new one 
 `growth`."""
 
 
+SETTLING: tuple[Outcome, ...] = ("created", "replaced", "unchanged", "deleted")
+"""Outcomes of a replay after which its dead letter is replayed: what it asked for holds."""
+
 NEW = "the topic gained this partition: what was written before to the older ones is stored first"
 """The sentence of those that are new."""
 

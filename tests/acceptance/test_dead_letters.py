@@ -197,7 +197,7 @@ def test_what_postgresql_refused_comes_back_by_a_filter_once_it_takes_it(system:
         send(system, uid.encode(), text)
         uids.append(uid)
     asked = run(system, "replay", "--reason", "SQLSTATE 23514")
-    assert (asked.returncode, asked.stderr) == (2, b"orders: 10 dead letters would be replayed: say --yes\n")
+    assert (asked.returncode, asked.stderr) == (2, b"orders: 10 dead letters would be replayed: add --yes to do it\n")
     query(system, "alter table orders drop constraint no")
     done = run(system, "replay", "--reason", "sqlstate 23514", "--yes")
     assert (done.returncode, done.stdout) == (0, b"10 of 10 replayed (10 created)\n")
@@ -211,7 +211,7 @@ def test_many_are_discarded_by_filters_and_keep_their_bytes(system: System) -> N
     numbers = [dead_letter_at(system, send(system, None, b"discard me")) for _ in range(3)]
     partition = query(system, "select partition from dead_letters where id = %s", numbers[0])[0][0]
     since = query(system, "select at::text from dead_letters where id = %s", numbers[1])[0][0].replace("+00", "+00:00")
-    assert run(system, "discard").stderr == b"orders: say which: numbers, or filters, or --all\n"
+    assert run(system, "discard").stderr == b"orders: name them: by numbers, by filters, or with --all\n"
     assert rows(system, "discard", "--since", since, "--until", "2020-01-01", "--yes") == [
         {"discarded": 0, "left_out": 0}
     ]
@@ -252,7 +252,7 @@ def test_on_a_terminal_what_acts_on_many_asks_first(system: System) -> None:
     since = str(query(system, "select to_json(at) #>> '{}' from dead_letters where id = %s", numbers[0])[0][0])
     status, seen = typed(system, "discard", "--since", since, keys=b"n\n")
     assert status == 1
-    assert "2 dead letters will be discarded. Go on? [y/N]" in seen
+    assert "2 dead letters will be discarded. Continue? [y/N]" in seen
     assert "orders: nothing was done" in seen
     assert rows(system, "show", str(numbers[0]))[0]["state"] == "open"
     status, seen = typed(system, "discard", "--since", since, keys=b"y\n")

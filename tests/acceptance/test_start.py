@@ -61,7 +61,10 @@ def test_a_file_in_place_of_the_data_directory_is_one_sentence(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("statement", "why"),
     [
-        ("insert into migrations values ('9999_later.sql', 'x')", "which this release does not know: upgrade it"),
+        (
+            "insert into migrations values ('9999_later.sql', 'x')",
+            "which this release does not know: install a newer release",
+        ),
         ("update migrations set sha256 = 'x' where name like '0001%'", "differs from the one that was applied"),
     ],
 )

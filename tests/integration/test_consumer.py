@@ -159,7 +159,7 @@ def test_reading_begins_at_the_stored_position_whatever_the_group_committed(benc
     topic_id = first.topic_id
     wait_for(lambda: mirrored(bench) == 5, "the mirror", 10)
     bench.stored.kept[topic_id, 0] = 3
-    first.replace()
+    first.return_to_stored()
     assert [r.offset for r in records(first, 2)] == [3, 4]
 
 
@@ -184,7 +184,7 @@ def test_what_is_reached_is_never_more_than_was_given(bench: Bench, protocol: st
     wait_for(all_given, "all is given, and the other one has a partition", 30)
     owner = first if 0 in first.partitions else others[0]
     bench.stored.kept[owner.topic_id, 0] = 2999
-    owner.replace()
+    owner.return_to_stored()
     assert 0 not in owner.reached()
     assert [record.offset for record in records(owner, 1)] == [2999]
     assert owner.reached()[0] == Reached(3000, 0)
@@ -426,7 +426,7 @@ def test_where_the_client_refuses_to_seek_the_partition_is_assigned_again(bench:
     records(consumer, 3)
     consumer._consumer = cast("Consumer", NoSeek(consumer._consumer))
     bench.stored.kept[consumer.topic_id, 0] = 1
-    consumer.replace()
+    consumer.return_to_stored()
     assert [r.offset for r in records(consumer, 2)] == [1, 2]
     bench.produce(1)
     assert [r.offset for r in records(consumer, 1)] == [3]

@@ -40,7 +40,7 @@ class Gate:
     def enter(self) -> Iterator[None]:
         """Raises `Busy` where as many are inside as may be."""
         if self._inside >= self._most:
-            raise Busy(f"{self._most} wait already, as many as the settings allow")
+            raise Busy(f"{self._most} requests wait already, the most that the settings allow")
         self._inside += 1
         try:
             yield

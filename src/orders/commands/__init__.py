@@ -3,6 +3,7 @@
 cli           every command with its options
 options       options and exit codes that commands share
 dead_letters  the commands of dead letters
+output        how a command returns its output: text, or JSON with --json
 client        what commands ask of a running system
 sending       orders of a file or a pipe, checked and sent; `storing` waits until they are stored
 resuming      lets stopped partitions be read again; `watching` sees what follows

@@ -243,7 +243,7 @@ cli.add_command(dead_letters)
     help="where to continue: stored, beginning, end, or an offset",
 )
 @click.option("--records", type=NATURAL, metavar="N", default=0, help="so many records do not count towards the limit")
-@click.option("--skip", is_flag=True, help="continue there although records are then never read")
+@click.option("--skip", is_flag=True, help="continue there even if records before it are then never read")
 @output("a JSON array")
 def resume(
     *, partitions: tuple[int, ...], every: bool, start: str, records: int, skip: bool, **given: Any

@@ -46,13 +46,18 @@ class MomentParameter(click.ParamType[datetime]):
 def choosing(function: F) -> F:
     """Adds the filters."""
     for decorate in (
-        click.option("--partition", type=click.IntRange(0, 2**31 - 1), metavar="N", help="of this partition"),
-        click.option("--topic", metavar="TEXT", help="of this topic"),
-        click.option("--until", type=MomentParameter(), metavar="TIME", help="refused before this time"),
         click.option(
-            "--since", type=MomentParameter(), metavar="TIME", help="refused at this time or later; UTC without offset"
+            "--partition", type=click.IntRange(0, 2**31 - 1), metavar="N", help="only those of this partition"
         ),
-        click.option("--reason", metavar="TEXT", help="whose reason has this text, in whatever case"),
+        click.option("--topic", metavar="TEXT", help="only those of this topic"),
+        click.option("--until", type=MomentParameter(), metavar="TIME", help="only those refused before this time"),
+        click.option(
+            "--since",
+            type=MomentParameter(),
+            metavar="TIME",
+            help="only those refused at this time or later; UTC without an offset",
+        ),
+        click.option("--reason", metavar="TEXT", help="only those whose reason contains TEXT, in any case"),
     ):
         function = decorate(function)
     return function
@@ -72,7 +77,7 @@ def acting(function: F) -> F:
 
 def of_state(function: F) -> F:
     """Adds `--state`."""
-    return click.option("--state", type=click.Choice(STATES), help="in this state; unset: in any")(function)
+    return click.option("--state", type=click.Choice(STATES), help="only those in this state")(function)
 
 
 @click.group("dead-letters")
@@ -83,7 +88,7 @@ def dead_letters() -> None:
 @command(dead_letters, "dead-letters list", "orders dead-letters list --state open --limit 5")
 @choosing
 @of_state
-@click.option("--limit", type=POSITIVE, metavar="N", default=20, show_default=True, help="most that are shown")
+@click.option("--limit", type=POSITIVE, metavar="N", default=20, show_default=True, help="show at most N")
 @output("one JSON object per line")
 def list_dead_letters(*, limit: int, **given: Any) -> "Output[Iterator[DeadLetter]]":
     """Show the newest dead letters.
@@ -132,6 +137,7 @@ def replay(*, force: bool, deadline: float, **given: Any) -> "Outputs[Iterator[R
     Filters leave out what was replayed or discarded already; by number it is sent again.
     """  # fmt: skip
     from orders.dead_letters import actions
+    from orders.record import SETTLING
     from orders.system import state
 
     with agreed(given, "replayed", "open") as choice:
@@ -140,7 +146,7 @@ def replay(*, force: bool, deadline: float, **given: Any) -> "Outputs[Iterator[R
         results = actions.replay(choice.settings, choice.connection, choice.ids, forced=force, deadline=deadline)
         with closing(with_progress(results, total, alone=not is_for_programs())) as shown:
             yield Output(actions.counted(shown, counts), partial(actions.replays_text, counts=counts, total=total))
-    if sum(counts[each] for each in actions.SETTLED) < total:
+    if sum(counts[each] for each in SETTLING) < total:
         sys.exit(1)
 
 
@@ -245,7 +251,7 @@ def agreed(given: dict[str, Any], deed: str, state: str | None) -> Iterator[Choi
     wanted = wanted_of(given, None if numbers else state)._replace(ids=numbers or None)
     filters = [given.pop(name) for name in FILTERS]
     if bool(numbers) + any(each is not None for each in filters) + everything != 1:
-        raise UsageError("say which: numbers, or filters, or --all")
+        raise UsageError("name them: by numbers, by filters, or with --all")
     settings = joined(os.environ, given)
     with opened(settings) as connection:
         choice = Choice(settings, connection, *stored.chosen(connection, wanted))
@@ -259,8 +265,8 @@ def agreed(given: dict[str, Any], deed: str, state: str | None) -> Iterator[Choi
 def agree(what: str, deed: str) -> None:
     """Raises an error of ours unless the person at the terminal says yes."""
     if not sys.stdin.isatty():
-        raise UsageError(f"{what} would be {deed}: say --yes")
-    if not click.confirm(f"{what} will be {deed}. Go on?", err=True):
+        raise UsageError(f"{what} would be {deed}: add --yes to do it")
+    if not click.confirm(f"{what} will be {deed}. Continue?", err=True):
         raise StartError("nothing was done")
 
 

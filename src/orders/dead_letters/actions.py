@@ -19,7 +19,7 @@ from orders.dead_letters.stored import Action, DeadLetterState, Listed, NewActio
 from orders.errors import StartError, UsageError
 from orders.order import MAX_DOCUMENT_BYTES, MAX_NESTING, Uid
 from orders.postgres.connection import Connection, connect
-from orders.record import Invalid, Record, uid_of
+from orders.record import SETTLING, Invalid, Record, uid_of
 from orders.settings import Settings
 from orders.system import state
 
@@ -27,7 +27,6 @@ DELIVERY_SECONDS = 20.0
 """How long a replay's record may wait for its acknowledgement."""
 KEPT_AT_ONCE = 200
 """Actions in one transaction."""
-SETTLED = ("created", "replaced", "unchanged", "deleted")
 
 
 @contextmanager
@@ -285,14 +284,14 @@ def counted(results: Iterable[Replayed], counts: Counter[str | None]) -> Iterato
 
 def replays_text(results: Iterable[Replayed], counts: Counter[str | None], total: int) -> str:
     """What became of replays, for a person: a line for each that stays open, and how many came to what."""
-    unsettled = [unsettled_text(each) for each in results if each.outcome not in SETTLED]
+    unsettled = [unsettled_text(each) for each in results if each.outcome not in SETTLING]
     return "\n".join([*unsettled, replayed_text(counts, total)])
 
 
 def replayed_text(counts: Counter[str | None], total: int) -> str:
     """How many came to what, for a person."""
-    settled = sum(counts[each] for each in SETTLED)
-    parts = [f"{counts[each]} {each}" for each in (*SETTLED, "conflict", "refused", "unsent") if counts[each]]
+    settled = sum(counts[each] for each in SETTLING)
+    parts = [f"{counts[each]} {each}" for each in (*SETTLING, "conflict", "refused", "unsent") if counts[each]]
     late = f"; {counts[None]} in Kafka without an outcome yet" if counts[None] else ""
     left = total - counts.total()
     return f"{settled} of {total} replayed ({', '.join(parts) or 'none'}){late}{f'; {left} not sent' if left else ''}"

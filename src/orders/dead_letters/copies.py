@@ -170,7 +170,7 @@ def headers_of(refused: UncopiedDeadLetter) -> list[tuple[str, bytes]]:
         PREFIX + "connector.name": "orders",
         PREFIX + "task.id": "0",
         PREFIX + "stage": "TASK_PUT",
-        PREFIX + "class.name": "orders.pipeline.Writer",
+        PREFIX + "class.name": "orders.pipeline.Writer",  # read by others: no path of ours, and never changed
         PREFIX + "exception.class.name": "orders.record.Invalid",
         PREFIX + "exception.message": f"{refused.path}: {refused.reason}" if refused.path else refused.reason,
         ID_HEADER: str(refused.id),

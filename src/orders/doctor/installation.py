@@ -48,7 +48,7 @@ def python(found: tuple[int, int]) -> Check:
     if OLDEST <= found <= NEWEST:
         return ok("Python", text)
     tried = f"{'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST))}"
-    return warning("Python", text, f"orders is tried with {tried}: install one of them")
+    return warning("Python", text, f"orders is tested with {tried}: install one of them")
 
 
 # ---- packages ----

@@ -71,7 +71,7 @@ def fitness(
     yield partitions(topic, settings)
     if config is None:
         advice = acl("DescribeConfigs", "topic", settings.kafka_topic)
-        yield skipped("topic's settings", "we have no right to read them (DescribeConfigs)", advice)
+        yield skipped("topic's settings", "this user may not read them (DescribeConfigs)", advice)
         return
     hint = Hint(settings)
     yield replicas(topic, config, count, hint)
@@ -110,14 +110,16 @@ def topic_permissions(topic: TopicDescription, name: str) -> Check:
     lacking = [permission for permission in NEEDED if permission not in topic.permissions]
     if not topic.permissions or not lacking:
         return ok("topic permissions", "we may describe, read and write it")
-    return failed("topic permissions", f"we lack {', '.join(lacking)} on {name}", acl(lacking, "topic", name))
+    return failed(
+        "topic permissions", f"this user lacks {', '.join(lacking)} on topic {name}", acl(lacking, "topic", name)
+    )
 
 
 def group_permissions(permissions: frozenset[str], name: str) -> Check:
     """Whether the ingest processes may be members of the group."""
     if not permissions or "Read" in permissions:
         return ok("group", f"we may join {name}")
-    return failed("group", f"we lack Read on group {name}", acl("Read", "group", name))
+    return failed("group", f"this user lacks Read on group {name}", acl("Read", "group", name))
 
 
 def replicas(topic: TopicDescription, config: Mapping[str, str], brokers: int, hint: Hint) -> Check:

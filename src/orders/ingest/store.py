@@ -17,7 +17,17 @@ from orders.ingest.fold import Created, Decision, Folded, Known, Origin, Replace
 from orders.memory.notices import ChangedOrders, encode
 from orders.order import Row
 from orders.postgres.connection import Connection, connect, queries, translated
-from orders.record import Moved, Outcome, Position, RecordCoordinates, RefusalWindow, Replay, Round, Span, Stop
+from orders.record import (
+    SETTLING,
+    Moved,
+    Position,
+    RecordCoordinates,
+    RefusalWindow,
+    Replay,
+    Round,
+    Span,
+    Stop,
+)
 
 log = structlog.get_logger()
 
@@ -28,7 +38,6 @@ COPY_TYPES = (
     *["int8", "timestamptz", "text", "text"],
     *["int8", "int8", "text", "int4", "int8", "timestamptz"],
 )
-REPLAYED: frozenset[Outcome] = frozenset({"created", "replaced", "unchanged", "deleted"})
 """Outcomes of a replay that settle its dead letter."""
 NEWER = "the stored order is newer than the dead letter"
 UNMET = "the condition that the message carries does not hold"
@@ -155,7 +164,7 @@ class Store:
 
 
 class Transaction:
-    """The steps of one batch, in the order in which the pipeline takes them."""
+    """The steps of one batch, in the order in which `Writer.commit` takes them."""
 
     def __init__(self, connection: Connection, topic: str, topic_id: str) -> None:
         self._connection = connection
@@ -264,7 +273,7 @@ class Transaction:
             "dead_letter_offset": replay.offset,
             "attempt": replay.attempt,
             "forced": replay.forced,
-            "state": "replayed" if decision.outcome in REPLAYED else None,
+            "state": "replayed" if decision.outcome in SETTLING else None,
             "outcome": decision.outcome,
             "reason": reason,
             "path": path,

@@ -1,6 +1,6 @@
 """Kafka to records: assignment at the stored positions, pause and resume. Group offsets are never read.
 
-Like `producer` and `topic` it knows the Kafka client. All callbacks run inside `poll`, in the same thread.
+All callbacks run inside `poll`, in the same thread.
 """
 
 import re
@@ -346,7 +346,7 @@ class OrderConsumer:
         same = topic.topic_id == self.topic_id and (self._is_paused or self._is_in_place(topic.ends, stored))
         self._blocked = None
         if not same and self._assigned:
-            self.replace()
+            self.return_to_stored()
         elif not self._is_paused:
             self._let_in(topic.ends, stored)
 
@@ -394,7 +394,7 @@ class OrderConsumer:
     def _subscribe(self) -> None:
         self._consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
 
-    def replace(self) -> None:
+    def return_to_stored(self) -> None:
         """Goes back to the stored positions, in all partitions."""
         self._unplace(self.partitions, None)
         self.place()

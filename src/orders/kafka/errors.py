@@ -41,7 +41,7 @@ def acl(permissions: str | list[str], kind: str, name: str) -> str:
 
 def no_permission(permission: str, kind: str, name: str) -> Misconfigured:
     """A `topic` or `group` is closed to us; `permission` is named as `kafka-acls.sh` has it."""
-    return Misconfigured(f"no right to {kind} {name!r} ({permission}); {acl(permission, kind, name)}")
+    return Misconfigured(f"no {permission} permission on {kind} {name!r}; {acl(permission, kind, name)}")
 
 
 def verdict(

@@ -274,7 +274,7 @@ class OrderProducer:
         partition, offset = message.partition(), message.offset()
         if error is None and partition is not None and offset is not None:
             return Delivered(partition, offset)
-        return self._failed(error) if error else Unavailable("Kafka gave a record no place")
+        return self._failed(error) if error else Unavailable("Kafka acknowledged a record without an offset")
 
     def _failed(self, error: KafkaError) -> OrdersError:
         if error.fatal():

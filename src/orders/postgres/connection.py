@@ -189,7 +189,7 @@ def verdict_of_server(error: Error, state: str) -> OrdersError:
     if state.startswith(SETUP):
         return Misconfigured(f"PostgreSQL is misconfigured ({what}): {error.diag.message_primary}")
     if state.startswith(DAMAGED):
-        return Misconfigured(f"PostgreSQL fails inside, see its log ({what})")
+        return Misconfigured(f"PostgreSQL reports an internal error ({what}): see its log")
     return Rejected(f"{REFUSED} ({what})")
 
 

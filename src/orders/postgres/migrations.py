@@ -75,7 +75,9 @@ def missing(connection: Connection) -> list[Migration]:
     known = {m.name: m.sha256 for m in shipped()}
     for name, sha256 in sorted(applied.items()):
         if name not in known:
-            raise Misconfigured(f"the database has migration {name}, which this release does not know: upgrade it")
+            raise Misconfigured(
+                f"the database has migration {name}, which this release does not know: install a newer release"
+            )
         if known[name] != sha256:
             raise Misconfigured(f"migration {name} differs from the one that was applied: restore the file")
     return [m for m in shipped() if m.name not in applied]

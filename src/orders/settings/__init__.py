@@ -1,7 +1,8 @@
 """Every setting, in one table, and the ways to give it: option, variable, file.
 
 `table` has the settings, `properties` what may be given to Kafka's client beside them, `loading` the order of
-precedence. docs/settings.md is made from them.
+precedence. `variables` and `file` read what is given, `given` and `links` say what may be and what belongs together,
+`secrets` masks. docs/settings.md is made from them.
 """
 
 from orders.settings.loading import DEFAULT, Effective, environment, explain, inherited, load, public

@@ -31,7 +31,7 @@ def require_memory() -> None:
     """Raises `StartError` when the machine, or its container, has too little memory for embedded services."""
     if (free := available_memory()) < machine.MEMORY_LEAST:
         raise StartError(
-            f"this machine, or the container, has {free // MB} MB of memory to give, and the embedded PostgreSQL and "
+            f"this machine, or the container, has {free // MB} MB of memory available, and the embedded PostgreSQL and "
             f"Kafka with what they serve take {machine.MEMORY_LEAST // MB} MB: end other programs, raise the "
             "container's limit, or name services elsewhere in ORDERS_POSTGRES_DSN and ORDERS_KAFKA_BOOTSTRAP"
         )

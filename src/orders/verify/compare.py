@@ -62,7 +62,7 @@ class Comparison:
             self._findings.leave("other rules")
 
     def _replayed_again(self, entry: Entry, replayed: bytes) -> None:
-        """A record that replayed a dead letter: what became of it is kept. A refused one has no second letter."""
+        """One that replayed a dead letter: what became of it is kept. A refused one makes no second dead letter."""
         if replayed in CHANGING and not isinstance(entry.content, Invalid):
             self._follow(entry, None)
 

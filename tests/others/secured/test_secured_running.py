@@ -89,7 +89,7 @@ def test_permissions_that_are_taken_are_missed_and_given_back_are_enough(running
     wait_for(lambda: http.get(f"/orders/{uid_of(orders[2])}").status_code == 200, "ingest heals", 30)
 
     acls.take("orders-ingest", ("group", "Read"))
-    wait_for(lambda: "no right to group" in running.reason("assignment"), "ingest misses the group", 30)
+    wait_for(lambda: "Read permission on group" in running.reason("assignment"), "ingest misses the group", 30)
     acls.grant("orders-ingest", [("group", "Read")])
     wait_for(lambda: http.post("/orders", content=orders[3]).status_code in {200, 201}, "the group heals", 30)
     wait_for(machine.is_ready, "all is well", 30)

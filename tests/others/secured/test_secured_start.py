@@ -100,5 +100,5 @@ def test_a_lacking_permission_is_named_with_the_command_that_grants_it(
 ) -> None:
     said = start(logins.by_certificate("restricted"), *given)
     kind, operation = lacking
-    assert f"no right to {kind} '{place.name}' ({operation}); kafka-acls.sh" in said
+    assert f"no {operation} permission on {kind} '{place.name}'; kafka-acls.sh" in said
     assert f"--allow-principal User:… --operation {operation} --{kind} {place.name}\n" in said

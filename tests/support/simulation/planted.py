@@ -350,7 +350,7 @@ PLANTED: Mapping[str, Planted] = {
     "an ingest that idles does not look at its positions": Planted(
         always(OrderConsumer, "_is_in_place", answer=True), HEALED, 15
     ),
-    "after moved positions nobody seeks": Planted(leave_out(OrderConsumer, "replace"), HEALED + "7", 4),
+    "after moved positions nobody seeks": Planted(leave_out(OrderConsumer, "return_to_stored"), HEALED + "7", 4),
     "a partition continues from the group's offset": Planted(placed_by_the_group, HEALED, 0),
     "what failed is never tried again": Planted(never_tried_again, HEALED, 0),
     "positions are locked unchecked": Planted(locked_unchecked, STORED, 1),

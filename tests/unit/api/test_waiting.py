@@ -224,7 +224,7 @@ def test_a_bug_in_a_late_answer_is_seen_and_an_outage_is_not_one() -> None:
 def test_a_gate_lets_as_many_wait_as_may_and_forgets_who_left() -> None:
     gate = Gate(2)
     with gate.enter():
-        with gate.enter(), pytest.raises(Busy, match=r"^2 wait already"), gate.enter():
+        with gate.enter(), pytest.raises(Busy, match=r"^2 requests wait already"), gate.enter():
             raise AssertionError("a third was let in")
         with suppress(ValueError), gate.enter():
             raise ValueError

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import Annotated
+from typing import Annotated, get_args
 
 import click
 import pytest
@@ -10,7 +10,9 @@ from click.testing import CliRunner
 from msgspec import Meta, Struct
 
 from orders.commands.cli import cli
+from orders.commands.dead_letters import STATES
 from orders.commands.output import Output, Outputs, is_for_programs, output
+from orders.dead_letters.stored import DeadLetterState
 from tools.docs import walked
 from tools.outputs import Form, fields_of, forms_of
 
@@ -134,3 +136,8 @@ def test_help_says_what_kind_of_json_a_command_writes(path: str, form: Form) -> 
     (option,) = (each for each in COMMANDS[path].params if isinstance(each, click.Option) and "--json" in each.opts)
     kind = {"one array of objects": "a JSON array", "one object": "one JSON object"}.get(form.in_words)
     assert option.help == f"for programs: {kind or 'one JSON object per line'}"
+
+
+def test_the_states_that_commands_offer_are_those_of_dead_letters() -> None:
+    """They stand twice, since no command loads dead letters before it runs."""
+    assert get_args(DeadLetterState) == STATES

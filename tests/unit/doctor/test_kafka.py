@@ -107,7 +107,7 @@ def test_unclean_elections_and_small_messages_are_warnings() -> None:
 
 def test_a_lacking_permission_fails_with_the_command_and_brokers_that_tell_none_are_believed() -> None:
     closed = TopicDescription("id", {}, (), frozenset({"Describe", "Write"}))
-    assert topic_permissions(closed, "orders").found == "we lack Read on orders"
+    assert topic_permissions(closed, "orders").found == "this user lacks Read on topic orders"
     assert "--topic orders" in topic_permissions(closed, "orders").advice
     assert topic_permissions(TopicDescription("id", {}, (), frozenset()), "orders").state == "ok"
     assert group_permissions(frozenset({"Describe"}), "g").advice.endswith("--group g")

@@ -56,7 +56,7 @@ class FakeStream:
     def check(self) -> None:
         self.told.append("check")
 
-    def replace(self) -> None:
+    def return_to_stored(self) -> None:
         self.told.append("replace")
 
     def close(self) -> None:
@@ -275,7 +275,7 @@ def test_a_stop_is_no_outage_and_no_move(rig: Rig) -> None:
         rig.stream.stops = {0: Stop("dead_letters", "too many")}
         rig.stream.trouble = Misconfigured("too many (and 1 partitions more are stopped)")
 
-    rig.stream.replace = stop  # type: ignore[method-assign] # finds the stop in PostgreSQL
+    rig.stream.return_to_stored = stop  # type: ignore[method-assign] # finds the stop in PostgreSQL
     rig.writer.errors = [PositionsMoved("too many")]
     rig.feed(0)
     with capture_logs() as logs:

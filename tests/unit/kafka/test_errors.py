@@ -66,6 +66,6 @@ def test_what_a_broker_answered_goes_before_what_the_threads_met() -> None:
 def test_a_lacking_permission_names_what_it_is_about() -> None:
     topic = verdict(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED), "orders", permission="Write")
     group = verdict(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED), "orders", group="readers")
-    assert str(topic).startswith("no right to topic 'orders' (Write); kafka-acls.sh")
+    assert str(topic).startswith("no Write permission on topic 'orders'; kafka-acls.sh")
     assert str(topic).endswith("--operation Write --topic orders")
     assert str(group).endswith("--operation Read --group readers")

@@ -26,7 +26,7 @@ class Granted(TopicView):
 def test_without_the_permission_to_read_the_sentence_has_the_command() -> None:
     view = Granted(AclOperation.DESCRIBE, AclOperation.WRITE)
     with pytest.raises(
-        Misconfigured, match=r"no right to topic 'orders' \(Read\); kafka-acls\.sh .* Read --topic orders"
+        Misconfigured, match=r"no Read permission on topic 'orders'; kafka-acls\.sh .* Read --topic orders"
     ):
         view.look("Read")
     assert view.look().topic_id == "id"

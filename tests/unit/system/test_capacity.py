@@ -49,7 +49,7 @@ def test_too_little_memory_is_refused_with_figures(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(capacity, "available_memory", lambda: 450 * MB)
     require_memory()
     monkeypatch.setattr(capacity, "available_memory", lambda: 449 * MB)
-    with pytest.raises(StartError, match=r"has 449 MB of memory to give, .* take 450 MB: .* ORDERS_POSTGRES_DSN"):
+    with pytest.raises(StartError, match=r"has 449 MB of memory available, .* take 450 MB: .* ORDERS_POSTGRES_DSN"):
         require_memory()
 
 

@@ -107,7 +107,7 @@ def test_records_that_are_missing_before_the_position_do_not_keep_it_waiting(mon
         (records.END, Unavailable, "became shorter"),
         (KafkaError.OFFSET_OUT_OF_RANGE, Unavailable, "retention removed records of orders/0"),
         (KafkaError.INVALID_MSG, Misconfigured, "orders/0 at offset 1 cannot be read"),
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, Misconfigured, "no right to topic 'orders' .Read."),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, Misconfigured, "no Read permission on topic 'orders'"),
     ],
 )
 def test_what_stops_it_is_said(monkeypatch: pytest.MonkeyPatch, wrong: int, kind: type[OrdersError], said: str) -> None:
