@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[att
 from orders.commands import status
 from orders.commands.cli import cli
 from orders.commands.status import StoredPartition, Where
+from orders.errors import Unavailable
 from orders.ingest.batcher import Batcher
 from orders.ingest.loop import Ingest
 from orders.ingest.store import Store
@@ -23,6 +24,7 @@ from orders.kafka.topic import TopicView
 from orders.memory.shared import Memory
 from orders.postgres.connection import connect
 from orders.postgres.migrations import migrate
+from orders.record import Round
 from orders.settings import Settings
 from orders.system.state import SystemState
 from support.simulation.reference import value_of
@@ -229,6 +231,32 @@ def test_a_producer_that_learns_late_is_waited_for_and_a_stopped_partition_holds
     wait_for(scene.is_read, "all is read", 30)
     assert {scene.amounts[uid] for uid in late} == {4}
     assert scene.new == [4, 5, 6, 7], "producers may still not know of them"
+
+
+def test_records_that_came_before_they_might_be_read_are_not_lost_where_another_round_fails(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL opens the round of one new partition, of which Kafka's client gave more already, and not the next."""
+    refused = {4, 5, 6, 7}
+    open_round = Store.open
+
+    def refusing(store: Store, topic_id: str, partition: int, planned: Round) -> bool:
+        if partition in refused:
+            raise Unavailable("busy")
+        return open_round(store, topic_id, partition, planned)
+
+    monkeypatch.setattr(Store, "open", refusing)
+    scene.start(1, growth_seconds=600)
+    wait_for(lambda: scene.positions == dict.fromkeys(range(4), 0), "four partitions are begun", 30)
+    scene.grow()
+    places = scene.send(UIDS, 1)
+    new, growth = set(places.values()) - set(range(4)), scene.members[0].stream._growth
+    wait_for(lambda: new <= set(growth._cut), "the client gives what may not be read yet", 30)
+    refused -= {4}
+    wait_for(lambda: scene.positions[4] > 0, "the first new partition is read", 30)
+    refused.clear()
+    wait_for(scene.is_read, "all is read", 30)
+    assert scene.amounts == dict.fromkeys(UIDS, 1)
 
 
 def test_a_person_may_have_a_new_partition_read_at_once(scene: Scene) -> None:

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from orders.errors import Unavailable
 from orders.ingest.loop import CHECK_SECONDS
+from orders.kafka.consumer import OrderConsumer
+from orders.kafka.topic import View
+from orders.record import Round
 from support.simulation import invariants
 from support.simulation.kafka import Said
-from support.simulation.postgres import Work
+from support.simulation.postgres import Beside, Work
 from support.simulation.reference import value_of
 from support.simulation.world import World, quiet
 
@@ -69,3 +73,102 @@ def test_an_ingest_that_is_in_its_place_stays_there(world: World, monkeypatch: p
     monkeypatch.setattr(world.ingests[0].loop, "placed", lambda partition, _position: moves.append(partition))
     idle(world, 3 * CHECK_SECONDS)
     assert moves == []
+
+
+# -- new partitions of which Kafka's client gave more than might be read yet: that comes again before more is passed --
+
+
+class Growing:
+    """A topic that gains two partitions, in which records wait; rounds open but for those that are `refused`."""
+
+    def __init__(self, world: World, patch: pytest.MonkeyPatch) -> None:
+        self.world = world
+        stream = world.ingests[0].loop.stream
+        assert isinstance(stream, OrderConsumer)
+        self.stream = stream
+        self.refused = {1, 2}
+        self.open = self.stream._positions.open
+        patch.setattr(self.stream._positions, "open", self._open)
+        for partition in (1, 2):
+            said = [Said("upsert", uid, 1, uid.encode(), value_of(uid, 1), 0) for uid in uids_of(partition)]
+            world.broker.log.append(said)
+            world.broker.grown_at.append(world.now)
+
+    def _open(self, topic_id: str, partition: int, planned: Round) -> bool:
+        if partition in self.refused:
+            raise Unavailable("busy")
+        return self.open(topic_id, partition, planned)
+
+    def begin(self, owners: dict[int, str]) -> None:
+        """All that the client gives is dropped so far; it has given some of partition 1."""
+        self.world.broker.wanted = owners
+        idle(self.world, seconds=2)
+        assert self.positions == {0: 2, 1: 0, 2: 0}
+        assert 1 in self.stream._growth._cut
+
+    def is_whole(self, *partitions: int) -> bool:
+        """Whether each was read to its end; `check_commit` has seen by then that nothing is missing."""
+        return all(self.positions[n] == len(self.world.broker.log[n]) for n in partitions)
+
+    @property
+    def positions(self) -> dict[int, int]:
+        return {partition: offset for (_, partition), offset in self.world.server.tables.positions.items()}
+
+
+def uids_of(partition: int) -> list[str]:
+    return [f"{name}-{partition}" for name in ("a", "b", "a", "b")]
+
+
+@pytest.fixture
+def growing(world: World, monkeypatch: pytest.MonkeyPatch) -> Growing:
+    return Growing(world, monkeypatch)
+
+
+OURS = "ingest:0"
+
+
+def test_a_round_that_opens_where_the_next_one_fails(growing: Growing) -> None:
+    """PostgreSQL has too much to do, or stands still, between the rounds of two new partitions."""
+    growing.begin({0: OURS, 1: OURS, 2: OURS})
+    growing.refused = {2}
+    idle(growing.world, seconds=2)
+    assert growing.is_whole(1)
+    growing.refused = set()
+    idle(growing.world, seconds=2)
+    assert growing.is_whole(1, 2)
+
+
+def test_a_round_that_opens_where_the_group_cannot_be_asked(growing: Growing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether each new partition has an owner is asked after the rounds; here one is another ingest's."""
+
+    def owned(_group: str) -> set[int]:
+        raise Unavailable("the coordinator moves")
+
+    monkeypatch.setattr(growing.stream, "_is_classic", True)
+    growing.begin({0: OURS, 1: OURS, 2: "another"})
+    monkeypatch.setattr(growing.stream._view, "owned", owned)
+    growing.refused = set()
+    idle(growing.world, seconds=2)
+    assert growing.is_whole(1)
+
+
+@pytest.mark.parametrize("below", [2, None], ids=["a round whose reply was lost", "a person's resume"])
+def test_what_was_opened_elsewhere_where_kafka_cannot_be_asked(
+    growing: Growing, monkeypatch: pytest.MonkeyPatch, below: int | None
+) -> None:
+    """The ends for the next round of another partition are asked for once it is known what PostgreSQL opened."""
+    growing.begin({0: OURS, 1: OURS, 2: OURS})
+    growing.stream._growth._rounds.clear()  # they are planned anew
+    look, looks = growing.world.broker.look, iter(range(1_000))
+
+    def every_second(*needed: str) -> View:
+        if next(looks) % 2:
+            raise Unavailable("Kafka is away")
+        return look(*needed)
+
+    monkeypatch.setattr(growing.stream._view, "look", every_second)
+    work = Work()
+    work.beside[TOPIC_ID, 1] = Beside(below=below, new_since=None if below is None else growing.world.now)
+    growing.world.server.commit(work)
+    idle(growing.world, seconds=2)
+    assert growing.positions[1] == (below or len(growing.world.broker.log[1]))

@@ -164,7 +164,7 @@ class OrderConsumer:
         except KafkaException as error:
             raise ended(error.args[0]) from None
         records = [record_of(message) for message in messages if not self._failed(message)]
-        if self._growth.limits:
+        if self._growth.is_limiting:
             records = self._within(records)
         self._epochs |= {record.partition: Reached(record.offset + 1, record.epoch) for record in records}
         return records
@@ -300,6 +300,7 @@ class OrderConsumer:
         except KafkaException as error:
             self._unplace(places, Unavailable(f"Kafka cannot seek yet ({error.args[0].name()})"))
             return False
+        self._growth.sent_back(places)
         if not self._is_paused:
             self._consumer.resume(self._named(places))
         return True
@@ -368,13 +369,12 @@ class OrderConsumer:
     def _let_in(self, ends: Mapping[int, int], stored: Mapping[int, Position]) -> None:
         ours = {n: stored[n] for n in self._owner.begins}
         try:
-            more = self._growth.step(self.topic_id, ours, stored, ends)
+            self._growth.step(self.topic_id, ours, stored, ends)
             self._join_for(stored)
+            self._blocked = self._growth.blocked(stored)
         except OrdersError as error:
             self._trouble = error
-            return
-        self._blocked = self._growth.blocked(stored)
-        self._start({n: ours[n].offset for n in more})
+        self._start({n: ours[n].offset for n in self._growth.to_send_back if n in ours})
 
     def _join_for(self, stored: Mapping[int, Position]) -> None:
         """Joins the group again where it has given a new partition to nobody.

@@ -6,6 +6,9 @@ is read in rounds. First its end is noted, *then* the ends of the older partitio
 noted end lies below theirs. Once PostgreSQL has that, the new partition is read up to the noted end, and the next round
 begins, for as long as a producer may still know the old number of partitions (`metadata.max.age.ms`, five minutes by
 default). No partition waits for one with a higher number, so that nobody waits in a circle.
+
+Kafka's client gives more than may be read: that is dropped, and has to come again. Until the client was sent back, the
+partition counts as read up to where it was cut and no further, whatever PostgreSQL allows by then.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,20 +33,19 @@ class Opening(Protocol):
 
 
 class Growth:
-    """The new partitions of one consumer: `limits` has the offset from which on nothing is read of each yet."""
+    """The new partitions of one consumer: `limits` has the offset below which PostgreSQL lets each be read."""
 
     def __init__(self, view: TopicView, opening: Opening, seconds: float) -> None:
         self._view = view
         self._opening = opening
         self._seconds = seconds
         self.limits: dict[int, int] = {}
-        self._cut: set[int] = set()
-        """Those of which the client gave more, which has to come again."""
+        self._cut: dict[int, int] = {}
+        """The limit at which more was dropped, until the client was sent back: a step may end between the two."""
         self._rounds: dict[int, Round] = {}
 
     def place(self, found: Mapping[int, Position]) -> None:
-        """Partitions are read from these positions on."""
-        self._cut -= found.keys()
+        """Where partitions stand that are to be read."""
         self.limits = {n: limit for n, limit in self.limits.items() if n not in found} | limits_of(found)
 
     def forget(self, partitions: Iterable[int]) -> None:
@@ -51,33 +53,50 @@ class Growth:
         for partition in partitions:
             self.limits.pop(partition, None)
             self._rounds.pop(partition, None)
-            self._cut.discard(partition)
+            self._cut.pop(partition, None)
+
+    @property
+    def is_limiting(self) -> bool:
+        """Whether of some partition not all that the client gives may be read."""
+        return bool(self.limits or self._cut)
 
     def within(self, records: list[Record]) -> tuple[list[Record], set[int]]:
         """The records that may be read yet, and the partitions of those that may not."""
-        beyond = {r.partition for r in records if r.offset >= self.limits.get(r.partition, r.offset + 1)}
+        beyond = {r.partition: limit for r in records if (limit := self._until(r.partition, r.offset + 1)) <= r.offset}
         self._cut |= beyond
-        return [r for r in records if r.partition not in beyond or r.offset < self.limits[r.partition]], beyond
+        return [r for r in records if r.offset < beyond.get(r.partition, r.offset + 1)], set(beyond)
 
     def capped(self, partition: int, reached: Reached) -> Reached:
         """Up to where a partition was read of what may be read of it."""
-        limit = self.limits.get(partition, reached.offset)
+        limit = self._until(partition, reached.offset)
         return reached if reached.offset <= limit else Reached(limit)
 
-    def step(self, topic_id: str, ours: Mapping[int, Position], stored: Mapping[int, Position], ends: Ends) -> set[int]:
-        """Takes rounds as far as they come without waiting; returns partitions to be read again from where they stand.
+    def _until(self, partition: int, offset: int) -> int:
+        """An offset, or the limit where that lies before it."""
+        return min(offset, self.limits.get(partition, offset), self._cut.get(partition, offset))
 
-        `ends` are from before `stored`, which has all partitions. Raises `Unavailable` or `Misconfigured`.
+    @property
+    def to_send_back(self) -> set[int]:
+        """The partitions that were cut and may be read further: the client has to be sent back there."""
+        return {partition for partition, limit in self._cut.items() if self.limits.get(partition) != limit}
+
+    def sent_back(self, partitions: Iterable[int]) -> None:
+        """Kafka's client reads partitions from where they stand: what was cut comes again."""
+        for partition in partitions:
+            self._cut.pop(partition, None)
+
+    def step(self, topic_id: str, ours: Mapping[int, Position], stored: Mapping[int, Position], ends: Ends) -> None:
+        """Takes rounds as far as they come without waiting.
+
+        `ends` are from before `stored`, which has all partitions. Raises `Unavailable` or `Misconfigured`, maybe after
+        some of the rounds were opened.
         """
-        past, self.limits = self.limits, limits_of(ours)
+        self.limits = limits_of(ours)
         self._rounds = {n: planned for n, planned in self._rounds.items() if n in self.limits}
         self._plan(topic_id, ours, stored, ends)
         for partition, planned in list(self._rounds.items()):
             if self._opening.open(topic_id, partition, planned):
                 self._open(partition, planned)
-        more = {n for n in self._cut & ours.keys() if self.limits.get(n) != past.get(n)}
-        self._cut -= more
-        return more
 
     def _plan(self, topic_id: str, ours: Mapping[int, Position], stored: Mapping[int, Position], ends: Ends) -> None:
         partitions = [n for n in due(ours, ends, self._seconds) if n not in self._rounds]

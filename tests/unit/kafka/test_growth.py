@@ -1,6 +1,7 @@
 """New partitions: in whatever order producers write and learn, and ingests read, records are stored in their order."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from types import SimpleNamespace
 from typing import cast
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orders.errors import Unavailable
 from orders.kafka import growth
 from orders.kafka.growth import Growth
 from orders.kafka.topic import TopicSnapshot, TopicView
@@ -195,11 +197,90 @@ def test_what_may_not_be_read_yet_is_neither_given_nor_counted_as_passed() -> No
     assert new.capped(4, Reached(5, 3)) == Reached(5, 3)
     assert new.capped(0, Reached(7, 3)) == Reached(7, 3)
     read = {0: Position(1), 4: Position(5, below=5, new_for=2.0)}
-    assert new.step("t", {4: read[4]}, read, {0: 1, 4: 9}) == {4}, "it is read again from where it was cut"
-    assert new.limits == {4: 9}
-    assert new.step("t", {4: read[4]._replace(below=9)}, read, {0: 1, 4: 9}) == set(), "and only once"
+    new.step("t", {4: read[4]}, read, {0: 1, 4: 9})
+    assert (new.limits, new.to_send_back) == ({4: 9}, {4}), "it is to be read again from where it was cut"
+    assert new.capped(4, Reached(7, 3)) == Reached(5, None), "until then it was read no further"
+    assert new.within([record(4, 7)]) == ([], {4})
+    new.sent_back([4])
+    assert new.capped(4, Reached(7, 3)) == Reached(7, 3)
+    new.step("t", {4: read[4]._replace(below=9)}, read, {0: 1, 4: 9})
+    assert new.to_send_back == set(), "and only once"
     new.forget([4])
-    assert new.limits == {}
+    assert not new.is_limiting
+
+
+class Client:
+    """Kafka's client of one ingest: it gives records of two new partitions, also beyond what may be read."""
+
+    def __init__(self, chance: Random) -> None:
+        self.chance = chance
+        self.fails = True
+        self.ends = {0: 0, 4: 0, 5: 0}
+        self.stored = {0: Position(0), 4: Position(0, below=0, new_for=SECONDS), 5: Position(0, below=0, new_for=0.0)}
+        self.given = {4: 0, 5: 0}
+        self.paused: set[int] = set()
+        self.new = Growth(cast("TopicView", SimpleNamespace(topic="orders", look=self.look)), self, SECONDS)
+        self.new.place(self.stored)
+
+    def produce(self) -> None:
+        self.ends[4 + self.chance.randrange(2)] += 1 + self.chance.randrange(3)
+
+    def may_fail(self) -> None:
+        if self.fails and self.chance.random() < 0.4:
+            raise Unavailable("busy")
+
+    def look(self, *_needed: str) -> View:
+        self.may_fail()
+        return View("t", self.ends)
+
+    def open(self, _topic_id: str, partition: int, planned: Round) -> bool:
+        """It may be done all the same where it fails."""
+        self.may_fail()
+        self.stored[partition] = self.stored[partition]._replace(below=None if planned.is_last else planned.end)
+        self.may_fail()
+        return True
+
+    def poll(self) -> None:
+        """What is given on follows on what was, and no more counts as read."""
+        some = [n for n in self.given if n not in self.paused for _ in range(self.chance.randrange(4))]
+        records = []
+        for partition in some:
+            if self.given[partition] < self.ends[partition]:
+                records.append(record(partition, self.given[partition]))
+                self.given[partition] += 1
+        read, beyond = self.new.within(records)
+        self.paused |= beyond
+        for each in read:
+            assert each.offset == self.stored[each.partition].offset, "records are missing"
+            self.store(each.partition, each.offset + 1)
+        for partition, offset in self.given.items():
+            assert self.new.capped(partition, Reached(offset)).offset <= self.stored[partition].offset, "passed over"
+
+    def store(self, partition: int, offset: int) -> None:
+        self.stored[partition] = self.stored[partition]._replace(offset=offset)
+
+    def check(self) -> None:
+        """The client is sent back at once, or where that fails by the next one."""
+        with suppress(Unavailable):
+            self.new.step("t", self.stored, self.stored, self.ends)
+        with suppress(Unavailable):
+            self.may_fail()
+            waiting = self.new.to_send_back
+            self.given |= {n: self.stored[n].offset for n in waiting}
+            self.paused -= waiting
+            self.new.sent_back(waiting)
+
+
+@given(st.integers(0, 2**32))
+def test_whatever_fails_what_was_cut_comes_again_before_more_is_passed(seed: int) -> None:
+    client = Client(Random(seed))
+    for _ in range(40):
+        client.chance.choice((client.produce, client.poll, client.check))()
+    client.fails = False
+    for _ in range(60):
+        client.check()
+        client.poll()
+    assert {n: position.offset for n, position in client.stored.items()} == client.ends
 
 
 def test_the_stopped_partition_that_a_new_one_waits_for_is_named() -> None:
@@ -211,6 +292,6 @@ def test_the_stopped_partition_that_a_new_one_waits_for_is_named() -> None:
         4: Position(0, below=0, new_for=1.0),
     }
     new.place(stored)
-    assert new.step("t", stored, stored, {0: 3, 1: 1, 4: 9}) == set()
+    new.step("t", stored, stored, {0: 3, 1: 1, 4: 9})
     assert str(new.blocked(stored)) == "orders/4, which is new, waits for orders/0, which is stopped: passed"
     assert new.blocked({**stored, 0: Position(2)}) is None
