@@ -144,7 +144,6 @@ def test_a_round_that_opens_where_the_group_cannot_be_asked(growing: Growing, mo
     def owned(_group: str) -> set[int]:
         raise Unavailable("the coordinator moves")
 
-    monkeypatch.setattr(growing.stream, "_is_classic", True)
     growing.begin({0: OURS, 1: OURS, 2: "another"})
     monkeypatch.setattr(growing.stream._view, "owned", owned)
     growing.refused = set()

@@ -91,7 +91,7 @@ class IngestProcess:
         store = Store(lambda: self.around.server.connect(self.name), TOPIC)
         writer = Writer(store, memory, self.clock, lambda point: self.around.at(self.name, point))
         self.loop = Ingest(self.name, Batcher(self._records, 10**6, 0.25), writer, memory, self.clock)
-        config: dict[str, Any] = {"group.id": "orders", "client.id": self.name}
+        config: dict[str, Any] = {"group.id": "orders", "client.id": self.name, "group.protocol": "classic"}
         with patch.object(clients, "consumer", lambda config: made(config, self.around.broker)):
             self.loop.stream = OrderConsumer(config, self.around.broker.view, store, self.loop, GROWTH_SECONDS)
         self.is_running = True

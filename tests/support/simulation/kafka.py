@@ -122,6 +122,8 @@ class Broker:
         return cast("TopicView", SimpleNamespace(topic=TOPIC, look=self.look, starts=self.starts, owned=self.owned))
 
     def owned(self, _group: str) -> set[int]:
+        if self.is_away:
+            raise Unavailable("Kafka is unavailable")
         return set(self.wanted)
 
     def starts(self, partitions: Iterable[int]) -> dict[int, int]:
