@@ -8,7 +8,7 @@ import pytest
 from orders.errors import Unavailable
 from orders.ingest.loop import CHECK_SECONDS
 from orders.kafka.consumer import OrderConsumer
-from orders.kafka.topic import View
+from orders.kafka.topic import TopicSnapshot
 from orders.record import Round
 from support.simulation import invariants
 from support.simulation.kafka import Said
@@ -160,7 +160,7 @@ def test_what_was_opened_elsewhere_where_kafka_cannot_be_asked(
     growing.stream._growth._rounds.clear()  # they are planned anew
     look, looks = growing.world.broker.look, iter(range(1_000))
 
-    def every_second(*needed: str) -> View:
+    def every_second(*needed: str) -> TopicSnapshot:
         if next(looks) % 2:
             raise Unavailable("Kafka is away")
         return look(*needed)

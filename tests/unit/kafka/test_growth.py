@@ -229,9 +229,9 @@ class Client:
         if self.fails and self.chance.random() < 0.4:
             raise Unavailable("busy")
 
-    def look(self, *_needed: str) -> View:
+    def look(self, *_needed: str) -> TopicSnapshot:
         self.may_fail()
-        return View("t", self.ends)
+        return TopicSnapshot("t", self.ends)
 
     def open(self, _topic_id: str, partition: int, planned: Round) -> bool:
         """It may be done all the same where it fails."""
