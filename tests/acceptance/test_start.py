@@ -34,7 +34,7 @@ def limited(limit: str) -> list[str]:
     [
         ("ORDERS_HTTP_PROT", "1", "ORDERS_HTTP_PORT"),
         ("ORDERS_HTTP_PORT", "many", "ORDERS_HTTP_PORT"),
-        ("ORDERS_HTTP_HOST", "192.0.2.1", "no address of this machine"),
+        ("ORDERS_HTTP_HOST", "192.0.2.1", "not an address of this machine"),
         ("ORDERS_KAFKA_SECURITY_PROTOCOL", "SSL", "ORDERS_KAFKA_BOOTSTRAP"),
     ],
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, LiteralString, NamedTuple
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -123,7 +123,7 @@ def consumed(system: System) -> float:
 
 
 def metrics(system: System) -> str:
-    return httpx.get(f"{system.url}/metrics", timeout=10).text
+    return httpx2.get(f"{system.url}/metrics", timeout=10).text
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_every_order_is_served_as_it_was(then: Then) -> None:
     served = {line["order_uid"]: line["body"] for line in then.stored.read("served")}
     assert len(served) > 20
     for uid in served.keys() - {DELETED, LOST}:
-        answer = httpx.get(f"{then.system.url}/orders/{uid}", timeout=10)
+        answer = httpx2.get(f"{then.system.url}/orders/{uid}", timeout=10)
         assert (answer.status_code, answer.text) == (200, served[uid])
     tombstones = {record["key"] for record in then.records() if record["value"] is None}
     gone = {uid for uid in tombstones - served.keys() if " " not in uid}

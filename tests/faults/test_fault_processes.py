@@ -208,3 +208,4 @@ def test_each_process_that_is_asked_to_stop_under_load_is_gone_in_time(machine: 
             print(f"{kind}: gone after {time.monotonic() - asked:.1f} s")  # noqa: T201 - a figure
             assert machine.status(kind) in {0, -signal.SIGTERM}, "no crash"
             machine.start(kind)
+        recovery(machine, time.monotonic(), 65)

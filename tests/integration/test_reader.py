@@ -106,7 +106,7 @@ INDEXES = {
     "dead_letters_at": "dead_letters_pkey",
     "replayed_into": "dead_letter_actions_place",
     "outcomes_of_attempts": "dead_letter_actions_attempt",
-    "actions_of_dead_letter": "dead_letter_actions_dead_letter",
+    "actions_of_dead_letter": "dead_letter_actions_letter",
     "dead_letter": "dead_letters_id",
     "dead_letters_between": "dead_letters_pkey",
 }

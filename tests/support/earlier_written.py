@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, LiteralString, NamedTuple, cast
 
-import httpx
+import httpx2
 import psycopg
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -292,7 +292,7 @@ def in_flight(place: Place) -> Iterator[str]:
         for uid in uids:
             yield json.dumps({"order_uid": uid, "body": body(f"{url}/{uid}")}, ensure_ascii=False)
         for text in (order(70)[1], order(11, locale="refused by its condition")[1]):
-            assert httpx.post(url, content=text, timeout=20).status_code == httpx.codes.ACCEPTED
+            assert httpx2.post(url, content=text, timeout=20).status_code == httpx2.codes.ACCEPTED
     finally:
         for process in processes:
             process.terminate()
@@ -308,9 +308,9 @@ def in_flight(place: Place) -> Iterator[str]:
 
 def body(url: str) -> str:
     """What a GET answers; nothing where that is not an order."""
-    with suppress(httpx.TransportError):
-        answer = httpx.get(url, timeout=5)
-        return answer.text if answer.status_code == httpx.codes.OK else ""
+    with suppress(httpx2.TransportError):
+        answer = httpx2.get(url, timeout=5)
+        return answer.text if answer.status_code == httpx2.codes.OK else ""
     return ""
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -116,7 +116,7 @@ def unknown_fields(known: tuple[str, ...]) -> SearchStrategy[Tree]:
 def _objects_of(struct: type, unknown: bool, **parts: SearchStrategy[Any]) -> SearchStrategy[Tree]:
     """Objects with a struct's fields, by their types, and unknown ones after them."""
     names = struct.__struct_fields__  # type: ignore[attr-defined]  # every Struct has it
-    numbers = {n for n in names if "int" in str(struct.__annotations__[n])}
+    numbers = {name for name, kind in get_type_hints(struct).items() if kind is int}
     known = st.fixed_dictionaries({n: parts.get(n, integers if n in numbers else texts) for n in names})
     return st.builds(lambda a, b: a | b, known, unknown_fields(names) if unknown else st.just({}))
 
