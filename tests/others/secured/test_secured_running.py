@@ -81,9 +81,9 @@ def test_permissions_that_are_taken_are_missed_and_given_back_are_enough(running
     wait_for(lambda: http.post("/orders", content=orders[1]).status_code in {200, 201}, "POST heals", 30)
 
     acls.take("orders-ingest", ("topic", "Read"))
-    wait_for(lambda: "no Describe permission" in running.reason("assignment"), "ingest misses its right", NOTICED_SECONDS)
+    wait_for(lambda: "no Describe permission" in running.reason("assignment"), "ingest misses it", NOTICED_SECONDS)
     acls.grant("orders-ingest", [("topic", "Describe")])
-    wait_for(lambda: "no Read permission on topic" in running.reason("assignment"), "ingest misses Read", NOTICED_SECONDS)
+    wait_for(lambda: "no Read permission on topic" in running.reason("assignment"), "ingest misses it", NOTICED_SECONDS)
     assert http.post("/orders", content=orders[2]).status_code == 202
     acls.grant("orders-ingest", [("topic", "Read")])
     wait_for(lambda: http.get(f"/orders/{uid_of(orders[2])}").status_code == 200, "ingest heals", 30)
