@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
-from orders.api.health import PURPOSES
+from orders.api.health import Purpose
 from orders.api.request_metrics import SERVE_TABLE
 from orders.metrics.kinds import Definition, Histogram
 from orders.metrics.table import IngestState
@@ -28,7 +28,7 @@ OUTSIDE = {"job", "instance"}
 """Labels that Prometheus gives to what it scrapes."""
 FIXED = {
     "orders_ready": {"part": ReadinessParts.__struct_fields__},
-    "orders_ready_for": {"purpose": tuple(PURPOSES)},
+    "orders_ready_for": {"purpose": get_args(Purpose)},
     "orders_ingests": {"state": get_args(IngestState)},
 }
 """Values of gauges' labels, which the table does not have."""

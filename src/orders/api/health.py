@@ -7,7 +7,6 @@ is ready when all parts are well. Why they are two: docs/decisions/0029.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeVar
-from urllib.parse import parse_qsl
 
 import structlog
 from msgspec.structs import replace
@@ -26,7 +25,6 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 Purpose = Literal["reading", "writing"]
-PURPOSES: Mapping[str, Purpose] = {"reading": "reading", "writing": "writing"}
 
 KAFKA_SECONDS = 1.0
 """How old the view of the topic may be."""
@@ -126,12 +124,6 @@ class Health:
         lagging = lag(view, positions, self._ready_lag)
         parts = ReadinessParts(postgres, kafka, assignment(ingests), lagging, memory, restored)
         return HealthSnapshot(parts, positions, view, ingests)
-
-
-def purpose_of(query: bytes) -> Purpose | None:
-    """What a query of /readyz asks for, reading where it is empty; None where it has anything but one known `for`."""
-    asked = parse_qsl(query.decode("latin-1"), keep_blank_values=True) or [("for", "reading")]
-    return PURPOSES.get(asked[0][1]) if [name for name, _ in asked] == ["for"] else None
 
 
 def report_of(parts: ReadinessParts, purpose: Purpose) -> ReadinessReport:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
-import structlog
 from msgspec import Meta, Struct
 
 from orders.api import examples
@@ -23,8 +22,6 @@ from orders.metrics.table import LOOKUPS, POSTS, Posted
 from orders.order import Content, Order, Uid
 from orders.record import Invalid
 from orders.violations import MOST, UNREADABLE, faults
-
-log = structlog.get_logger()
 
 NOT_MODIFIED = frozenset({"cache-control", "vary", "etag"})
 """Fields of a 304 (RFC 9110, 15.4.5)."""

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from orders.api.health import Health, Purpose, assignment, lag, never, purpose_of
+from orders.api.health import Health, Purpose, assignment, lag, never
 from orders.errors import Misconfigured, OrdersError, Unavailable
 from orders.kafka.topic import TopicSnapshot, TopicWatch
 from orders.memory.notices import GONE_SECONDS, IngestNotice, KeeperNotice, KeeperState, encode
@@ -145,28 +145,6 @@ def test_reading_without_postgresql_is_ready_as_long_as_memory_has_its_orders(
     given = {"positions": Unavailable("PostgreSQL cannot be reached"), **given}
     report = check("reading", **given)
     assert (report.ready, report.reading, report.writing) == (reading, reading, False)
-
-
-@pytest.mark.parametrize(
-    ("query", "purpose"),
-    [
-        (b"", "reading"),
-        (b"for=reading", "reading"),
-        (b"for=writing", "writing"),
-        (b"f%6fr=w%72iting&", "writing"),
-        (b"for=", None),
-        (b"for", None),
-        (b"for=Writing", None),
-        (b"for=other", None),
-        (b"for=reading&for=writing", None),
-        (b"for=writing&verbose=1", None),
-        (b"writing", None),
-        (b"for=\xff", None),
-    ],
-)
-def test_the_purpose_is_asked_for_by_one_parameter(query: bytes, purpose: Purpose | None) -> None:
-    """Anything else is refused: a probe with a slip of the pen must not look well."""
-    assert purpose_of(query) == purpose
 
 
 def test_an_ingest_that_runs_without_a_partition_is_not_enough() -> None:
