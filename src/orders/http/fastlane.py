@@ -79,13 +79,15 @@ class FastLane(HttpToolsProtocol):
     __slots__ = (
         *("_began", "_cells", "_crowded", "_deadline", "_deaf", "_fields", "_gzip", "_head", "_head_304"),
         *("_head_refusal", "_hit", "_host", "_hosts", "_in_head", "_in_request", "_keep", "_last", "_last_answer"),
-        *("_leaving", "_match", "_noted", "_pieces", "_plain", "_refusal", "_request_id", "_row", "_row_304"),
+        *("_leaving", "_match", "_noted", "_pieces", "_plain", "_refusal", "_request_id"),
         *("_running", "_stranger"),
     )
     """Beside the attributes that uvicorn has: with more than thirty in a dictionary each access takes longer."""
 
     lookup: DocumentLookup | None = None
     durations: Durations
+    row: int
+    row_304: int
     knows: Callable[[bytes], bool]
     unknown: Unknown
     limits: Limits
@@ -115,7 +117,6 @@ class FastLane(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._began = 0.0
         self._cells = self.durations.values.cells
-        self._row, self._row_304 = (self.durations.place("GET", ROUTE, status) for status in (200, 304))
         self._fields: list[tuple[bytes, bytes]] | None = None
         self._head = self._head_304 = b""
         self._running: RequestResponseCycle | None = None
@@ -431,10 +432,10 @@ class FastLane(HttpToolsProtocol):
         if self._request_id:
             end = b"\r\n%b: %b%b" % (FIELD, self._request_id, end)
         if self._match and self._match == tag_of(body):
-            row = self._row_304
+            row = self.row_304
             self.transport.write(NOT_MODIFIED % (self._head_304, self._match, end))
         else:
-            row = self._row
+            row = self.row
             self.transport.write(HIT % (self._head, digest(body), len(body), end, body))
         cells, seconds = self._cells, monotonic() - self._began
         cells[row if seconds <= SHORTEST else row + bisect_left(QUICK, seconds)] += 1.0
@@ -519,9 +520,12 @@ def fast_lane(
 
     `unknown` logs the names of others.
     """
+    counted = durations or unread()
     given: dict[str, Any] = {
         "lookup": None if lookup is None else staticmethod(lookup),
-        "durations": durations or unread(),
+        "durations": counted,
+        "row": counted.place("GET", ROUTE, 200),
+        "row_304": counted.place("GET", ROUTE, 304),
         "knows": staticmethod(knows(hosts)),
         "unknown": unknown or Unknown(),
         "limits": limits,
