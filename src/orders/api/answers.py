@@ -6,6 +6,7 @@ import msgspec
 from starlette.responses import Response as AnyResponse
 
 from orders.http.problems import KINDS, MEDIA_TYPE, extra_fields, problem
+from orders.pages.rendering import PAGE_FIELDS
 from orders.record import Invalid
 
 JSON, HTML, TEXT = "application/json", "text/html", "text/plain"
@@ -36,6 +37,11 @@ def answer(status: int, content: object, fields: Mapping[str, str] | None = None
     """An answer of JSON; bytes count as JSON already."""
     body = content if isinstance(content, bytes) else _encode(content)
     return Response(body, status, fields, JSON)
+
+
+def page(html: bytes) -> Response:
+    """A page, under the policy of all pages."""
+    return Response(html, fields=PAGE_FIELDS, media=HTML)
 
 
 def failure(

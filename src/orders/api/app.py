@@ -1,9 +1,7 @@
 """The application: every request that the fast lane does not answer goes to the endpoint of its path and method."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import groupby
-from operator import attrgetter
 
 import structlog
 from starlette.routing import Route, Router
@@ -25,12 +23,10 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(endpoint for resource in RESOURCES for e
 class PathApp:
     """The endpoints of one path, and what is the same for all: OPTIONS, HEAD, 405, errors."""
 
-    def __init__(self, path: str, endpoints: Sequence[Endpoint], dependencies: Dependencies) -> None:
+    def __init__(self, path: str, dependencies: Dependencies) -> None:
         self._path = path
         self._dependencies = dependencies
-        self._endpoints: dict[str, Endpoint] = {each.method: each for each in endpoints}
-        if "GET" in self._endpoints:
-            self._endpoints["HEAD"] = self._endpoints["GET"]
+        self._endpoints = {method: each for each in ENDPOINTS if each.path == path for method in each.methods}
         self._allow = {"allow": ", ".join([*self._endpoints, "OPTIONS"])}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,12 +64,6 @@ async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     await failure("not-found")(scope, receive, send)
 
 
-def by_path(endpoints: Sequence[Endpoint]) -> Mapping[str, Sequence[Endpoint]]:
-    """The endpoints of each path."""
-    path = attrgetter("path")
-    return {name: list(found) for name, found in groupby(sorted(endpoints, key=path), path)}
-
-
 def create_app(dependencies: Dependencies) -> ASGIApp:
     """The application; its lifespan is that of `dependencies`."""
 
@@ -82,8 +72,8 @@ def create_app(dependencies: Dependencies) -> ASGIApp:
         async with dependencies.lifespan():
             yield
 
-    paths = by_path(ENDPOINTS).items()
-    routes = [Route(path, PathApp(path, endpoints, dependencies)) for path, endpoints in paths]
+    paths = dict.fromkeys(each.path for each in ENDPOINTS)
+    routes = [Route(path, PathApp(path, dependencies)) for path in paths]
     router = Router(routes, redirect_slashes=False, default=not_found, lifespan=lifespan)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,10 +1,9 @@
 """The service described: OpenAPI, AsyncAPI, JSON Schema, and the reference for people."""
 
-from orders.api.answers import HTML, Response, answer
+from orders.api.answers import HTML, Response, answer, page
 from orders.api.endpoint import Request, Resource, Returns
 from orders.api.openapi import asyncapi, openapi, order_schema
 from orders.api.reference import docs_page
-from orders.pages.rendering import PAGE_FIELDS
 
 resource = Resource()
 
@@ -42,4 +41,4 @@ async def get_docs(request: Request) -> Response:
 
     The same as `/openapi.json`, as a page.
     """
-    return Response(docs_page(request.endpoints), fields=PAGE_FIELDS, media=HTML)
+    return page(docs_page(request.endpoints))

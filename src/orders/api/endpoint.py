@@ -23,6 +23,7 @@ OPTIONS and 405 with each path. Why it is ours: docs/decisions/0032.
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -119,6 +120,11 @@ class Endpoint:
     takes: type | None
     unknown: str
 
+    @property
+    def methods(self) -> Sequence[str]:
+        """The methods that it answers: HEAD comes with GET (RFC 9110, 9.3.2)."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
     async def respond(self, request: "Request") -> Response:
         """What the handler returns for a request. Raises `ProblemError`, `OrdersError`."""
         if self.unknown:
@@ -154,7 +160,7 @@ class Request(AnyRequest):
         except ClientDisconnect:
             raise ProblemError("incomplete") from None
 
-    @property
+    @cached_property
     def query(self) -> Mapping[str, str]:
         """The parameters of the query, each with its first value."""
         return dict(reversed(self.query_params.multi_items()))

@@ -46,9 +46,7 @@ def openapi(endpoints: Sequence[Endpoint]) -> bytes:
     paths: dict[str, Json] = {}
     for each in endpoints:
         operations = paths.setdefault(each.path, {})
-        operations[each.method.lower()] = _operation(each, each.method)
-        if each.method == "GET":
-            operations["head"] = _operation(each, "HEAD")
+        operations |= {method.lower(): _operation(each, method) for method in each.methods}
     schemas = schemas_of([*shapes_of(endpoints), Problem])
     for shape, same in SAME_FIELDS.items():
         _describe_alike(schemas, shape, same)

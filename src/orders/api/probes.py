@@ -14,6 +14,11 @@ RETRIED = ("Retry-After",)
 resource = Resource()
 
 
+def verdict(report: ReadinessReport | StartupReport, *, is_well: bool) -> Response:
+    """200, or 503 with when to ask again."""
+    return answer(200, report) if is_well else answer(503, report, RETRY)
+
+
 @resource.get("/livez", {200: Returns("The process is alive", [Alive], examples={"alive": examples.alive})})
 async def get_livez(_request: Request) -> Response:
     """Ask whether the process is alive.
@@ -50,11 +55,11 @@ async def get_readyz(
 ) -> Response:
     """Ask whether the service is ready, and why not.
 
-    `?for=reading`, the default, is for a load balancer of GETs; `?for=writing` for one of POSTs, and for whoever waits
-    until all works.
+    `?for=reading`, the default, is for a load balancer of GETs; `?for=writing` for one of POSTs, and for scripts that
+    wait until everything works.
     """
     report = await request.dependencies.health(purpose)
-    return answer(200 if report.ready else 503, report, None if report.ready else RETRY)
+    return verdict(report, is_well=report.ready)
 
 
 @resource.get(
@@ -75,4 +80,4 @@ async def get_startupz(request: Request) -> Response:
     It has once PostgreSQL has answered and the restore of memory has begun. A full memory is for `/readyz`.
     """
     start = await request.dependencies.startup()
-    return answer(200 if start.started else 503, start, None if start.started else RETRY)
+    return verdict(start, is_well=start.started)

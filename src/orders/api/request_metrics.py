@@ -23,7 +23,7 @@ def combinations() -> Iterator[Request]:
     methods: list[str] = []
     for endpoint in ENDPOINTS:
         declared = {*endpoint.returns, *(KINDS[problem].status for problem in (*endpoint.problems, *ROUTED))}
-        for method in ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,):
+        for method in endpoint.methods:
             methods.append(method)
             yield from ((method, endpoint.path, str(status)) for status in sorted(declared))
     for route in dict.fromkeys(endpoint.path for endpoint in ENDPOINTS):

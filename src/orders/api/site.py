@@ -4,18 +4,12 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from orders.api.answers import HTML, Response, failure
+from orders.api.answers import HTML, Response, failure, page
 from orders.api.endpoint import Path, Request, Resource, Returns
 from orders.http.problems import KINDS, PATH
-from orders.pages.rendering import PAGE_FIELDS
 from orders.pages.start import page_at, problem_page
 
 resource = Resource()
-
-
-def html(page: bytes) -> Response:
-    """A page under the policy of all pages."""
-    return Response(page, fields=PAGE_FIELDS, media=HTML)
 
 
 @resource.get("/", {200: Returns("The start page", media=HTML)})
@@ -24,7 +18,7 @@ async def get_page(request: Request) -> Response:
 
     The page has commands to try it, for the address that it was asked at.
     """
-    return html(page_at(request.headers.get("host", "")))
+    return page(page_at(request.headers.get("host", "")))
 
 
 @resource.get(
@@ -44,4 +38,4 @@ async def get_problem(
 
     The `type` of each error is the path of its page.
     """
-    return html(problem_page(name)) if name in KINDS else failure("not-found")
+    return page(problem_page(name)) if name in KINDS else failure("not-found")
