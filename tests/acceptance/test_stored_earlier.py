@@ -172,7 +172,7 @@ def test_dead_letters_are_listed_shown_and_exported_as_they_were(then: Then) -> 
 
 
 def test_what_no_ingest_had_read_is_read_from_the_stored_positions_by_its_headers(then: Then, resumed: Resumed) -> None:
-    """A condition holds, a reply comes, a replay is told to its dead letter; nothing is read twice."""
+    """A condition holds, a reply comes, the outcome of a replay reaches its dead letter; nothing is read twice."""
     del resumed
     unread = then.unread()
     assert then.consumed == len([record for record in unread if record["partition"] in READ])

@@ -157,12 +157,12 @@ def test_what_was_opened_elsewhere_where_kafka_cannot_be_asked(
 ) -> None:
     """The ends for the next round of another partition are asked for once it is known what PostgreSQL opened."""
     growing.begin({0: OURS, 1: OURS, 2: OURS})
-    growing.stream._growth._rounds.clear()  # they are planned anew
+    growing.stream._growth._rounds.clear()  # they are planned again
     look, looks = growing.world.broker.look, iter(range(1_000))
 
     def every_second(*needed: str) -> TopicSnapshot:
         if next(looks) % 2:
-            raise Unavailable("Kafka is away")
+            raise Unavailable("Kafka is unavailable")
         return look(*needed)
 
     monkeypatch.setattr(growing.stream._view, "look", every_second)

@@ -14,8 +14,8 @@ from orders.timing import monotonic
 
 FAILED = 500
 """From this status on the failure is ours, and the response has the request's id."""
-AWAY = problem("unavailable")
-AWAY_FIELDS = fields_of("unavailable", AWAY)
+UNAVAILABLE = problem("unavailable")
+UNAVAILABLE_FIELDS = fields_of("unavailable", UNAVAILABLE)
 
 
 class InstrumentedRequest:
@@ -59,8 +59,8 @@ class InstrumentedRequest:
         except asyncio.CancelledError:  # the server stops, and this took longer than it may
             if self._started:
                 raise
-            await noting({"type": "http.response.start", "status": 503, "headers": AWAY_FIELDS})
-            await noting({"type": "http.response.body", "body": AWAY, "more_body": False})
+            await noting({"type": "http.response.start", "status": 503, "headers": UNAVAILABLE_FIELDS})
+            await noting({"type": "http.response.body", "body": UNAVAILABLE, "more_body": False})
 
     def _bind(self) -> None:
         """Every line that is logged in this request's task has its names."""

@@ -16,7 +16,7 @@ from orders.record import Invalid
 MEDIA_TYPE = "application/problem+json"
 UNKEPT = {"cache-control": "no-store"}
 """What is wrong now may be right a moment later; without it a cache may keep a 404 (RFC 9111, 4.2.2)."""
-AWAY = 503
+SERVICE_UNAVAILABLE = 503
 RETRY = {"retry-after": "1"}
 """Of what passes by itself, in seconds."""
 CODINGS = {"accept-encoding": "gzip"}
@@ -173,7 +173,7 @@ def extra_fields(name: str) -> dict[str, str]:
 
 def own_fields(name: str) -> Mapping[str, str]:
     """Those that say what the client can do."""
-    return CODINGS if name == "unknown-coding" else RETRY if KINDS[name].status == AWAY else {}
+    return CODINGS if name == "unknown-coding" else RETRY if KINDS[name].status == SERVICE_UNAVAILABLE else {}
 
 
 def fields_of(name: str, body: bytes) -> list[tuple[bytes, bytes]]:

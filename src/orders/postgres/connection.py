@@ -26,7 +26,7 @@ INTERVAL_SECONDS = 0.1
 NETWORK_SECONDS = 10
 """How long sent bytes may stay unacknowledged, and a peer whose machine is gone unnoticed."""
 
-AWAY = ("08", "53", "57", "40", "55P03", "58", "25")
+UNAVAILABLE = ("08", "53", "57", "40", "55P03", "58", "25")
 """SQLSTATE classes and codes of an outage (PostgreSQL manual, appendix A): nothing is wrong with what was sent."""
 SETUP = ("42", "28", "3D", "3F", "0A", "26")
 """SQLSTATE classes of a misconfiguration: objects, permissions, logins, databases, schemas, features, statements."""
@@ -182,7 +182,7 @@ def verdict_of_server(error: Error, state: str) -> OrdersError:
     what = f"SQLSTATE {state}, {type(error).__name__}"
     if state == UNIQUE_VIOLATION and (error.diag.constraint_name or "").startswith(ORDERS_KEY):
         return Collided(f"another transaction made the same order ({what})")
-    if state.startswith(AWAY) or error.diag.source_file == NOTICES:
+    if state.startswith(UNAVAILABLE) or error.diag.source_file == NOTICES:
         return Unavailable(f"PostgreSQL is unavailable or busy ({what})")
     if state == FORBIDDEN:
         return Forbidden(f"PostgreSQL denies permission ({what}): {error.diag.message_primary}; {GRANTS}")

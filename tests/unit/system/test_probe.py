@@ -89,12 +89,12 @@ def test_an_address_that_is_given_counts_and_else_that_of_the_system_that_runs(t
 
 
 UNREADY = "postgres: PostgreSQL cannot be reached; memory: PostgreSQL cannot be reached"
-FINE, AWAY = ReadinessPart(ok=True), ReadinessPart(ok=False, reason="PostgreSQL cannot be reached")
+FINE, UNAVAILABLE = ReadinessPart(ok=True), ReadinessPart(ok=False, reason="PostgreSQL cannot be reached")
 
 
 def report(*, ready: bool, kafka: ReadinessPart = FINE) -> Callable[[health.Purpose], Awaitable[ReadinessReport]]:
     async def told(purpose: health.Purpose) -> ReadinessReport:
-        known = FINE if ready else AWAY
+        known = FINE if ready else UNAVAILABLE
         parts = ReadinessParts(known, kafka, FINE, Lag(ok=True), known, RestorePart(ok=True))
         return health.report_of(parts, purpose)
 
@@ -103,7 +103,7 @@ def report(*, ready: bool, kafka: ReadinessPart = FINE) -> Callable[[health.Purp
 
 def start(*, started: bool) -> Callable[[], Awaitable[StartupReport]]:
     async def told() -> StartupReport:
-        return startup.FINISHED if started else StartupReport(started, StartParts(AWAY, FINE))
+        return startup.FINISHED if started else StartupReport(started, StartParts(UNAVAILABLE, FINE))
 
     return told
 
