@@ -52,6 +52,7 @@ def test_a_guard_that_cannot_watch_its_pipe_ends_its_service() -> None:
         command = [sys.executable, "-I", "-S", guard.__file__, *arguments]
         done = subprocess.run(command, check=False, capture_output=True, timeout=30)
     assert ending_behind_guard(done.returncode) == "signal SIGTERM"
+    assert done.stderr == b"The guard cannot watch its pipe: Bad file descriptor.\n"
 
 
 def test_a_guard_that_was_killed_itself_is_reported_so() -> None:

@@ -63,6 +63,9 @@ def _end_with_us(pipe: int, service: subprocess.Popen[bytes], stop: int, grace: 
     try:
         while os.read(pipe, 1):
             pass
+    except OSError as error:
+        # Not by sys.stderr: Python aborts at its end if a thread holds that buffer.
+        os.write(2, f"The guard cannot watch its pipe: {error.strerror}.\n".encode())
     finally:  # also where reading fails: nobody would end the service later
         service.send_signal(stop)
         if not ended.wait(grace):
