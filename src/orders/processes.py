@@ -51,6 +51,7 @@ def keep(settings: Settings, parent_fd: int | None) -> None:
     """Keeps memory true, and makes its file where there is none. Raises `OrdersError`."""
     from orders.dead_letters.copies import copying
     from orders.memory.keeper import keep as keep_memory
+    from orders.postgres.indexes import building
 
     needed = ("kafka_bootstrap",) if settings.dead_letters_topic else ()
     begin("keep", settings, parent_fd, "postgres_dsn", "memory_path", *needed)
@@ -59,7 +60,7 @@ def keep(settings: Settings, parent_fd: int | None) -> None:
     collect_seldom()
 
     def work(stop: StopSignal) -> None:
-        with copying(settings, stop):
+        with copying(settings, stop), building(settings, stop):
             keep_memory(settings, stop)
 
     until_stopped(work)

@@ -15,7 +15,7 @@ import structlog
 
 log = structlog.get_logger()
 
-Thread = Literal["copies", "parent", "producer", "putter"]
+Thread = Literal["copies", "indexes", "parent", "producer", "putter"]
 Task = Literal["outage", "outcomes", "questions", "startup", "topic"]
 CRASHED = 70
 """The exit status: EX_SOFTWARE, an internal software error, of BSD's sysexits.h."""

@@ -390,3 +390,42 @@ select partition, "offset", outcome from dead_letter_actions where action = 'out
 -- name: skips_to_verify
 -- Records that somebody left out when he let a partition continue: from the first offset up to, not with, the second.
 select partition, from_offset, to_offset from resumes where topic_id = %(topic_id)s and from_offset < to_offset
+
+---- the schema ----
+
+-- name: applied_migrations
+-- What was applied. An earlier release made the table without the column: a role that only reads it adds none.
+select name, sha256, to_jsonb(m) ->> 'compatible_with' from migrations m
+
+-- name: add_migration
+-- Notes that a migration is applied; one that two sessions note stands once.
+insert into migrations (name, sha256, compatible_with) values (%(name)s, %(sha256)s, %(compatible_with)s)
+on conflict do nothing
+
+-- name: owns_tables
+-- Whether the role may build indexes, and note them.
+select bool_and(pg_has_role(relowner, 'usage')) from pg_class where oid in ('orders'::regclass, 'migrations'::regclass)
+
+-- name: index_states
+-- How indexes are, in the order of the names that are asked for. PostgreSQL hides another role's progress, but not the
+-- name that its session goes by: `orders index NAME` while it builds. Counts are of blocks, or of what the phase is about.
+select wanted.name,
+       case when i.indisvalid then 'valid' when building.pid is not null then 'building'
+            when i.indexrelid is not null then 'invalid' else 'missing' end,
+       coalesce(p.phase, ''),
+       coalesce(case when p.phase like 'waiting%%' then p.lockers_done
+                     when p.phase like '%%tuples%%' then p.tuples_done else p.blocks_done end, 0),
+       coalesce(case when p.phase like 'waiting%%' then p.lockers_total
+                     when p.phase like '%%tuples%%' then p.tuples_total else p.blocks_total end, 0)
+from unnest(%(names)s::text[]) with ordinality as wanted (name, place)
+left join pg_index i on i.indexrelid = to_regclass(wanted.name)
+left join lateral (
+    select pid from pg_stat_activity
+    where datname = current_database() and application_name = 'orders index ' || wanted.name
+    union
+    select pid from pg_stat_progress_create_index
+    where datname = current_database() and index_relid = i.indexrelid
+    limit 1
+) as building on true
+left join pg_stat_progress_create_index p on p.pid = building.pid
+order by wanted.place
