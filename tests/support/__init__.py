@@ -11,6 +11,7 @@ Messages and orders
     entries         orders, records and entries in few words
     strategies      Hypothesis: orders as JSON, and exact comparison of JSON
     hostile         messages that nobody should send; mutations: messages of which some bytes were changed
+    schema          databases as other releases leave them
     transactions    records that come in transactions of their producer
 
 Real services

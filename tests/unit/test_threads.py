@@ -25,6 +25,7 @@ from orders.kafka.topic import TopicSnapshot, TopicWatch
 from orders.memory.shared import Put
 from orders.metrics.files import totals
 from orders.metrics.table import LAYOUT, LOST, private, shared
+from orders.postgres import indexes
 from orders.record import RecordCoordinates
 from orders.settings import Settings
 from orders.system.shutdown import end_with
@@ -138,6 +139,12 @@ def test_copies(lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copies, "connect", bug)
     with copies.copying(Settings(dead_letters_topic="copies"), lambda: False):
         assert lost() == ["copies"]
+
+
+def test_indexes(lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexes, "connect_builder", bug)
+    with indexes.building(Settings(), lambda: False):
+        assert lost() == ["indexes"]
 
 
 class Broken:
