@@ -21,7 +21,7 @@ from orders.embedded.postgres import PostgresService
 from orders.errors import Misconfigured
 from orders.kafka.producer import OrderProducer
 from orders.kafka.topic import create_topic
-from orders.postgres.migrations import migrate
+from orders.postgres.migrations import MIGRATE, migrate
 from orders.settings import Settings
 from orders.system.state import StartedProcess, SystemState
 from orders.timing import monotonic
@@ -72,6 +72,18 @@ def test_a_migrated_database_is_up_to_date_and_its_positions_are_read(postgres_d
     postgres = PostgresChecks(case(postgres_dsn=postgres_dsn))
     assert named(postgres.look())["schema"].found == "up to date"
     assert postgres.positions == {("id", 3): 7}
+
+
+def test_a_schema_whose_indexes_are_not_built_yet_is_no_reason_not_to_start(postgres_dsn: str) -> None:
+    migrate(postgres_dsn)
+    execute(postgres_dsn, "drop index orders_by_record_time")
+    found = ask(postgres_dsn)["schema"]
+    assert (found.state, found.advice) == ("ok", "")
+    assert "orders_by_record_time" in found.found
+    with role(postgres_dsn) as (name, theirs):
+        execute(postgres_dsn, "grant select on all tables in schema public to {}", name)
+        found = ask(theirs)["schema"]
+    assert (found.state, found.advice) == ("warning", MIGRATE)
 
 
 def test_a_schema_of_a_later_release_fails(postgres_dsn: str) -> None:

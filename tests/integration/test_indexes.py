@@ -1,5 +1,10 @@
 """Indexes come into a database that is in use, whoever builds them and whatever ends a build; each in one place."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,6 +23,7 @@ from orders.postgres.migrations import MIGRATE, migrate, missing
 from support.background import Background
 from support.roles import execute, role
 from support.schema import add_orders, left_by, old_snapshot
+from support.system import NO_FILE
 from support.waiting import wait_for
 
 FIRST, SECOND = names()[:2]
@@ -179,6 +185,52 @@ def test_a_role_that_does_not_own_the_table_is_reported_who_does(dsn: str) -> No
         with pytest.raises(Misconfigured) as caught:
             built(theirs)
     assert str(caught.value) == f"the database lacks {', '.join(names())}, which this role may not build: {MIGRATE}"
+
+
+# ---- orders migrate ----
+
+
+def migrating(dsn: str, *options: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "orders", "migrate", "--json", "--postgres-dsn", dsn, *options]
+    return subprocess.Popen(command, env=os.environ | NO_FILE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def said(process: "subprocess.Popen[bytes]") -> list[str]:
+    """What a command that ends well has applied."""
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, b"")
+    applied: list[str] = json.loads(out)["applied"]
+    return applied
+
+
+def test_the_command_builds_them_or_only_what_a_start_needs(dsn: str) -> None:
+    assert said(migrating(dsn, "--pre")) == []
+    assert said(migrating(dsn)) == files()
+    assert said(migrating(dsn)) == []
+
+
+def test_a_build_that_ctrl_c_ends_is_begun_again_by_the_next(dsn: str) -> None:
+    with old_snapshot(dsn):
+        process = migrating(dsn)
+        with process:
+            at(dsn, "waiting for old snapshots")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == -signal.SIGINT
+        wait_for(lambda: state(dsn) == "invalid", "its session is gone")
+    assert said(migrating(dsn)) == files()
+
+
+def test_the_command_waits_for_who_builds_and_shows_how_far_that_is(dsn: str, pool: ThreadPoolExecutor) -> None:
+    shown: list[IndexState] = []
+    with old_snapshot(dsn) as reader:
+        building = pool.submit(built, dsn)
+        at(dsn, "waiting for old snapshots")
+        waiting = pool.submit(indexes.build_all, dsn, shown.append)
+        wait_for(lambda: shown, "it shows the build of another")
+        reader.rollback()
+        assert building.result(30) + waiting.result(30) == files()
+    assert {each.phase for each in shown} >= {"waiting for old snapshots"}
+    assert all_valid(dsn)
 
 
 # ---- the keeper's builder ----

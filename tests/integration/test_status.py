@@ -9,6 +9,7 @@ from orders.postgres.connection import connect, queries
 from orders.postgres.migrations import migrate
 from orders.settings import Settings
 from orders.system.state import SystemState
+from support.roles import execute
 
 TOPIC = "orders"
 
@@ -19,7 +20,15 @@ def asked(dsn: str) -> status.StoredFigures:
 
 def test_of_an_empty_database_nothing_is_stored_open_or_stopped(postgres_dsn: str) -> None:
     migrate(postgres_dsn)
-    assert asked(postgres_dsn) == ((0, True), 0, [])
+    assert asked(postgres_dsn) == status.StoredFigures((0, True), 0, [], [])
+
+
+def test_an_index_that_is_not_there_is_named_with_the_filters_that_wait_for_it(postgres_dsn: str) -> None:
+    migrate(postgres_dsn)
+    execute(postgres_dsn, "drop index orders_by_record_time")
+    assert asked(postgres_dsn).indexes == [
+        status.IndexStatus("orders_by_record_time", "received_from, received_to", "missing")
+    ]
 
 
 def test_a_database_without_the_schema_is_said_for_each_figure(postgres_dsn: str) -> None:

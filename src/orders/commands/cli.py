@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from orders import __version__, streams
 from orders.commands.dead_letters import dead_letters
-from orders.commands.options import POSITIVE, command, progress, sentences
+from orders.commands.options import POSITIVE, command, phases, progress, sentences
 from orders.commands.output import Output, Outputs, is_for_programs, output
 from orders.settings import Effective, load
 from orders.system.state import addressed, joined
@@ -294,16 +294,21 @@ def verify(*, memory: bool, limit: int, **given: Any) -> "Output[VerifyReport]":
 
 
 @command(cli, "migrate", "orders migrate")
+@click.option("--pre", is_flag=True, help="apply only what a start needs, and leave indexes to the running system")
 @output()
-def migrate(**given: Any) -> "Output[Migrated]":
+def migrate(*, pre: bool, **given: Any) -> "Output[Migrated]":
     """Bring PostgreSQL's schema up to date.
 
-    `orders run` does the same where its role may. Give this command the role that owns the database, and `orders run`
-    one that may do less. All is applied, or nothing; several may run at once.
+    What a start needs is applied first: all of it, or nothing. Then indexes are built beside the system that runs, and
+    awaited; on a terminal their progress is shown. Ctrl-C ends that, and the next one begins the index again. Several
+    may run at once. `orders run` does the same where its role may, without waiting for indexes. Give this command the
+    role that owns the database, and `orders run` one that may do less.
     """
     from orders.commands import client
 
-    return Output(client.migrate(joined(os.environ, given)), client.migrated_text)
+    with phases() as show:
+        migrated = client.migrate(joined(os.environ, given), None if pre else show)
+    return Output(migrated, client.migrated_text)
 
 
 @cli.group("topics")

@@ -1,7 +1,8 @@
 """What the commands ask of a running system: over HTTP, Kafka and PostgreSQL, wherever it says it is."""
 
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -11,6 +12,9 @@ from orders.errors import StartError, Unavailable
 from orders.settings import Settings
 from orders.system import state
 from orders.system.probe import fetch, url_for
+
+if TYPE_CHECKING:
+    from orders.postgres.indexes import IndexState
 
 # ---- get ----
 
@@ -41,15 +45,26 @@ class Migrated(Struct, frozen=True):
     applied: Annotated[list[str], Meta(description="the migrations that were applied, in their order")]
 
 
-def migrate(settings: Settings) -> Migrated:
-    """Brings the schema up to date. Raises `StartError` or `Misconfigured`."""
-    from orders.postgres import migrations  # noqa: PLC0415 - PostgreSQL, for this command alone
+def migrate(settings: Settings, show: Callable[[str, int, int], None] | None) -> Migrated:
+    """Brings the schema up to date, and shows how far each index is; without `show` only what a start needs.
+
+    Raises `OrdersError`.
+    """
+    from orders.postgres import indexes, migrations  # noqa: PLC0415 - PostgreSQL, for this command alone
 
     state.require(settings, "postgres_dsn")
     try:
-        return Migrated(migrations.migrate(settings.postgres_dsn))
+        applied = migrations.migrate(settings.postgres_dsn)
     except Unavailable as error:
         raise StartError(f"{error}; is its address right?") from None
+    if show is None:
+        return Migrated(applied)
+    return Migrated(applied + indexes.build_all(settings.postgres_dsn, lambda each: show(*shown(each))))
+
+
+def shown(each: "IndexState") -> tuple[str, int, int]:
+    """A build in words, how far it is, and of how much."""
+    return f"{each.name}: {each.phase or 'building'}", each.done, each.total
 
 
 def migrated_text(migrated: Migrated) -> str:

@@ -58,7 +58,7 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
     "verify": {"0": "no difference", "1": "there are differences, or something cannot be read"},
     "migrate": {
         "0": "the schema is that of this release",
-        "1": "PostgreSQL is unavailable or refuses; nothing was changed",
+        "1": "PostgreSQL is unavailable or refuses; indexes that were built before stay",
     },
     "config": {"0": "shown", "1": "it cannot be shown"},
     "doctor": {"0": "all is ok, but for warnings", "1": "a check failed"},
@@ -126,6 +126,18 @@ def progress(total: int, *, alone: bool = False) -> Iterator[Callable[[int], Non
 
     with CountingBar(total) as bar:
         yield bar.advance
+
+
+@contextmanager
+def phases() -> Iterator[Callable[[str, int, int], None]]:
+    """What is called with a phase, how many are done of it, and of how many; it is shown on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from orders.system.progress_bar import PhaseBar  # noqa: PLC0415 - as above
+
+    with PhaseBar() as bar:
+        yield bar.at
 
 
 def is_file(output: IO[str]) -> bool:

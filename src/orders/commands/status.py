@@ -93,6 +93,15 @@ class RestoreStatus(Struct, frozen=True):
     ] = None
 
 
+class IndexStatus(Struct, frozen=True):
+    name: Annotated[str, Meta(description="its name in PostgreSQL")]
+    filters: Annotated[str, Meta(description="the filters of a list that wait for it")]
+    state: Annotated[str, Meta(description="`building`; `missing` or `invalid` where nobody builds it now")]
+    phase: Annotated[str, Meta(description="the phase of its build, in PostgreSQL's words; empty where unknown")] = ""
+    done: Annotated[int, Meta(description="how much of the phase is done: blocks, rows or transactions")] = 0
+    total: Annotated[int, Meta(description="of how much; 0 where unknown")] = 0
+
+
 class Status(Struct, frozen=True):
     """What runs, and how it is. A figure that cannot be had is null."""
 
@@ -112,6 +121,7 @@ class Status(Struct, frozen=True):
     partitions: Annotated[list[PartitionStatus], Meta(description="each partition of the topic")]
     dead_letters: Annotated[DeadLetters, Meta(description="the dead letters")]
     restore: Annotated[RestoreStatus, Meta(description="the last restore of memory from PostgreSQL")]
+    indexes: Annotated[list[IndexStatus], Meta(description="indexes that are not valid yet; mostly none")]
     unknown: Annotated[
         dict[str, str],
         Meta(description="why figures could not be had, by name, such as `orders.stored`, `memory` or `partitions`"),
@@ -160,11 +170,12 @@ class Answers(NamedTuple):
 
 
 class StoredFigures(NamedTuple):
-    """PostgreSQL's figures, each or why it is unknown: orders and whether that is exact, dead letters, partitions."""
+    """PostgreSQL's figures, each or why it is unknown: orders and whether that is exact, dead letters, and so on."""
 
     orders: tuple[int, bool] | str
     open_dead_letters: int | str
     standing: "list[StoredPartition] | str"
+    indexes: list[IndexStatus] | str
 
 
 class StoredPartition(NamedTuple):
@@ -210,22 +221,30 @@ def _figures(place: Where) -> Figures | str:
 
 
 def _stored(place: Where) -> StoredFigures:
-    from orders.postgres.connection import connect  # noqa: PLC0415 - PostgreSQL, for this command alone
+    from orders.postgres import indexes  # noqa: PLC0415 - PostgreSQL, for this command alone
+    from orders.postgres.connection import connect  # noqa: PLC0415 - as above
 
     if not place.settings.postgres_dsn:
         reason = "give ORDERS_POSTGRES_DSN" if place.url else "nothing runs"
-        return StoredFigures(reason, reason, reason)
+        return StoredFigures(reason, reason, reason, reason)
     try:
         connection = connect(place.settings.postgres_dsn, "status", statement_seconds=STATEMENT_SECONDS)
     except OrdersError as error:
         reason = refused(error, place)
-        return StoredFigures(reason, reason, reason)
+        return StoredFigures(reason, reason, reason, reason)
     with connection:
         ask = partial(_rows, connection)
         orders = ask("count_orders", lambda rows: rows[0], most=COUNTED)
         dead_letters = ask("open_dead_letters", lambda rows: rows[0][0])
         standing = ask("standing_partitions", _standing, topic=place.settings.kafka_topic)
-        return StoredFigures(orders, dead_letters, standing)
+        building = ask("index_states", _not_valid, names=indexes.names())
+        return StoredFigures(orders, dead_letters, standing, building)
+
+
+def _not_valid(rows: list[Any]) -> list[IndexStatus]:
+    from orders.postgres.indexes import FILTERS  # noqa: PLC0415 - as above
+
+    return [IndexStatus(name, FILTERS.get(name, name), *row) for name, *row in rows if row[0] != "valid"]
 
 
 def _standing(rows: list[Any]) -> list[StoredPartition]:
@@ -262,6 +281,7 @@ def _status(place: Where, answers: Answers) -> Status:
     stored, exact = _known(answers.stored.orders, (None, True), "orders.stored", unknown)
     open_dead_letters = _known(answers.stored.open_dead_letters, None, "dead_letters.open", unknown)
     standing = _known(answers.stored.standing, [], "partitions.reason", unknown)
+    indexes = _known(answers.stored.indexes, [], "indexes", unknown)
     partitions = partitions_of(figures, standing, ready.parts.get("assignment", ReadinessPart(ok=False)).reason)
     if isinstance(answers.figures, str):
         unknown |= dict.fromkeys(("orders.in_memory", "memory", "partitions"), answers.figures)
@@ -292,6 +312,7 @@ def _status(place: Where, answers: Answers) -> Status:
         partitions,
         DeadLetters(open_dead_letters),
         _restore(place, ready.restore),
+        indexes,
         unknown,
     )
 

@@ -6,7 +6,7 @@ On a terminal lines are wrapped at its width; elsewhere they stay whole, for `gr
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from orders.commands.status import PartitionStatus, RestoreStatus, Status
+from orders.commands.status import IndexStatus, PartitionStatus, RestoreStatus, Status
 
 NAME_WIDTH = 14
 MOST_PARTITIONS = 12
@@ -45,6 +45,8 @@ def facts(found: Status) -> Iterator[tuple[str, str]]:
     yield "lag", f"{found.lag:,} messages" if found.lag is not None else unknown_for(unknown["lag"])
     yield "restore", restore(found.restore)
     yield "dead letters", dead_letters(found)
+    for each in found.indexes:
+        yield "index", index(each)
     yield "partitions", unknown_for(unknown["partitions"]) if "partitions" in unknown else ""
     yield "processes", ", ".join(f"{each.kind} {each.pid}" for each in found.processes)
 
@@ -102,6 +104,15 @@ def restore(restored: RestoreStatus) -> str:
     share = f"{restored.done:,} of {restored.total:,} orders ({100 * restored.done // restored.total} %)"
     left = restored.remaining_seconds
     return share if left is None else f"{share}, {duration(left)} left"
+
+
+def index(each: IndexStatus) -> str:
+    """What waits for an index, and how far it is."""
+    waiting = f"{each.name}, for which {each.filters} wait"
+    if each.state != "building":
+        return f"{waiting}: {each.state}; `orders run` or `orders migrate` builds it, as the role that owns the tables"
+    share = f", {100 * each.done // each.total} %" if each.total else ""
+    return f"{waiting}: is being built{f' ({each.phase}{share})' if each.phase else ''}"
 
 
 def uptime(seconds: float | None) -> str:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from orders.doctor.check import Case, Check, failed, ok, skipped, warning
 from orders.errors import Misconfigured, OrdersError, UsageError
-from orders.postgres import grants, migrations
+from orders.postgres import grants, indexes, migrations
 from orders.postgres.connection import GRANTS, OLDEST, Connection, connect, queries, translated
 from orders.settings import Settings, without_password
 from orders.system.state import require
@@ -18,7 +18,7 @@ from orders.system.state import require
 STATEMENT_SECONDS = 4
 CLOCK_SECONDS = 2.0
 """How far the clocks may be apart: times of dead letters and orders come from both."""
-KEEPER_CONNECTIONS = 2
+KEEPER_CONNECTIONS = 3
 UTF8 = "create the database with encoding 'UTF8' template template0"
 
 FAILED = re.compile(r".* failed: (?:FATAL: +)?(.*)")
@@ -182,15 +182,26 @@ def schema(connection: Connection, permissions: Permissions) -> Check:
     """Whether the schema is that of this release, or the next start makes it so."""
     try:
         with translated():
-            missing = migrations.missing(connection)
+            missing = migrations.needed(connection)
+            waiting = [] if missing else [each.makes_index for each in indexes.due(connection)]
+            may_build = not waiting or indexes.owns_tables(connection)
     except OrdersError as error:
         return failed("schema", str(error))
+    if waiting:
+        return unbuilt(", ".join(waiting), may_build=may_build)
     names = ", ".join(migration.name for migration in missing)
     if missing and not permissions.create:
         return failed("schema", f"it lacks {names}, which this role may not apply", migrations.MIGRATE)
     if missing and not permissions.positions:
         return ok("schema", "there is none yet: `orders run` makes it")
     return ok("schema", f"the next `orders run` brings it up to date ({names})" if missing else "up to date")
+
+
+def unbuilt(names: str, *, may_build: bool) -> Check:
+    """What it means that indexes are not valid yet: filters wait for them, and nothing else."""
+    if may_build:
+        return ok("schema", f"up to date, but for indexes that `orders run` builds beside its work ({names})")
+    return warning("schema", f"it lacks indexes that this role may not build ({names})", migrations.MIGRATE)
 
 
 def durability(server: ServerFacts) -> Check:

@@ -32,9 +32,18 @@ LOOK_SECONDS = 60.0
 """How often is looked whether all are valid: one that somebody drops is built again."""
 POLL_SECONDS = 2.0
 """The same while somebody else builds."""
+SHOW_SECONDS = 0.5
+"""How often a build is looked at that somebody waits for."""
 JOIN_SECONDS = 1.0
 APPLICATION, BUILDING = "indexes", "index "
 """What a builder's session is called, and while it builds, before the index: `index_states` knows it by this."""
+
+
+FILTERS = {
+    "orders_by_date_created": "created_from, created_to",
+    "orders_by_record_time": "received_from, received_to",
+}
+"""Which filters of a list stand on an index."""
 
 
 class IndexState(NamedTuple):
@@ -45,6 +54,11 @@ class IndexState(NamedTuple):
     phase: str = ""
     done: int = 0
     total: int = 0
+
+    @property
+    def share(self) -> float:
+        """How far the phase is, from 0 to 1."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
 
 
 def post() -> Sequence[Migration]:
@@ -92,11 +106,17 @@ def claim(connection: Connection) -> bool:
     session that has the lock waits for that snapshot for ever. Nothing of a builder is in a transaction, for the same
     reason. Raises our errors; `Misconfigured` where the role does not own the tables.
     """
+    if not owns_tables(connection):
+        lacking = ", ".join(migration.makes_index for migration in due(connection))
+        raise Misconfigured(f"the database lacks {lacking}, which this role may not build: {MIGRATE}")
     with translated():
-        if connection.execute(queries["owns_tables"]).fetchone() != (True,):
-            lacking = ", ".join(migration.makes_index for migration in due(connection))
-            raise Misconfigured(f"the database lacks {lacking}, which this role may not build: {MIGRATE}")
         return connection.execute("select pg_try_advisory_lock(%s)", (LOCK,)).fetchone() == (True,)
+
+
+def owns_tables(connection: Connection) -> bool:
+    """Whether the role may build indexes. Raises our errors."""
+    with translated():
+        return connection.execute(queries["owns_tables"]).fetchone() == (True,)
 
 
 def build(connection: Connection, begun: Callable[[str], None]) -> Iterator[str]:
@@ -136,6 +156,40 @@ def _note(connection: Connection, migration: Migration) -> None:
 
 def _call(connection: Connection, application: str) -> None:
     connection.execute("select set_config('application_name', %s, false)", (f"orders {application}",))
+
+
+def build_all(dsn: str, show: Callable[[IndexState], None]) -> list[str]:
+    """Builds all that is due, or waits until others have; gives the files. `show` hears how each build is meanwhile.
+
+    What ends it, as Ctrl-C does, ends the build: the next one begins again. Raises our errors.
+    """
+    applied: list[str] = []
+    with connect_builder(dsn) as connection, connect(dsn, "migrate") as watching:
+        watch = Watch(watching, show)
+        connection.meanwhile = watch.look
+        while due(connection):
+            if claim(connection):
+                applied += build(connection, lambda _: None)
+            watch.look()
+            time.sleep(SHOW_SECONDS)
+    return applied
+
+
+class Watch:
+    """Shows what is built, asked on a connection of its own: that of the builder is busy."""
+
+    def __init__(self, connection: Connection, show: Callable[[IndexState], None]) -> None:
+        self._connection = connection
+        self._show = show
+        self._looked = float("-inf")
+
+    def look(self) -> None:
+        """Shows it unless it was just shown."""
+        if time.monotonic() - self._looked >= SHOW_SECONDS:
+            self._looked = time.monotonic()
+            for each in states(self._connection, names()).values():
+                if each.state == "building":
+                    self._show(each)
 
 
 # ---- beside the keeper ----

@@ -4,7 +4,16 @@ from threading import Timer
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from orders.system.steps import LONG_SECONDS, Rate
@@ -20,6 +29,40 @@ class ProgressCount(ProgressColumn):
     def render(self, task: Task) -> Text:
         """The column's text."""
         return Text(f"{task.completed:,.0f}")
+
+
+class PhaseBar:
+    """What somebody else does in phases, each with a count of its own; seen on a terminal only."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            Rate(),
+            TimeRemainingColumn(),
+            console=console,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not console.is_interactive,
+        )
+        self._task = self._progress.add_task("", total=None)
+        self._phase = ""
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def at(self, phase: str, done: int, total: int) -> None:
+        """So many are done of a phase; a `total` of 0 is not known."""
+        if phase != self._phase:
+            self._phase = phase
+            self._progress.reset(self._task, description=phase)
+        self._progress.update(self._task, completed=done, total=total or None)
 
 
 class CountingBar:

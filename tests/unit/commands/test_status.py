@@ -48,8 +48,12 @@ orders_memory_limit_bytes 8.388608e+06
 {LAG_SECONDS.name}{{partition="0"}} 12.34
 {PARTITION_STOPPED.name}{{partition="0",reason="dead_letters"}} 1.0
 """
-UNREAD = StoredFigures("PostgreSQL cannot be reached", "PostgreSQL cannot be reached", "PostgreSQL cannot be reached")
-READ = StoredFigures((31_000, True), 2, [StoredPartition(0, 3, "dead_letters", "too many"), StoredPartition(1, 5)])
+AWAY = "PostgreSQL cannot be reached"
+UNREAD = StoredFigures(AWAY, AWAY, AWAY, AWAY)
+BUILDING = status.IndexStatus("orders_by_x", "x", "building", "scanning", 3, 9)
+READ = StoredFigures(
+    (31_000, True), 2, [StoredPartition(0, 3, "dead_letters", "too many"), StoredPartition(1, 5)], [BUILDING]
+)
 
 
 @pytest.fixture
@@ -85,6 +89,7 @@ def test_all_of_it() -> None:
     ]
     assert found.dead_letters.open == 2
     assert found.restore == status.RestoreStatus(ok=True, done=9, total=9)
+    assert found.indexes == [BUILDING]
     assert set(found.unknown) == {"uptime_seconds"}, "no process of this machine is known"
     assert found.runs
 
@@ -95,7 +100,7 @@ def test_without_postgresql_the_rest_is_reported_and_why(answers: dict[str, Any]
     assert (found.orders.stored, found.orders.in_memory, found.dead_letters.open) == (None, 3, None)
     assert found.partitions[0].stop == "dead_letters", "the metrics say so too"
     assert found.partitions[0].reason == STOPPED
-    names = {"orders.stored", "dead_letters.open", "partitions.reason"}
+    names = {"orders.stored", "dead_letters.open", "partitions.reason", "indexes"}
     assert {name: found.unknown[name] for name in names} == dict.fromkeys(names, UNREAD.standing)
 
 

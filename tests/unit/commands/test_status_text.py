@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from orders.commands.status import (
     DeadLetters,
     Http,
+    IndexStatus,
     KafkaStatus,
     MemoryUse,
     Orders,
@@ -20,6 +21,7 @@ from orders.commands.status import (
 from orders.commands.status_text import MOST_PARTITIONS, duration, restore, text
 
 WHY = "250 of the last 1000 records of orders/1 became dead letters: see `orders dead-letters list`"
+WHO = "`orders run` or `orders migrate` builds it, as the role that owns the tables"
 FINE = Status(
     "0.1.0",
     8040.0,
@@ -37,6 +39,7 @@ FINE = Status(
     partitions=[PartitionStatus(0, 15_500, 15_500, 0, 0.0), PartitionStatus(1, 15_500, 15_500, 0, 0.0)],
     dead_letters=DeadLetters(0),
     restore=RestoreStatus(ok=True, done=120, total=120),
+    indexes=[],
     unknown={},
 )
 STOPPED = replace(
@@ -85,6 +88,24 @@ def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(found: Status, w
     shown = text(found, width)
     assert max(map(len, shown.splitlines())) <= width
     assert shown.split() == text(found).split()
+
+
+@pytest.mark.parametrize(
+    ("index", "line"),
+    [
+        (
+            IndexStatus("orders_by_x", "x_from, x_to", "building", "building index: scanning table", 41, 100),
+            "orders_by_x, for which x_from, x_to wait: is being built (building index: scanning table, 41 %)",
+        ),
+        (IndexStatus("orders_by_x", "x", "building"), "orders_by_x, for which x wait: is being built"),
+        (
+            IndexStatus("orders_by_x", "x", "missing"),
+            f"orders_by_x, for which x wait: missing; {WHO}",
+        ),
+    ],
+)
+def test_an_index_that_is_not_valid_is_named_with_the_filters_that_wait(index: IndexStatus, line: str) -> None:
+    assert f"index         {line}" in text(replace(FINE, indexes=[index])).splitlines()
 
 
 def test_what_is_unknown_says_why() -> None:

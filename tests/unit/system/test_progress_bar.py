@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from orders.system import progress_bar
-from orders.system.progress_bar import CountingBar
+from orders.system.progress_bar import CountingBar, PhaseBar
 from support.waiting import wait_for
 
 
@@ -58,3 +58,25 @@ def test_a_bar_ends_with_all_that_was_done(monkeypatch: pytest.MonkeyPatch) -> N
         for _ in range(500):
             bar.advance(1)
     assert "500/500" in out.getvalue()
+
+
+def test_each_phase_has_its_own_count() -> None:
+    out, tick = io.StringIO(), Event()
+    done = iter(range(1, 10**6))
+    with PhaseBar(console(out)) as bar:
+
+        def shown(text: str, total: int) -> bool:
+            bar.at(text, next(done), total)
+            return not tick.wait(0.01) and text in out.getvalue()
+
+        wait_for(lambda: shown("scanning", 10**6) and "/s" in out.getvalue(), "a rate")
+        bar.at("sorting", 5, 10)
+    assert "sorting" in out.getvalue()
+    assert " 50%" in out.getvalue()
+
+
+def test_a_phase_is_not_shown_where_there_is_no_terminal() -> None:
+    out = io.StringIO()
+    with PhaseBar(console(out, terminal=False)) as bar:
+        bar.at("scanning", 5, 10)
+    assert out.getvalue() == ""

@@ -418,7 +418,7 @@ select wanted.name,
        coalesce(case when p.phase like 'waiting%%' then p.lockers_total
                      when p.phase like '%%tuples%%' then p.tuples_total else p.blocks_total end, 0)
 from unnest(%(names)s::text[]) with ordinality as wanted (name, place)
-left join pg_index i on i.indexrelid = to_regclass(wanted.name)
+left join pg_index i on i.indexrelid = to_regclass(wanted.name) and i.indrelid = 'orders'::regclass
 left join lateral (
     select pid from pg_stat_activity
     where datname = current_database() and application_name = 'orders index ' || wanted.name
