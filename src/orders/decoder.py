@@ -114,7 +114,7 @@ def decode(value: bytes, nesting: int = MAX_NESTING) -> Content | Invalid:
     except _RefusedError as refused:
         return refused.invalid
     except (DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return _why(value, error, nesting)
+        return why(value, error, nesting)
 
 
 def read(record: Record, nesting: int = MAX_NESTING) -> Entry:
@@ -262,8 +262,11 @@ def _is_too_deep(value: bytes, nesting: int) -> bool:
     return bool(brackets)
 
 
-def _why(value: bytes, error: Exception, nesting: int) -> Invalid:
-    """What msgspec's refusal means. It stops at the first error, so the rest may still not be JSON."""
+def why(value: bytes, error: Exception, nesting: int) -> Invalid:
+    """What msgspec's refusal of a text means: DecodeError, UnicodeDecodeError or RecursionError.
+
+    It stops at the first error, so the rest may still not be JSON.
+    """
     try:
         found = malformed.find(value)
     except RecursionError:

@@ -3,6 +3,7 @@
 OrdersError
 ├── Unavailable            something is unavailable (PostgreSQL, Kafka, memory): keep everything, try again later
 ├── Busy            too many wait for the same already: nobody is kept waiting longer, try again later
+├── IndexBuilding   a search needs an index that is still being built: try again later
 ├── Misconfigured      something is misconfigured: stop consuming, say so, continue when fixed
 │   ├── Forbidden   PostgreSQL denies the role a permission
 │   └── TooLarge    Kafka's client or its brokers refuse one record for its size: others may pass
@@ -27,6 +28,10 @@ class Unavailable(OrdersError):
 
 class Busy(OrdersError):
     """As many wait for this as may: nothing was begun, the client comes again."""
+
+
+class IndexBuilding(OrdersError):
+    """A search needs an index that PostgreSQL still builds; without it, it would read every order."""
 
 
 class Misconfigured(OrdersError):

@@ -26,11 +26,13 @@ class Response(AnyResponse):
 
 
 class ProblemError(Exception):
-    """Ends the request with this error of `problems`."""
+    """Ends the request with this error of `problems`; `detail` and `wrong` as `failure` takes them."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, detail: str = "", wrong: Sequence[Invalid] = ()) -> None:
         super().__init__(name)
         self.name = name
+        self.detail = detail
+        self.wrong = wrong
 
 
 def answer(status: int, content: object, fields: Mapping[str, str] | None = None) -> Response:

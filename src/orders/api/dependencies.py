@@ -1,10 +1,10 @@
 """What the handlers of an application stand on: memory, PostgreSQL, Kafka, health and limits, each as a function."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
 from orders.api.health import Purpose
 from orders.api.reader import FoundOrder
@@ -18,9 +18,31 @@ from orders.metrics.kinds import Values
 from orders.metrics.table import BUSY, Full, private
 from orders.order import Content
 from orders.readiness import ReadinessReport, StartupReport
+from orders.search.criteria import Criteria
+from orders.search.cursor import Cursor
+from orders.search.finder import Found
+from orders.search.statements import Payload
 
 Shape = Literal["standard", "original"]
 """How a GET shows an order: as it is stored, or as the original Go service did."""
+
+
+class Finder(Protocol):
+    """Looks for orders in PostgreSQL, as `search.finder` has it."""
+
+    async def page(self, criteria: Criteria, limit: int, payload: Payload, cursor: Cursor | None) -> Found: ...
+
+    async def documents(self, uids: Sequence[str]) -> dict[str, bytes]: ...
+
+
+class FindsNothing:
+    """Where no order is stored."""
+
+    async def page(self, criteria: Criteria, limit: int, payload: Payload, cursor: Cursor | None) -> Found:  # noqa: ARG002
+        return Found([], None, None, None)
+
+    async def documents(self, uids: Sequence[str]) -> dict[str, bytes]:  # noqa: ARG002
+        return {}
 
 
 async def no_metrics(_accept: str) -> Page:
@@ -41,8 +63,8 @@ async def started() -> StartupReport:
 class Dependencies:
     """`find` looks into memory and `order` into PostgreSQL.
 
-    `submit` takes an order and how many seconds to wait for its outcome; `deadline` is the most. `suspect` is called
-    where a request met an outage.
+    `finder` reads lists apart from both. `submit` takes an order and how many seconds to wait for its outcome;
+    `deadline` is the most. `suspect` is called where a request met an outage.
     """
 
     find: DocumentLookup
@@ -58,10 +80,15 @@ class Dependencies:
     topic: str = "orders"
     limits: Limits = USUAL
     suspect: Callable[[], None] = unsuspected
+    finder: Finder = field(default_factory=FindsNothing)
 
     @cached_property
     def _gates(self) -> Mapping[Full, Gate]:
-        return {"posts": Gate(self.limits.waiting_posts), "misses": Gate(self.limits.waiting_misses)}
+        return {
+            "posts": Gate(self.limits.waiting_posts),
+            "misses": Gate(self.limits.waiting_misses),
+            "searches": Gate(self.limits.waiting_searches),
+        }
 
     @contextmanager
     def gate(self, limit: Full) -> Iterator[None]:

@@ -23,6 +23,7 @@ OPTIONS and 405 with each path. Why it is ours: docs/decisions/0032.
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -39,6 +40,8 @@ Handler = Callable[..., Awaitable[Response]]
 H = TypeVar("H", bound=Handler)
 Place = Literal["path", "query", "header"]
 Method = Literal["GET", "POST"]
+NAMED = 100
+"""Characters of an unknown parameter's name that its error repeats."""
 
 
 class Path(NamedTuple):
@@ -49,11 +52,15 @@ class Path(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A parameter of the query, `name` if it is not called as the argument; of several values the first counts."""
+    """A parameter of the query, `name` if it is not called as the argument; of several values the first counts.
+
+    `allowed` is what a value must be, for the error's detail.
+    """
 
     about: str
     invalid: str
     name: str = ""
+    allowed: str = ""
 
 
 class Header(NamedTuple):
@@ -87,6 +94,7 @@ class Parameter(NamedTuple):
     kind: Any
     default: Any
     invalid: str
+    allowed: str
 
     def read(self, request: "Request") -> Any:
         """Its value. Raises `ProblemError`."""
@@ -98,12 +106,14 @@ class Parameter(NamedTuple):
         try:
             return msgspec.convert(values[self.name], self.kind, strict=False)
         except msgspec.ValidationError:
-            raise ProblemError(self.invalid) from None
+            raise ProblemError(self.invalid, f"`{self.name}` must be {self.allowed}." if self.allowed else "") from None
 
 
 @dataclass(frozen=True, eq=False)
 class Endpoint:
-    """A method of a path. `problems` are its errors beside those that any request may meet, `takes` is its body.
+    """A method of a path. `problems` are its errors beside those that any request may meet.
+
+    `takes` is the type of its body, `example` makes one.
 
     `unknown` is the error for a parameter of the query that is not declared or comes twice; without it both are
     passed over.
@@ -118,6 +128,7 @@ class Endpoint:
     returns: Mapping[int, Returns]
     problems: Sequence[str]
     takes: type | None
+    example: Callable[[], Any] | None
     unknown: str
 
     @property
@@ -133,9 +144,12 @@ class Endpoint:
 
     def _check_query(self, request: "Request") -> None:
         names = [name for name, _ in request.query_params.multi_items()]
-        known = {each.name for each in self.parameters if each.place == "query"}
-        if len(names) > len(set(names)) or not known.issuperset(names):
-            raise ProblemError(self.unknown)
+        known = [each.name for each in self.parameters if each.place == "query"]
+        for name in names:
+            if name not in known:
+                raise ProblemError(self.unknown, f"There is no parameter `{name[:NAMED]}`{_nearest(name, known)}.")
+            if names.count(name) > 1:
+                raise ProblemError(self.unknown, f"The parameter `{name}` is given twice.")
 
 
 class Request(AnyRequest):
@@ -176,35 +190,56 @@ class Resource:
         self, path: str, returns: Mapping[int, Returns], *, problems: Sequence[str] = (), unknown: str = ""
     ) -> Callable[[H], H]:
         """Declares the handler of GET and HEAD."""
-        return self._declare("GET", path, returns, problems=problems, unknown=unknown)
+        return self._declare("GET", path, returns, problems, unknown=unknown)
 
     def post(
-        self, path: str, returns: Mapping[int, Returns], *, takes: type, problems: Sequence[str] = ()
+        self,
+        path: str,
+        returns: Mapping[int, Returns],
+        *,
+        takes: type,
+        example: Callable[[], Any],
+        problems: Sequence[str] = (),
     ) -> Callable[[H], H]:
-        """Declares the handler of POST, which reads a body of the type `takes` by itself."""
-        return self._declare("POST", path, returns, problems=problems, takes=takes)
+        """Declares the handler of POST, which reads a body of the type `takes` by itself; `example` makes one."""
+        return self._declare("POST", path, returns, problems, takes=takes, example=example)
 
     def _declare(
         self,
         method: Method,
         path: str,
         returns: Mapping[int, Returns],
-        *,
         problems: Sequence[str],
+        *,
         takes: type | None = None,
+        example: Callable[[], Any] | None = None,
         unknown: str = "",
     ) -> Callable[[H], H]:
         def declared(handler: H) -> H:
             summary, _, about = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
-            parameters = parameters_of(handler)
             self.endpoints.append(
                 Endpoint(
-                    method, path, handler, summary.rstrip("."), about, parameters, returns, problems, takes, unknown
+                    method=method,
+                    path=path,
+                    handler=handler,
+                    summary=summary.rstrip("."),
+                    about=about,
+                    parameters=parameters_of(handler),
+                    returns=returns,
+                    problems=problems,
+                    takes=takes,
+                    example=example,
+                    unknown=unknown,
                 )
             )
             return handler
 
         return declared
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    nearest = get_close_matches(name, known, 1)
+    return f": did you mean `{nearest[0]}`?" if nearest else f"; there are {', '.join(known)}"
 
 
 def parameters_of(handler: Handler) -> list[Parameter]:
@@ -223,11 +258,11 @@ def _parameter(argument: str, hint: Any, default: Any) -> Parameter:
     for mark in marks:
         match mark:
             case Path(about, invalid):
-                return Parameter(argument, "path", argument, about, kind, default, invalid)
-            case Query(about, invalid, name):
-                return Parameter(argument, "query", name or argument, about, kind, default, invalid)
+                return Parameter(argument, "path", argument, about, kind, default, invalid, "")
+            case Query(about, invalid, name, allowed):
+                return Parameter(argument, "query", name or argument, about, kind, default, invalid, allowed)
             case Header(about, name):
-                return Parameter(argument, "header", name, about, kind, default, "")
+                return Parameter(argument, "header", name, about, kind, default, "", "")
     raise TypeError(f"{argument} is not annotated with Path, Query or Header")
 
 

@@ -12,6 +12,8 @@ from orders.api.views import original
 from orders.decoder import decode
 from orders.order import Content, document
 from orders.readiness import Alive, Lag, ReadinessPart, ReadinessParts, RestorePart, StartParts, StartupReport
+from orders.search.criteria import Criteria
+from orders.search.cursor import Position, encode
 
 UID = "b563feg7bdg3286ttjr67siej"
 
@@ -34,6 +36,32 @@ def served() -> Json:
 def original_view() -> Json:
     """The same with `?view=original`."""
     return _json(original(_served()))
+
+
+def listed() -> Json:
+    """A page with one order."""
+    cursor = encode(Criteria(), "next", Position(1, UID))
+    return {
+        "orders": [served()["order"]],
+        "next": cursor,
+        "prev": None,
+        "total": {"count": 1_200_000, "is_estimate": True},
+    }
+
+
+def search() -> Json:
+    """The body of a search by phone."""
+    return {"phone": "+972 000 0000", "limit": 10}
+
+
+def lookup() -> Json:
+    """The body of a lookup."""
+    return {"order_uids": [UID, "another"]}
+
+
+def looked_up() -> Json:
+    """What it returns where only the first order is stored."""
+    return {"orders": [served()["order"]], "missing": ["another"]}
 
 
 def alive() -> Json:

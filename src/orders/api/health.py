@@ -12,14 +12,13 @@ import structlog
 from msgspec.structs import replace
 
 from orders import threads
-from orders.api.waiting import in_time
 from orders.errors import OrdersError
 from orders.kafka.topic import TopicSnapshot
 from orders.memory.notices import GONE_SECONDS, IngestNotice, KeeperNotice, read_board
 from orders.outages import Outage
 from orders.readiness import Lag, ReadinessPart, ReadinessParts, ReadinessReport, RestorePart
 from orders.record import Positions
-from orders.timing import Clock
+from orders.timing import Clock, in_time
 
 log = structlog.get_logger()
 

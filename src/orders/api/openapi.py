@@ -27,6 +27,7 @@ FIELDS: Mapping[str, str] = {
     "ETag": "Strong tag of the bytes of the response; send it back with `If-None-Match`",
     "Cache-Control": "`private, no-cache`: keep the order if you ask again before each use",
     "Vary": "`accept-encoding`",
+    "Link": 'Where the list continues: `rel="next"` and `rel="prev"` (RFC 8288)',
     "Location": "Path of the order",
     "Preference-Applied": "Which preferences of `Prefer` were followed",
     "Retry-After": "After how many seconds to try again",
@@ -93,8 +94,8 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
         "parameters": [_parameter(each) for each in endpoint.parameters],
         "responses": _responses(endpoint, bodies=method != "HEAD"),
     }
-    if endpoint.takes:
-        content = {JSON: {"schema": _reference(endpoint.takes), "example": sample_order()}}
+    if endpoint.takes and endpoint.example:
+        content = {JSON: {"schema": _reference(endpoint.takes), "example": endpoint.example()}}
         operation["requestBody"] = {"description": BODY, "required": True, "content": content}
     return operation
 

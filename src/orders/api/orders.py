@@ -1,26 +1,26 @@
 """Posting an order and getting one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from orders.api import examples
-from orders.api.answers import ProblemError, Response, answer, failure
+from orders.api.answers import Response, answer, failure
+from orders.api.bodies import BODY_PROBLEMS, check_sender, read_body
 from orders.api.dependencies import Dependencies, Shape
 from orders.api.endpoint import Header, Path, Query, Request, Resource, Returns
 from orders.api.views import OriginalDocument, ServedDocument, original
-from orders.api.waiting import RecordOutcome, in_time
+from orders.api.waiting import RecordOutcome
 from orders.decoder import decode
 from orders.differences import FieldDifference, differences
 from orders.errors import OrdersError
-from orders.http import content_coding
-from orders.http.content_coding import PlainBody, body_of
 from orders.http.representation import matches, represented
-from orders.http.request_fields import is_foreign, is_json, patience
+from orders.http.request_fields import patience
 from orders.metrics.table import LOOKUPS, POSTS, Posted
 from orders.order import Content, Order, Uid
 from orders.record import Invalid
+from orders.timing import in_time
 from orders.violations import MOST, UNREADABLE, faults
 
 NOT_MODIFIED = frozenset({"cache-control", "vary", "etag"})
@@ -132,10 +132,8 @@ async def _find(on: Dependencies, order_uid: str) -> bytes | None:
         ),
     },
     takes=Order,
-    problems=(
-        *("invalid-json", "invalid-gzip", "cross-site", "order-exists", "too-large", "not-json", "unknown-coding"),
-        *("invalid-order", "unavailable"),
-    ),
+    example=examples.sample_order,
+    problems=(*BODY_PROBLEMS, "order-exists", "invalid-order", "unavailable"),
 )
 async def post_order(
     request: Request,
@@ -153,9 +151,9 @@ async def post_order(
     the same order_uid is 409. After a 503, or without any response, sending the same order again is safe.
     """
     on = request.dependencies
-    _check_sender(request)
+    check_sender(request)
     wait, applied = patience(prefer, on.deadline)
-    body = await _body(request, _coding(request), on.limits.body_bytes)
+    body = await read_body(request)
     content = decode(body, on.limits.nesting)
     if isinstance(content, Invalid):
         on.values.add(POSTS, "refused")
@@ -171,35 +169,6 @@ async def post_order(
     honoured = {"preference-applied": applied} if applied else {}
     where = {"location": f"/orders/{content.row.order_uid}", **honoured}
     return outcome(result, where, on.default_view, differing)
-
-
-def _check_sender(request: Request) -> None:
-    """Raises `ProblemError` for what a page of another site may send without being asked, and for what is not JSON."""
-    if is_foreign(request.headers.get("origin"), request.headers.get("host", "")):
-        raise ProblemError("cross-site")
-    if not is_json(request.headers.get("content-type")):
-        raise ProblemError("not-json")
-
-
-def _coding(request: Request) -> Callable[[int], PlainBody]:
-    """What reads the body, by its Content-Encoding. Raises `ProblemError` (RFC 9110, 15.5.16)."""
-    reading = body_of(request.field("content-encoding"))
-    if reading is None:
-        raise ProblemError("unknown-coding")
-    return reading
-
-
-async def _body(request: Request, reading: Callable[[int], PlainBody], most: int) -> bytes:
-    """The whole body, decoded. Raises `ProblemError`, before reading where the request announces its length."""
-    if int(request.headers.get("content-length", 0)) > most:
-        raise ProblemError("too-large")
-    body = reading(most)
-    try:
-        async for chunk in request.chunks():
-            body.take(chunk)
-        return body.whole()
-    except content_coding.BodyRefused as refused:
-        raise ProblemError(refused.name) from None
 
 
 def refusal(body: bytes, wrong: Invalid) -> Response:

@@ -1,35 +1,26 @@
 """Reads of the HTTP processes: orders by uid, outcomes, positions; and what was read goes to memory."""
 
 import queue
-from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
-import psycopg
 import structlog
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from orders import deadlines, threads
-from orders.api.waiting import Joiner, RecordOutcome, in_time
-from orders.errors import OrdersError, Rejected, Unavailable
+from orders import threads
+from orders.api.waiting import Joiner, RecordOutcome
+from orders.errors import OrdersError, Rejected
 from orders.memory.shared import Put
-from orders.postgres.connection import INTERVAL_SECONDS, conninfo, queries, translated, verdict
+from orders.postgres.connection import queries
+from orders.postgres.pool import QueryPool
 from orders.record import RecordCoordinates
-from orders.timing import Clock
+from orders.timing import Clock, in_time
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
-
-CONNECT_SECONDS = 1.0
-"""How long a read waits for a connection before PostgreSQL counts as unavailable."""
 ANSWER_SECONDS = 2.0
 STATEMENT_SECONDS = 5
-GIVE_UP_SECONDS = 2.0
-"""After this the pool starts over: its own pauses between tries would grow with the outage."""
 PUTS_WAITING = 1_000
 """Most answers that wait for the putter; a later one is dropped, and read again when somebody asks."""
-
-PooledConnection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
 class FoundOrder(NamedTuple):
@@ -82,28 +73,17 @@ class OrderReader:
         self._clock = clock
         self._memory = memory
         self._putter: Putter | None = None
-        self._refused: psycopg.Error | None = None
-        self._pool = AsyncConnectionPool(
-            conninfo(dsn, "serve"),
-            connection_class=noting(self._note),
-            min_size=1,
-            max_size=connections,
-            open=False,
-            configure=_configure,
-            kwargs={"autocommit": True},
-            reconnect_timeout=GIVE_UP_SECONDS,
-            name="serve",
-        )
+        self._pool = QueryPool(dsn, "serve", connections, statement_seconds=STATEMENT_SECONDS)
         self._orders = Joiner(self._fetch_orders)
         self._positions = Joiner(self._fetch_positions)
 
     async def open(self) -> None:
         """Starts; does not wait for PostgreSQL."""
-        await self._pool.open(wait=False)
+        await self._pool.open()
         self._putter = Putter(self._memory)
 
     async def close(self) -> None:
-        await self._pool.close(timeout=1.0)
+        await self._pool.close()
         if self._putter is not None:
             self._putter.close()
 
@@ -148,63 +128,4 @@ class OrderReader:
         return {topic: {(topic_id, partition): position for topic_id, partition, position in r} for topic, r in rows}
 
     async def _rows(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        return await in_time(self._ask(query, values), ANSWER_SECONDS)
-
-    def _note(self, refused: psycopg.Error | None) -> None:
-        self._refused = refused
-
-    async def _ask(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        """The pool only says that it has no connection; why, its last try to make one knows."""
-        with translated():
-            try:
-                return await self._ask_pool(query, values)
-            except PoolTimeout as error:
-                raise verdict(self._refused or error) from error
-
-    async def _ask_pool(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        """Asks again at once while all that is wrong is that the pool's connections have died unnoticed."""
-        for _ in range(self._pool.max_size + 1):
-            async with self._pool.connection(CONNECT_SECONDS) as connection:
-                try:
-                    cursor = await connection.execute(queries[query], values, binary=True)
-                    return await cursor.fetchall()
-                except psycopg.OperationalError:
-                    if not connection.closed:
-                        raise
-        raise Unavailable("PostgreSQL cannot be reached")
-
-
-def noting(note: Callable[[psycopg.Error | None], None]) -> type[PooledConnection]:
-    """Connections that report what each attempt to make one failed with, or None."""
-
-    class Noting(psycopg.AsyncConnection[tuple[Any, ...]]):
-        @classmethod
-        async def connect(cls, conninfo: str = "", **given: Any) -> Self:
-            try:
-                made = await super().connect(conninfo, **given)
-            except psycopg.Error as error:
-                note(error)
-                raise
-            note(None)
-            return made
-
-        async def wait(
-            self,
-            gen: Generator[Any, Any, T],
-            interval: float = INTERVAL_SECONDS,
-            timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own signature
-        ) -> T:
-            """Given up, and closed, where an answer does not come: else it would be one less for ever."""
-            try:
-                return await super().wait(gen, interval, timeout or STATEMENT_SECONDS + deadlines.SILENT)
-            except psycopg.OperationalError as error:
-                if error.sqlstate is None:
-                    self.pgconn.finish()
-                raise
-
-    return Noting
-
-
-async def _configure(connection: PooledConnection) -> None:
-    for name, value in (("statement_timeout", f"{STATEMENT_SECONDS}s"), ("timezone", "UTC")):
-        await connection.execute("select set_config(%s, %s, false)", (name, value))
+        return await in_time(self._pool.rows(queries[query], values), ANSWER_SECONDS)

@@ -1,7 +1,8 @@
 """The page at `/docs`: the endpoints for people, made once, with nothing from elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -10,6 +11,7 @@ from orders.api.examples import sample_order
 from orders.api.openapi import ANYWHERE, BODY
 from orders.decoder import decode
 from orders.http.problems import KINDS, MEDIA_TYPE, problem
+from orders.order import Order
 from orders.pages.rendering import render
 from orders.record import Invalid
 from orders.violations import faults
@@ -23,11 +25,27 @@ def docs_page(endpoints: Sequence[Endpoint]) -> bytes:
         endpoints=endpoints,
         kinds=KINDS,
         body=BODY,
-        order=_shown(msgspec.json.encode(sample_order())),
+        bodies={each.path: _body(each.takes, each.example) for each in endpoints if each.takes and each.example},
         media_type=MEDIA_TYPE,
         invalid_order=_shown(_invalid()),
         anywhere=ANYWHERE,
     )
+
+
+class Body(NamedTuple):
+    """An example of a body, and what its fields mean; none of an order, which has a schema of its own."""
+
+    example: str
+    fields: Mapping[str, str]
+
+
+def _body(takes: type, example: Callable[[], Any]) -> Body:
+    fields = {} if takes is Order else {each.name: _about(each.type) for each in msgspec.structs.fields(takes)}
+    return Body(_shown(msgspec.json.encode(example())), fields)
+
+
+def _about(kind: Any) -> str:
+    return str(next(each.description for each in get_args(kind)[1:] if each.description))
 
 
 def _invalid() -> bytes:

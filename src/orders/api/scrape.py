@@ -12,7 +12,6 @@ from msgspec.structs import asdict
 from orders import __version__
 from orders.api.health import HealthSnapshot, readiness
 from orders.api.request_metrics import SERVE_LAYOUT
-from orders.api.waiting import in_time
 from orders.errors import Unavailable
 from orders.memory.notices import IngestNotice
 from orders.memory.shared import Stats
@@ -37,7 +36,7 @@ from orders.metrics.table import (
     IngestState,
 )
 from orders.readiness import ReadinessParts
-from orders.timing import Clock
+from orders.timing import Clock, in_time
 
 RECORD_SECONDS = 0.8
 """How long Kafka may take to give the first record of each partition that lags."""

@@ -28,6 +28,7 @@ from orders.memory.shared import Memory
 from orders.metrics.files import totals
 from orders.metrics.kinds import Values
 from orders.metrics.table import shared
+from orders.search.finder import OrderFinder
 from orders.settings import Settings
 from orders.timing import monotonic
 
@@ -65,16 +66,20 @@ def dependencies(
         partial(times_of, kafka, topic, settings.kafka_group),
     )
 
+    finder = OrderFinder(settings.postgres_dsn, settings.search_connections, monotonic)
+
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         asyncio.get_running_loop().set_exception_handler(libraries.in_loop)
         await reader.open()
+        await finder.open()
         watching = threads.background("startup", startup.watch())
         yield
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
         await asyncio.to_thread(producer.close)
+        await finder.close()
         await reader.close()
 
     return Dependencies(
@@ -91,6 +96,7 @@ def dependencies(
         topic,
         limits_of(settings),
         health.suspect,
+        finder,
     )
 
 

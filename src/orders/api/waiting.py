@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from orders import threads
-from orders.errors import Busy, OrdersError, Unavailable
+from orders.errors import Busy, OrdersError
 from orders.record import Outcome, RecordCoordinates
-from orders.timing import Clock
+from orders.timing import Clock, seen
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -64,7 +64,7 @@ class Joiner(Generic[K, V]):
         future = self._waiting.get(key)
         if future is None:
             future = self._waiting[key] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(_seen)
+            future.add_done_callback(seen)
         if self._sender is None or self._sender.done():
             self._sender = threads.background("questions", self._send())
         return await asyncio.shield(future)
@@ -80,19 +80,6 @@ class Joiner(Generic[K, V]):
             else:
                 for key, future in batch.items():
                     future.set_result(found.get(key))
-
-
-def _late(task: "asyncio.Future[Any]") -> None:
-    """What a question ended with that is not waited for any more: a bug would not be seen."""
-    error = None if task.cancelled() else task.exception()
-    if error is not None and not isinstance(error, OrdersError):
-        asyncio.get_running_loop().call_exception_handler({"message": "a late answer", "exception": error})
-
-
-def _seen(future: "asyncio.Future[Any]") -> None:
-    """An error counts as handled even if its caller has gone."""
-    if not future.cancelled():
-        future.exception()
 
 
 class Outcomes:
@@ -137,17 +124,3 @@ class Outcomes:
     def _pause(self) -> float:
         """Longer while nobody new has come: an ingest that does not answer is not asked hundreds of times a second."""
         return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, (self._clock() - self._youngest) / 4))
-
-
-async def in_time(question: Awaitable[V], seconds: float, who: str = "PostgreSQL") -> V:
-    """The answer, or `Unavailable` after `seconds`.
-
-    The question continues: a server that is stopped takes no cancellation.
-    """
-    task = asyncio.ensure_future(question)
-    task.add_done_callback(_seen)
-    done, _ = await asyncio.wait({task}, timeout=seconds)
-    if not done:
-        task.add_done_callback(_late)
-        raise Unavailable(f"{who} does not answer in time")
-    return task.result()

@@ -24,6 +24,7 @@ class Limits(NamedTuple):
     """Of objects and arrays in an order, itself being 1."""
     waiting_posts: int
     waiting_misses: int
+    waiting_searches: int
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -38,6 +39,7 @@ def limits_of(settings: Settings) -> Limits:
         settings.order_nesting,
         settings.http_waiting_posts,
         settings.http_waiting_misses,
+        settings.http_waiting_searches,
     )
 
 

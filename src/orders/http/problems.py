@@ -59,6 +59,34 @@ KINDS: Mapping[str, ProblemType] = {
         "for is reading or writing",
         "`/readyz` takes one parameter: `?for=reading`, which is the default, or `?for=writing`.",
     ),
+    "unknown-parameter": ProblemType(
+        400,
+        "Unknown parameter",
+        "The query has a parameter that this path does not take, or one twice. `detail` names it, and the nearest one.",
+    ),
+    "invalid-parameter": ProblemType(
+        400,
+        "Invalid parameter",
+        "A parameter of the query has a value that it cannot have. `detail` says what it must be.",
+    ),
+    "invalid-cursor": ProblemType(
+        400,
+        "Invalid cursor",
+        "`cursor` is not `next` or `prev` of a page as the service made it, or belongs to a list with other filters.",
+    ),
+    "invalid-search": ProblemType(
+        422,
+        "Invalid search",
+        "The body is JSON and asks for nothing that can be looked for. `errors` has what is wrong with it: `detail`, "
+        "and as `pointer` the JSON Pointer (RFC 6901) of the field.",
+    ),
+    "index-building": ProblemType(
+        503,
+        "Index is being built, try again later",
+        "PostgreSQL still builds the index that this list or search needs, as after an upgrade. `orders status` shows "
+        "how far it is. All else works meanwhile.",
+        detail="PostgreSQL still builds the index that this needs; `orders status` shows how far it is.",
+    ),
     "invalid-json": ProblemType(
         400,
         "Invalid JSON",
@@ -116,7 +144,8 @@ KINDS: Mapping[str, ProblemType] = {
     "busy": ProblemType(
         503,
         "Too many at once, try again",
-        "As many connections are open, or as many requests wait for Kafka or PostgreSQL, as the settings allow.",
+        "As many connections are open, or as many requests wait for Kafka or PostgreSQL, as the settings allow; or a "
+        "search took longer than it may.",
     ),
     "internal": ProblemType(
         500, "Internal error", "A mistake of the service. Its log has a line with this request's id."

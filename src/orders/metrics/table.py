@@ -22,7 +22,7 @@ UNMATCHED = "unmatched"
 """The route of a request that led to none, or could not be read."""
 LookupResult = Literal["hit", "miss"]
 Posted = Literal["created", "replaced", "unchanged", "conflict", "refused", "accepted", "unavailable"]
-Full = Literal["connections", "posts", "misses"]
+Full = Literal["connections", "posts", "misses", "searches"]
 Committed = Literal["committed", "rejected", "unavailable", "misconfigured", "moved"]
 Restored = Literal["start", "database", "emptied"]
 ProcessKind = Literal["serve", "ingest", "keep", "kafka", "postgres"]
@@ -88,7 +88,7 @@ BUSY = Counter[Full](
     "Requests and connections that returned 503, or were closed, because a limit was reached; by which",
     "Clients were turned away. `posts` and `misses` rise while Kafka or PostgreSQL is slow: look there first. Else "
     "raise ORDERS_HTTP_CONNECTIONS, ORDERS_HTTP_WAITING_POSTS or ORDERS_HTTP_WAITING_MISSES, or add serve processes "
-    "or machines.",
+    "or machines. `searches`: OrdersSearchSlow.",
     labelled("limit", Full),
 )
 SENT = Counter[None](

@@ -71,6 +71,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     http_waiting_misses: Annotated[
         Count, about("most GETs of one serve process that wait for PostgreSQL; more: 503")
     ] = 1000
+    http_waiting_searches: Annotated[
+        Count, about("most lists, searches and lookups of one serve process at the same time; more: 503")
+    ] = 16
     http_workers: Annotated[Count, about("number of serve processes")] = 1
     ingest_processes: Annotated[Count, about("number of ingest processes")] = 1
     data_dir: Annotated[
@@ -102,6 +105,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         str, about("libpq connection string or URL of a role that only reads, for serve; unset: ORDERS_POSTGRES_DSN")
     ] = ""
     postgres_connections: Annotated[Count, about("most PostgreSQL connections of one serve process")] = 4
+    search_connections: Annotated[
+        Count, about("most PostgreSQL connections of one serve process for lists, searches and lookups")
+    ] = 2
     memory_path: Annotated[str, about("file of the shared memory; unset: `orders run` creates one at each start")] = ""
     memory_bytes: Annotated[Bytes, about("budget of the shared memory")] = 256 * 2**20
     batch_records: Annotated[Count, about("most records in one transaction")] = 4000
@@ -175,7 +181,8 @@ _LOGS = ("log_level", "log_format")
 _SERVE = (
     *("http_host", "http_port", "http_hosts", "postgres_dsn_serve", "postgres_connections", "memory_path"),
     *("http_head_bytes", "http_body_bytes", "http_head_deadline", "http_body_deadline", "http_answer_deadline"),
-    *("http_keep_alive", "http_connections", "http_waiting_posts", "http_waiting_misses", "order_nesting"),
+    *("http_keep_alive", "http_connections", "http_waiting_posts", "http_waiting_misses", "http_waiting_searches"),
+    *("search_connections", "order_nesting"),
     *("post_deadline", "default_view", "ready_lag", "drain_seconds"),
 )
 _INGEST = (

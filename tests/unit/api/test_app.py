@@ -462,7 +462,7 @@ def test_post_too_large(plain: TestClient) -> None:
     ("method", "path", "status"),
     [
         ("GET", "/x", 404),
-        ("GET", "/orders", 405),
+        ("PUT", "/orders", 405),
         ("DELETE", "/orders/a", 405),
         ("POST", "/", 405),
         ("GET", "/a/b/c", 404),

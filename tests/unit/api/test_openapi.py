@@ -13,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.testclient import TestClient
 
 from orders import sample
+from orders.api import examples
 from orders.api.app import ENDPOINTS
 from orders.api.examples import sample_order
 from orders.api.openapi import ANYWHERE, asyncapi, openapi, order_schema
@@ -25,8 +26,8 @@ from support.system import ROOT
 from support.wire import UID, plain_app
 
 DOCUMENT: dict[str, Any] = json.loads(openapi(ENDPOINTS))
-SOMETIMES = {"Preference-Applied", "Accept-Encoding"}
-"""Fields that are there where the request asks for them, and where a 415 is for its coding."""
+SOMETIMES = {"Preference-Applied", "Accept-Encoding", "Link"}
+"""Fields that are there where the request asks for them, where a 415 is for its coding, and where a list continues."""
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,12 @@ def http() -> Iterator[TestClient]:
 
 @pytest.mark.parametrize("path", DOCUMENT["paths"])
 def test_each_path_takes_the_methods_that_are_described(http: TestClient, path: str) -> None:
-    """And OPTIONS, which lists them; every other one is 405, which lists them too."""
-    described = {method.upper() for method in DOCUMENT["paths"][path]} | {"OPTIONS"}
+    """And OPTIONS, which lists them; every other one is 405, which lists them too.
+
+    A path that could be an order's has those of an order too.
+    """
+    own = "/orders/{order_uid}" if re.fullmatch("/orders/[a-z]+", path) else path
+    described = {method.upper() for each in (path, own) for method in DOCUMENT["paths"][each]} | {"OPTIONS"}
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
         got = http.request(method, path)
         assert (got.status_code != 405) == (method in described)
@@ -175,11 +180,12 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
 
 def test_the_page_shows_an_order_as_it_is_taken_and_an_error_with_all_that_is_wrong() -> None:
     """The order is the example of the OpenAPI document, and can be posted as it stands there."""
-    order, error = (
+    order, search, lookup, error = (
         unescape(found)
         for found in re.findall(r"<pre><code>(.*?)</code></pre>", docs_page(ENDPOINTS).decode(), re.DOTALL)
     )
     assert json.loads(order) == sample_order()
     assert not isinstance(decode(order.encode()), Invalid)
+    assert (json.loads(search), json.loads(lookup)) == (examples.search(), examples.lookup())
     assert json.loads(error)["type"] == "/problems/invalid-order"
     assert {each["pointer"] for each in json.loads(error)["errors"]} == {"#/delivery", "#/items/0/price"}

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.api.waiting import LONGEST_PAUSE, MOST_KEYS, SHORTEST_PAUSE, Gate, Joiner, Outcomes, RecordOutcome, in_time
+from orders.api.waiting import LONGEST_PAUSE, MOST_KEYS, SHORTEST_PAUSE, Gate, Joiner, Outcomes, RecordOutcome
 from orders.errors import Busy, Unavailable
 from orders.record import RecordCoordinates
-from orders.timing import monotonic
+from orders.timing import in_time, monotonic
 
 CREATED = RecordOutcome("created", "a", "", "")
 

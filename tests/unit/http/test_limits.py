@@ -39,8 +39,9 @@ def test_every_limit_is_a_setting() -> None:
         order_nesting=6,
         http_waiting_posts=7,
         http_waiting_misses=8,
+        http_waiting_searches=10,
     )
-    assert limits_of(given) == Limits(2000, 1, 2, 9, 3, 4, 5, 6, 7, 8)
+    assert limits_of(given) == Limits(2000, 1, 2, 9, 3, 4, 5, 6, 7, 8, 10)
 
 
 @pytest.mark.parametrize(("length", "status"), [(1500, b"200 OK"), (1501, b"431 ")])
