@@ -32,7 +32,7 @@ class ProgressCount(ProgressColumn):
 
 
 class PhaseBar:
-    """What somebody else does in phases, each with a count of its own; seen on a terminal only."""
+    """What somebody else does in phases, each with a count of its own; seen on a terminal, while there is one."""
 
     def __init__(self, console: Console | None = None) -> None:
         console = console or Console(stderr=True)
@@ -45,13 +45,13 @@ class PhaseBar:
             console=console,
             redirect_stdout=False,
             redirect_stderr=False,
+            transient=True,
             disable=not console.is_interactive,
         )
         self._task = self._progress.add_task("", total=None)
         self._phase = ""
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,6 +62,7 @@ class PhaseBar:
         if phase != self._phase:
             self._phase = phase
             self._progress.reset(self._task, description=phase)
+            self._progress.start()
         self._progress.update(self._task, completed=done, total=total or None)
 
 

@@ -75,6 +75,14 @@ def test_each_phase_has_its_own_count() -> None:
     assert " 50%" in out.getvalue()
 
 
+def test_without_a_phase_nothing_is_shown() -> None:
+    # As where the schema is up to date.
+    out = io.StringIO()
+    with PhaseBar(console(out)):
+        pass
+    assert out.getvalue() == ""
+
+
 def test_a_phase_is_not_shown_where_there_is_no_terminal() -> None:
     out = io.StringIO()
     with PhaseBar(console(out, terminal=False)) as bar:
