@@ -416,6 +416,23 @@ PROCESSES = Row(
             width=12,
             steps=BAD_FROM_ONE,
         ),
+        Panel(
+            "Indexes",
+            "Indexes that are made beside the running system: 1 where one is valid. Until then its filters are 503.",
+            "none",
+            [Query("min by (index) (orders_index_valid{OF})", "{{index}}")],
+            width=12,
+            most=1,
+            alerts=["OrdersIndexNotValid"],
+        ),
+        Panel(
+            "Builds of indexes",
+            "How far the present phase of a build is; it begins again with each phase.",
+            "percentunit",
+            [Query("max by (index) (orders_index_build_ratio{OF})", "{{index}}")],
+            width=12,
+            most=1,
+        ),
     ],
 )
 

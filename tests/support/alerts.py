@@ -86,6 +86,10 @@ def restarts(kind: str, values: str) -> dict[str, str]:
     return {f'orders_process_restarts_total{{{A},kind="{kind}"}}': values}
 
 
+def index(values: str, machine: str = A) -> dict[str, str]:
+    return {f'orders_index_valid{{{machine},index="orders_by_x"}}': values}
+
+
 PARTITION = {"job": "orders", "partition": "3"}
 
 CASES = [
@@ -334,6 +338,19 @@ CASES = [
         "35m",
     ),
     Case("OrdersMemoryMisses", "hardly anybody asks", lookups("0x200", "0+1x200") | {http(200): "0+1x200"}, "35m"),
+    Case(
+        "OrdersIndexNotValid",
+        "it is not there for more than an hour; both machines say so",
+        index("0x300") | index("0x300", B),
+        "61m",
+        [
+            Firing(
+                {"job": "orders", "index": "orders_by_x"},
+                {"summary": "The index orders_by_x has not been valid for an hour"},
+            )
+        ],
+    ),
+    Case("OrdersIndexNotValid", "it was built within half an hour", index("0x120 1x180"), "65m"),
     Case(
         "OrdersHttpErrors",
         "a tenth",

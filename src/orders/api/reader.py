@@ -11,6 +11,7 @@ from orders.api.waiting import Joiner, RecordOutcome
 from orders.errors import OrdersError, Rejected
 from orders.memory.shared import Put
 from orders.postgres.connection import queries
+from orders.postgres.indexes import IndexState, names
 from orders.postgres.pool import QueryPool
 from orders.record import RecordCoordinates
 from orders.timing import Clock, in_time
@@ -103,6 +104,10 @@ class OrderReader:
         topic_ids, partitions, offsets = (list(column) for column in zip(*places, strict=True))
         rows = await self._rows("outcomes_at", {"topic_ids": topic_ids, "partitions": partitions, "offsets": offsets})
         return {RecordCoordinates(*row[:3]): RecordOutcome(*row[3:]) for row in rows}
+
+    async def index_states(self) -> list[IndexState]:
+        """How the indexes are that are made beside the running system."""
+        return [IndexState(*row) for row in await self._rows("index_states", {"names": names()})]
 
     async def _fetch_orders(self, uids: list[str]) -> dict[str, FoundOrder | Rejected]:
         """What is found; a row that SQL by hand made unreadable stands alone, others are not refused with it."""

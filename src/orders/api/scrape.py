@@ -12,13 +12,15 @@ from msgspec.structs import asdict
 from orders import __version__
 from orders.api.health import HealthSnapshot, readiness
 from orders.api.request_metrics import SERVE_LAYOUT
-from orders.errors import Unavailable
+from orders.errors import OrdersError, Unavailable
 from orders.memory.notices import IngestNotice
 from orders.memory.shared import Stats
 from orders.metrics.exposition import Page, page
 from orders.metrics.kinds import Gauge
 from orders.metrics.table import (
     BUILD,
+    INDEX_BUILD,
+    INDEX_VALID,
     INGESTS,
     LAG_MESSAGES,
     LAG_SECONDS,
@@ -35,11 +37,14 @@ from orders.metrics.table import (
     RESTORE_EXPECTED,
     IngestState,
 )
+from orders.postgres.indexes import IndexState
 from orders.readiness import ReadinessParts
 from orders.timing import Clock, in_time
 
 RECORD_SECONDS = 0.8
 """How long Kafka may take to give the first record of each partition that lags."""
+INDEX_SECONDS = 5.0
+"""How old the states of indexes may be."""
 
 GaugeSamples = dict[Gauge, dict[tuple[str, ...], float]]
 
@@ -48,7 +53,7 @@ class Scrape:
     """Answers scrapes; those at the same time share one look.
 
     `totals` gives the cells of all processes, and is called in a thread. `times` blocks, and gives the timestamps of
-    the records at the given offsets by partition, as far as it can within so many seconds.
+    the records at the given offsets by partition, as far as it can within so many seconds. `indexes` asks PostgreSQL.
     """
 
     def __init__(
@@ -57,13 +62,18 @@ class Scrape:
         look: Callable[[], Awaitable[HealthSnapshot]],
         stats: Callable[[], Stats],
         times: Callable[[Mapping[int, int], float], Mapping[int, float]],
+        indexes: Callable[[], Awaitable[Sequence[IndexState]]],
+        *,
         wall: Clock = time.time,
     ) -> None:
         self._totals = totals
         self._look = look
         self._stats = stats
         self._times = times
+        self._indexes = indexes
         self._wall = wall
+        self._found: Sequence[IndexState] = ()
+        self._found_at = float("-inf")
         self._sampling: asyncio.Task[GaugeSamples] | None = None
 
     async def page(self, accept: str) -> Page:
@@ -83,9 +93,21 @@ class Scrape:
     async def _sample(self) -> GaugeSamples:
         look = await self._look()
         samples = of_parts(look.parts) | of_ingests(look.ingests) | of_topic(look) | self._of_memory()
+        if look.parts.postgres.ok:  # else the scrape would wait as long again
+            samples |= of_indexes(await self._index_states())
         samples[LAG_SECONDS] = numbered(await self._ages(reached_of(look)))
         samples[BUILD] = {(__version__, platform.python_version()): 1.0}
         return samples
+
+    async def _index_states(self) -> Sequence[IndexState]:
+        """None where they cannot be had."""
+        if not 0 <= self._wall() - self._found_at < INDEX_SECONDS:  # a clock may step
+            try:
+                self._found = await self._indexes()
+            except OrdersError:
+                self._found = ()
+            self._found_at = self._wall()
+        return self._found
 
     def _of_memory(self) -> GaugeSamples:
         try:
@@ -128,6 +150,14 @@ def of_ingests(ingests: Sequence[IngestNotice]) -> GaugeSamples:
     return {
         INGESTS: {(state,): float(states[state]) for state in get_args(IngestState)},
         PARTITION_STOPPED: {(str(partition), kind): 1.0 for partition, kind in stopped},
+    }
+
+
+def of_indexes(found: Sequence[IndexState]) -> GaugeSamples:
+    """Which are valid, and how far those are that are built."""
+    return {
+        INDEX_VALID: {(each.name,): float(each.state == "valid") for each in found},
+        INDEX_BUILD: {(each.name,): each.share for each in found if each.state == "building"},
     }
 
 

@@ -64,6 +64,7 @@ def dependencies(
         health.look,
         memory.stats,
         partial(times_of, kafka, topic, settings.kafka_group),
+        reader.index_states,
     )
 
     finder = OrderFinder(settings.postgres_dsn, settings.search_connections, monotonic)

@@ -293,6 +293,19 @@ READY_FOR = Gauge(
     "or wait.",
     "purpose",
 )
+INDEX_VALID = Gauge(
+    "orders_index_valid",
+    "Whether an index that is made beside the running system is valid: 1 or 0; while it is not, its filters are 503",
+    "0 for an hour: OrdersIndexNotValid. `./orders status` says whether it is being built, and how far that is.",
+    "index",
+)
+INDEX_BUILD = Gauge(
+    "orders_index_build_ratio",
+    "How far the present phase of an index's build is, from 0 to 1; it begins again with each phase. There only "
+    "while the index is built",
+    "Stands still for minutes: the build waits for old transactions. OrdersIndexNotValid says how to find them.",
+    "index",
+)
 BUILD = Gauge(
     "orders_build_info",
     "Release of the service and of Python; always 1",

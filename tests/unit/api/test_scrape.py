@@ -16,6 +16,7 @@ from orders.memory.notices import IngestNotice
 from orders.memory.shared import Stats
 from orders.metrics.exposition import Page, page
 from orders.metrics.table import IngestState
+from orders.postgres.indexes import IndexState
 from orders.readiness import Lag, ReadinessPart, ReadinessParts, RestorePart
 from support.metrics import series_of
 
@@ -38,10 +39,18 @@ def look(
     return HealthSnapshot(parts, positions, view, ingests)
 
 
+INDEXES = [IndexState("a", "valid"), IndexState("b", "building", "scanning", 1, 4), IndexState("c", "missing")]
+
+
 class Rig:
     """A scrape of given things, and what it asked Kafka for."""
 
-    def __init__(self, found: HealthSnapshot, stats: Stats | None = STATS) -> None:
+    def __init__(
+        self, found: HealthSnapshot, stats: Stats | None = STATS, indexes: Sequence[IndexState] | None = INDEXES
+    ) -> None:
+        self.wall = NOW
+        self.index_looks = 0
+        self._indexes = indexes
         self.asked: list[Mapping[int, int]] = []
         self.looks = 0
         self._found = found
@@ -64,9 +73,15 @@ class Rig:
         self.asked.append(places)
         return {0: NOW - 2.5}
 
+    async def indexes(self) -> Sequence[IndexState]:
+        self.index_looks += 1
+        if self._indexes is None:
+            raise Unavailable("PostgreSQL does not answer in time")
+        return self._indexes
+
     @property
     def scrape(self) -> Scrape:
-        return Scrape(self.totals, self.look, self.stats, self.times, lambda: NOW)
+        return Scrape(self.totals, self.look, self.stats, self.times, self.indexes, wall=lambda: self.wall)
 
     def gauges(self) -> dict[str, float]:
         series = series_of(asyncio.run(self.scrape.page("")).body.decode())
@@ -91,6 +106,37 @@ def test_all_that_is_asked_for() -> None:
         'orders_lag_seconds{partition="2"}': 0,
     }
     assert rig.asked == [{0: 4, 10: 0}], "Kafka is asked for records of partitions that lag, and of no others"
+
+
+def test_indexes_are_valid_or_built_so_far() -> None:
+    gauges = Rig(look()).gauges()
+    assert {name: gauges[name] for name in gauges if "{index=" in name} == {
+        'orders_index_valid{index="a"}': 1,
+        'orders_index_valid{index="b"}': 0,
+        'orders_index_valid{index="c"}': 0,
+        'orders_index_build_ratio{index="b"}': 0.25,
+    }
+
+
+@pytest.mark.parametrize(("positions", "indexes", "looks"), [(None, INDEXES, 0), (POSITIONS, None, 1)])
+def test_in_an_outage_indexes_are_left_out_and_not_waited_for(
+    positions: Mapping[tuple[str, int], int] | None, indexes: Sequence[IndexState] | None, looks: int
+) -> None:
+    rig = Rig(look(positions=positions), indexes=indexes)
+    assert not [name for name in rig.gauges() if "{index=" in name]
+    assert rig.index_looks == looks
+
+
+def test_indexes_are_asked_for_every_five_seconds_however_often_is_scraped() -> None:
+    rig = Rig(look())
+
+    async def scrapes() -> None:
+        scrape = rig.scrape
+        for rig.wall in (NOW, NOW + 1, NOW + 4.9, NOW + 5, NOW + 9):
+            await scrape.page("")
+
+    asyncio.run(scrapes())
+    assert rig.index_looks == 2
 
 
 def test_memory_restore_and_readiness() -> None:

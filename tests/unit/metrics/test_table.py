@@ -29,6 +29,8 @@ UNITLESS = {
     "orders_ingests",
     "orders_ready",
     "orders_ready_for",
+    "orders_index_valid",
+    "orders_index_build_ratio",
     "orders_build_info",
 }
 ROW = 1 + len(COMMIT_SECONDS.buckets)
