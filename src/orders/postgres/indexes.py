@@ -30,6 +30,8 @@ BUILD_SECONDS = 86_400.0
 """How long the answer to one statement may take. A machine that is gone is noticed by the kernel's time-outs."""
 LOOK_SECONDS = 60.0
 """How often is looked whether all are valid: one that somebody drops is built again."""
+RETRY_SECONDS = 600.0
+"""The longest pause after one failed: each try reads the whole table, and a full disk is filled again by each."""
 POLL_SECONDS = 2.0
 """The same while somebody else builds."""
 SHOW_SECONDS = 0.5
@@ -201,7 +203,7 @@ class Builder:
     def __init__(self, connect: Callable[[], Connection], stopping: Callable[[], bool]) -> None:
         self._connect = connect
         self._stopping = stopping
-        self._waits = backoff(most=LOOK_SECONDS)
+        self._waits = backoff(1.0, RETRY_SECONDS)
         self._outage = Outage()
 
     def run(self) -> None:
@@ -221,11 +223,12 @@ class Builder:
             if due(connection) and claim(connection):
                 for name in build(connection, self._begun):
                     log.info("index_built", migration=name)
-            is_done = not due(connection)
-        self._waits = backoff(most=LOOK_SECONDS)
+            if due(connection):  # what failed here may fail there: that somebody else tries ends no pause
+                return POLL_SECONDS
+        self._waits = backoff(1.0, RETRY_SECONDS)
         if (seconds := self._outage.end()) is not None:
             log.info("indexes_continue", seconds=seconds)
-        return LOOK_SECONDS if is_done else POLL_SECONDS
+        return LOOK_SECONDS
 
     def _begun(self, index: str) -> None:
         log.info("index_build_started", index=index)
