@@ -4,6 +4,7 @@ OrdersError
 ├── Unavailable            something is unavailable (PostgreSQL, Kafka, memory): keep everything, try again later
 ├── Busy            too many wait for the same already: nobody is kept waiting longer, try again later
 ├── IndexBuilding   a search needs an index that is still being built: try again later
+├── NotIndexed      a search needs an index that nobody has made: it is made by hand, or something else is searched for
 ├── Misconfigured      something is misconfigured: stop consuming, say so, continue when fixed
 │   ├── Forbidden   PostgreSQL denies the role a permission
 │   └── TooLarge    Kafka's client or its brokers refuse one record for its size: others may pass
@@ -32,6 +33,14 @@ class Busy(OrdersError):
 
 class IndexBuilding(OrdersError):
     """A search needs an index that PostgreSQL still builds; without it, it would read every order."""
+
+
+class NotIndexed(OrdersError):
+    """A search needs an index that is made by hand where it is wanted, and is not there; `field` is what it is for."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"PostgreSQL has no index for {field}: docs/search.md has the statement that makes one")
+        self.field = field
 
 
 class Misconfigured(OrdersError):

@@ -15,6 +15,7 @@ from orders.api.dependencies import Dependencies, Shape
 from orders.api.endpoint import Query, Request, Resource, Returns
 from orders.api.views import OriginalOrder, ServedOrder, original
 from orders.decoder import why
+from orders.errors import NotIndexed
 from orders.order import Integer, Moment, Text, Uid, is_uid
 from orders.record import Invalid
 from orders.search.criteria import LONGEST, PERSONAL, Criteria, Field, InvalidCriteriaError, criteria_of
@@ -332,8 +333,13 @@ def _read_cursor(text: str | None, criteria: Criteria) -> Cursor | None:
 
 
 async def _search(on: Dependencies, criteria: Criteria, limit: int, fields: Fields, start: Cursor | None) -> Found:
-    with on.gate("searches"):
-        return await on.finder.page(criteria, limit, SUMMARY if fields == "summary" else DOCUMENT, start)
+    try:
+        with on.gate("searches"):
+            return await on.finder.page(criteria, limit, SUMMARY if fields == "summary" else DOCUMENT, start)
+    except NotIndexed as error:
+        raise ProblemError(
+            "invalid-search", wrong=[Invalid(f"Not searchable here: {error}", f"$.{error.field}")]
+        ) from None
 
 
 def _page(on: Dependencies, found: Found, fields: Fields, view: Shape | None, links: Mapping[str, str]) -> Response:

@@ -242,9 +242,9 @@ def _stored(place: Where) -> StoredFigures:
 
 
 def _not_valid(rows: list[Any]) -> list[IndexStatus]:
-    from orders.postgres.indexes import FILTERS  # noqa: PLC0415 - as above
+    from orders.search.criteria import filters_of  # noqa: PLC0415 - as above
 
-    return [IndexStatus(name, FILTERS.get(name, name), *row) for name, *row in rows if row[0] != "valid"]
+    return [IndexStatus(name, ", ".join(filters_of(name)), *row) for name, *row in rows if row[0] != "valid"]
 
 
 def _standing(rows: list[Any]) -> list[StoredPartition]:

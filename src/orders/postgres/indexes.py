@@ -41,13 +41,6 @@ APPLICATION, BUILDING = "indexes", "index "
 """What a builder's session is called, and while it builds, before the index: `index_states` knows it by this."""
 
 
-FILTERS = {
-    "orders_by_date_created": "created_from, created_to",
-    "orders_by_record_time": "received_from, received_to",
-}
-"""Which filters of a list stand on an index."""
-
-
 class IndexState(NamedTuple):
     """How an index is; while it is built its phase, in PostgreSQL's words, and how far that is (`total` 0: unknown)."""
 

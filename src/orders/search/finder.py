@@ -8,11 +8,12 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from orders.errors import Busy, IndexBuilding
+from orders.errors import Busy, IndexBuilding, NotIndexed
 from orders.postgres.connection import queries
+from orders.postgres.indexes import names
 from orders.postgres.pool import QueryPool, Rows
 from orders.search import statements
-from orders.search.criteria import INDEXES, Criteria, fields_of, microseconds
+from orders.search.criteria import INDEXES, Criteria, Exact, Field, Time, fields_of, microseconds
 from orders.search.cursor import Cursor, Position, encode
 from orders.search.paging import Candidate, Part, Walk, cut, ends
 from orders.search.statements import Payload, Question
@@ -63,7 +64,8 @@ class OrderFinder:
         self._pool = QueryPool(dsn, "search", connections, statement_seconds=STATEMENT_SECONDS, settings=BY_INDEX)
         self._places = asyncio.Semaphore(connections)
         self._clock = clock
-        self._valid: frozenset[str] = frozenset()
+        self._shipped = frozenset(names())
+        self._states: Mapping[str, str] = {}
         self._looked_at = -STATES_SECONDS
 
     async def open(self) -> None:
@@ -87,17 +89,16 @@ class OrderFinder:
 
     async def _anywhere(self, criteria: Criteria, payload: Payload, walk: Walk) -> Found:
         """Orders that have the text as a whole; where none has, those in which a name begins with it."""
-        fields = fields_of(criteria.value)
-        for field in fields:
-            await self._check(None if field == "order_uid" else INDEXES[field])
+        fields = await self._searchable(criteria.value)
         rows = await self._rows(statements.anywhere(criteria.value, fields, payload, walk))
-        if not rows and walk.after is None:
+        if not rows and walk.after is None and self._has_index("name_prefix"):
             return await self._page(replace(criteria, field="name_prefix"), payload, walk)
         found = [Candidate(Position(row[0], row[1]), True, row[3], tuple(sorted(row[2]))) for row in rows]
         return await self._found(criteria, walk, cut(found, walk.limit, walk.limit + 1))
 
     async def _page(self, criteria: Criteria, payload: Payload, walk: Walk) -> Found:
-        await self._check(criteria.index)
+        if criteria.searched:
+            await self._check(criteria.searched)
         asked = statements.page(criteria, payload, walk)
         rows = await self._rows(asked)
         found = [Candidate(Position(row[0], row[1], _key(row[2])), row[3], row[4]) for row in rows]
@@ -119,20 +120,42 @@ class OrderFinder:
         count = len(part.rows)
         if not part.goes_on:
             return Total(count, is_estimate=False)
-        kinds = fields_of(criteria.value) if criteria.field == "q" else (criteria.field,)
-        asked = [statements.estimated(replace(criteria, field=kind)) for kind in kinds]
+        fields: Sequence[Field | None] = [criteria.field]
+        if criteria.field == "q":
+            fields = [each for each in await self._searchable(criteria.value) if each != "order_uid"]
+        asked = [statements.estimated(replace(criteria, field=each)) for each in fields]
         found = [await self._rows(each) for each in asked]
         return Total(max(count + 1, sum(planned(rows) for rows in found)), is_estimate=True)
 
-    async def _check(self, index: str | None) -> None:
-        """Raises `IndexBuilding` until an index is valid: a search without it would read every order."""
-        if index is None:
-            return
+    async def _searchable(self, text: str) -> list[Exact]:
+        """In which fields a text of `q` may stand as a whole, without those whose index nobody has made by hand."""
+        await self._look()
+        fields: list[Exact] = [each for each in fields_of(text) if each == "order_uid" or self._has_index(each)]
+        for each in fields:
+            if each != "order_uid":
+                await self._check(each)
+        return fields
+
+    async def _check(self, searched: Field | Time) -> None:
+        """Raises `IndexBuilding` until an index is valid: a search without it would read every order.
+
+        Raises `NotIndexed` for one that nobody has made by hand.
+        """
+        await self._look()
+        if not self._has_index(searched):
+            raise NotIndexed(searched)
+        if self._states[INDEXES[searched]] != "valid":
+            raise IndexBuilding(f"the index {INDEXES[searched]} is not valid yet")
+
+    def _has_index(self, searched: Field | Time) -> bool:
+        """Whether its index is there, or will be without anyone's help."""
+        index = INDEXES[searched]
+        return index in self._shipped or self._states.get(index, "missing") != "missing"
+
+    async def _look(self) -> None:
         if self._clock() - self._looked_at >= STATES_SECONDS:
-            rows = await self._rows(Question(queries["index_states"], {"names": sorted(set(INDEXES.values()))}))
-            self._valid, self._looked_at = frozenset(row[0] for row in rows if row[1] == "valid"), self._clock()
-        if index not in self._valid:
-            raise IndexBuilding(f"the index {index} is not valid yet")
+            rows = await self._rows(Question(queries["index_states"], {"names": list(INDEXES.values())}))
+            self._states, self._looked_at = {row[0]: row[1] for row in rows}, self._clock()
 
     async def _rows(self, asked: Question) -> Rows:
         try:

@@ -24,11 +24,16 @@ SUMMARY: Payload = "summary"
 
 
 class Term(NamedTuple):
-    """How a field is searched: the key in its index, that of a value, and whether the whole value is the same."""
+    """How a field is searched: the key in its index, that of a value, whether the whole value is the same.
+
+    `indexed` is which orders the index has; `own` finds the one that it may lack.
+    """
 
     key: LiteralString
     sought: LiteralString
     same: LiteralString
+    indexed: LiteralString = "true"
+    own: LiteralString = ""
 
 
 def _text(column: LiteralString) -> Term:
@@ -43,11 +48,13 @@ def _folded(column: LiteralString) -> Term:
     )
 
 
-TERMS: Mapping[Field | Exact, Term] = {
-    "order_uid": Term("order_uid", "%(value)s", "true"),
+TERMS: Mapping[Field, Term] = {
     "track_number": _text("track_number"),
     "customer_id": _text("customer_id"),
-    "transaction": _text("payment_transaction"),
+    "transaction": _text("payment_transaction")._replace(
+        indexed="payment_transaction <> order_uid",
+        own="order_uid = %(value)s and payment_transaction = %(value)s",
+    ),
     "phone": Term('search_phone(delivery_phone) collate "C"', "search_phone(%(value)s)", "true"),
     "email": _folded("delivery_email"),
     "name": _folded("delivery_name"),
@@ -56,19 +63,34 @@ PREFIX = Term(
     TERMS["name"].key, TERMS["name"].sought, "starts_with(search_fold(delivery_name), search_fold(%(value)s))"
 )
 TIMES: Mapping[Time, LiteralString] = {"created": "date_created", "received": "record_time"}
-ALL = Term("true", "true", "true")
 
 _NEWEST_FIRST: Mapping[Direction, tuple[LiteralString, LiteralString]] = {"next": ("<", "desc"), "prev": (">", "asc")}
 _A_TO_Z: Mapping[Direction, tuple[LiteralString, LiteralString]] = {"next": (">", "asc"), "prev": ("<", "desc")}
+_BUCKETS: Mapping[Direction, tuple[LiteralString, LiteralString]] = {"next": ("min", "-1"), "prev": ("max", "1")}
+"""At which end of the ids a walk ends, and in which steps of buckets it gets there."""
 
-PAGE: LiteralString = """
-with candidate as (
-    select id, order_uid, {key} as key, {payload} as payload, ({same}) and ({within}) as fits
+ROWS: LiteralString = """
+    select id, order_uid, {key} as key, {payload} as payload, {fits} as fits
     from documents
     where {where}
     order by {order}
     limit %(candidates)s
-), counted as (
+"""
+BY_BUCKETS: LiteralString = """
+    select part.*
+    from generate_series({first}, (select {end}(id) >> 20 from documents), {step}) as bucket (number)
+    cross join lateral ({rows}) as part
+    limit %(candidates)s
+"""
+"""An index of terms has the orders of 1,048,576 ids together, a bucket: a new order meets pages that are in memory.
+
+PostgreSQL gives the rows of this nested loop bucket by bucket; a sort would read all of them.
+"""
+WITH_OWN: LiteralString = """
+    select * from (({rows}) union all ({own})) as both_ways order by {order} limit %(candidates)s
+"""
+PAGE: LiteralString = """
+with candidate as ({rows}), counted as (
     select *, row_number() over listed as number,
            sum(octet_length(payload)) filter (where fits) over listed as bytes
     from candidate window listed as (order by {listed} rows unbounded preceding)
@@ -84,13 +106,7 @@ group by id, order_uid
 order by id {order}, order_uid {order}
 limit %(candidates)s
 """
-PART: LiteralString = """(
-    select id, order_uid, '{field}' as field, {payload} as payload
-    from documents
-    where {where}
-    order by id {order}, order_uid {order}
-    limit %(candidates)s
-)"""
+PART: LiteralString = "(select id, order_uid, '{field}' as field, payload from ({rows}) as rows_of_field where fits)"
 ESTIMATE: LiteralString = "explain (format json) select from documents where {where}"
 
 
@@ -107,23 +123,13 @@ def page(criteria: Criteria, payload: Payload, walk: Walk) -> Question:
     There are more rows than `limit` where the list may continue. A row that fits and has no payload is where the page
     has as many bytes as it may.
     """
-    by_time = TIMES[criteria.range.time] if criteria.range and criteria.field is None else None
-    by_name = TERMS["name"].key if criteria.field == "name_prefix" else None
-    column = by_time or by_name
-    comparison, order = (_A_TO_Z if by_name else _NEWEST_FIRST)[walk.direction]
-    term = PREFIX if by_name else TERMS[criteria.field] if criteria.field else ALL
-    where = [_where(criteria, term)]
-    if walk.after:
-        where.append(_behind(column, comparison))
-    sql = PAGE.format(
-        key=column or "null::bigint",
-        payload=payload,
-        same=term.same,
-        within=_within(criteria.range) if criteria.field else "true",
-        where=" and ".join(where),
-        order=f"{column} {order}, id {order}, order_uid {order}" if column else f"id {order}, order_uid {order}",
-        listed=f"key {order}, id {order}, order_uid {order}",
-    )
+    _, order = (_A_TO_Z if criteria.field == "name_prefix" else _NEWEST_FIRST)[walk.direction]
+    term = _term(criteria)
+    if term:
+        rows = _of_term(term, payload, f"{term.same} and {_within(criteria.range)}", walk)
+    else:
+        rows = _of_list(criteria, payload, walk)
+    sql = PAGE.format(rows=rows, listed=f"key {order}, id {order}, order_uid {order}")
     may_not_fit = criteria.field is not None and (criteria.range is not None or len(criteria.value) > KEY_CHARACTERS)
     candidates = max(walk.limit + 1, CANDIDATES if may_not_fit else 0)
     values = {"candidates": candidates, "bytes": PAGE_BYTES, **_values(criteria), **_bounds(walk.after)}
@@ -132,35 +138,77 @@ def page(criteria: Criteria, payload: Payload, walk: Walk) -> Question:
 
 def anywhere(value: str, fields: Sequence[Exact], payload: Payload, walk: Walk) -> Question:
     """Orders that have a text as a whole in one of these fields, and one more: (id, order_uid, fields, payload)."""
-    comparison, order = _NEWEST_FIRST[walk.direction]
-    behind: LiteralString = f" and {_behind(None, comparison)}" if walk.after else ""
-    parts = [
-        PART.format(
-            field=field,
-            payload=payload,
-            where=f"{TERMS[field].key} = {TERMS[field].sought}{behind}",
-            order=order,
-        )
-        for field in fields
-    ]
+    _, order = _NEWEST_FIRST[walk.direction]
+    parts = [PART.format(field=field, rows=_of_field(field, payload, walk)) for field in fields]
     sql = ANYWHERE.format(parts=" union all ".join(parts), order=order)
-    bounds = _bounds(walk.after)
-    return Question(sql, {"candidates": walk.limit + 1, "value": value, **bounds})
+    return Question(sql, {"candidates": walk.limit + 1, "value": value, **_bounds(walk.after)})
 
 
 def estimated(criteria: Criteria) -> Question:
     """What PostgreSQL's planner says of the orders that fit."""
-    term = PREFIX if criteria.field == "name_prefix" else TERMS[criteria.field] if criteria.field else ALL
-    within = _within(criteria.range) if criteria.field else "true"
-    sql = ESTIMATE.format(where=f"{_where(criteria, term)} and {within}")
-    return Question(sql, _values(criteria))
+    term = _term(criteria)
+    if term:
+        where: LiteralString = f"{term.key} = {term.sought} and {term.indexed} and {_within(criteria.range)}"
+    else:
+        where = _listed(criteria)
+    return Question(ESTIMATE.format(where=where), _values(criteria))
 
 
-def _where(criteria: Criteria, term: Term) -> LiteralString:
-    """What the index is asked for."""
+def _term(criteria: Criteria) -> Term | None:
+    """Of a list by a term; None for one of all orders, of a time, or by name from A to Z."""
+    return TERMS.get(criteria.field) if criteria.field else None
+
+
+def _of_field(field: Exact, payload: Payload, walk: Walk) -> LiteralString:
+    if field == "order_uid":
+        return _rows(payload, "true", "order_uid = %(value)s", walk)
+    return _of_term(TERMS[field], payload, TERMS[field].same, walk)
+
+
+def _of_term(term: Term, payload: Payload, fits: LiteralString, walk: Walk) -> LiteralString:
+    """Orders with a term, bucket by bucket."""
+    where: LiteralString = f"id >> 20 = bucket.number and {term.key} = {term.sought} and {term.indexed}"
+    end, step = _BUCKETS[walk.direction]
+    begin: LiteralString = "%(id)s::bigint >> 20" if walk.after else "(select max(id) >> 20 from documents)"
+    rows = BY_BUCKETS.format(first=begin, end=end, step=step, rows=_rows(payload, fits, where, walk))
+    if not term.own:
+        return rows
+    _, order = _NEWEST_FIRST[walk.direction]
+    own = _rows(payload, fits, term.own, walk)
+    return WITH_OWN.format(rows=rows, own=own, order=f"id {order}, order_uid {order}")
+
+
+def _of_list(criteria: Criteria, payload: Payload, walk: Walk) -> LiteralString:
+    """Orders by id, by a time in a range, or by name from A to Z."""
+    if criteria.field == "name_prefix":
+        return _rows(payload, PREFIX.same, _listed(criteria), walk, PREFIX.key)
+    column = TIMES[criteria.range.time] if criteria.range else None
+    return _rows(payload, "true", _listed(criteria), walk, column)
+
+
+def _listed(criteria: Criteria) -> LiteralString:
+    """What the index of a list is asked for."""
     if criteria.field == "name_prefix":  # U+10FFFF is the last character there is
-        return f"{term.key} >= {term.sought} and {term.key} < {term.sought} || chr(1114111)"
-    return f"{term.key} = {term.sought}" if criteria.field else _within(criteria.range)
+        return f"{PREFIX.key} >= {PREFIX.sought} and {PREFIX.key} < {PREFIX.sought} || chr(1114111)"
+    return _within(criteria.range)
+
+
+def _rows(
+    payload: Payload,
+    fits: LiteralString,
+    where: LiteralString,
+    walk: Walk,
+    column: LiteralString | None = None,
+) -> LiteralString:
+    """Rows by one index, in the order of `column`, id and uid, behind the walk's position."""
+    comparison, order = (_A_TO_Z if column == PREFIX.key else _NEWEST_FIRST)[walk.direction]
+    return ROWS.format(
+        key=column or "null::bigint",
+        payload=payload,
+        fits=fits,
+        where=f"{where} and {_behind(column, comparison)}" if walk.after else where,
+        order=f"{column} {order}, id {order}, order_uid {order}" if column else f"id {order}, order_uid {order}",
+    )
 
 
 def _within(range_: Range | None) -> LiteralString:
