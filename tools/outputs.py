@@ -127,7 +127,13 @@ def _kind(shape: shapes.Type) -> str:
     if isinstance(shape, shapes.LiteralType):
         return " or ".join(f"`{value}`" for value in shape.values)
     if isinstance(shape, (shapes.ListType, shapes.VarTupleType)):
-        return f"array of {_kind(_unwrapped(shape.item_type)[0])}s"
+        return f"array of {_many(shape.item_type)}"
     if isinstance(shape, shapes.DictType):
-        return f"object of {_kind(_unwrapped(shape.value_type)[0])}s"
+        return f"object of {_many(shape.value_type)}"
     return WORDS[type(shape)]
+
+
+def _many(shape: shapes.Type) -> str:
+    """A type in the plural: strings, arrays of strings."""
+    one, of, rest = _kind(_unwrapped(shape)[0]).partition(" of ")
+    return f"{one}s{of}{rest}"

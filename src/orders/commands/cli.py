@@ -3,21 +3,24 @@
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 from msgspec import Raw
 
 from orders import __version__, streams
 from orders.commands.dead_letters import dead_letters
-from orders.commands.options import POSITIVE, command, phases, progress, sentences
+from orders.commands.options import POSITIVE, MomentParameter, again, command, phases, progress, sentences
 from orders.commands.output import Output, Outputs, is_for_programs, output
+from orders.errors import StartError, UsageError
 from orders.settings import Effective, load
 from orders.system.state import addressed, joined
 
 if TYPE_CHECKING:
     from orders.commands.client import Migrated
+    from orders.commands.finding import FoundOrders
     from orders.commands.resuming import Resumed
     from orders.commands.sending import Checked, Sent, Way
     from orders.commands.status import Status
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from orders.doctor.creation import CreatedTopic
     from orders.verify.report import VerifyReport
 
+F = TypeVar("F", bound=Callable[..., Any])
 NATURAL = click.IntRange(min=0)
 EXIT_STATUS = "Exit status: 0 done, 1 failed, 2 wrong usage. A command that a signal stopped ends by that signal."
 
@@ -180,6 +184,94 @@ def get(uid: str, view: str | None, **given: Any) -> None:
     sys.stdout.buffer.write(b"\n" if sys.stdout.isatty() else b"")
 
 
+def paged(function: F) -> F:
+    """Adds what chooses a page, and `--json`."""
+    limit = click.option(
+        "--limit", type=click.IntRange(1, 200), metavar="N", default=50, show_default=True, help="show at most N"
+    )
+    cursor = click.option("--cursor", metavar="TEXT", help="where to continue; stands below a page")
+    return limit(cursor(function))
+
+
+@command(cli, "list", "orders list --customer-id c477009 --limit 10")
+@click.option("--track-number", metavar="TEXT", help="only those with this tracking number")
+@click.option("--customer-id", metavar="TEXT", help="only those of this customer")
+@click.option("--transaction", metavar="TEXT", help="only those with this id of a payment")
+@click.option(
+    "--created-from",
+    type=MomentParameter(),
+    metavar="TIME",
+    help="only those created at this time or later; UTC without an offset",
+)
+@click.option("--created-to", type=MomentParameter(), metavar="TIME", help="only those created before this time")
+@click.option(
+    "--received-from", type=MomentParameter(), metavar="TIME", help="only those received at this time or later"
+)
+@click.option("--received-to", type=MomentParameter(), metavar="TIME", help="only those received before this time")
+@paged
+@output()
+def list_orders(**given: Any) -> "Output[FoundOrders]":
+    """List orders, newest first.
+
+    With times and nothing else, by that time, the latest first. Give at most one of --track-number, --customer-id and
+    --transaction, and times of one kind. A line has no personal data; a narrow terminal shows fewer columns. Below a
+    page stands the command for the next one.
+    """
+    from orders.commands import finding, finding_text
+
+    asked = {name: given.pop(name) for name in finding.LIST}
+    found = finding.listed(addressed(os.environ, given), asked)
+    is_filtered = any(asked[name] for name in finding.FILTERS)
+    none = finding_text.NOTHING_FITS if is_filtered else finding_text.NOTHING_STORED
+    view = finding_text.View(
+        terminal_width(),
+        again_at,
+        is_first=not asked["cursor"],
+        none=none,
+        by_creation=any(asked[name] for name in finding.CREATED),
+    )
+    return Output(found, partial(finding_text.text, view=view))
+
+
+@command(cli, "find", "orders find +9720001234")
+@click.argument("text", required=False)
+@click.option("--phone", metavar="TEXT", help="phone of the recipient: its last ten digits, or all if fewer")
+@click.option("--email", metavar="TEXT", help="e-mail of the recipient, in any case")
+@click.option("--name", metavar="TEXT", help="whole name of the recipient, in any case")
+@click.option("--name-prefix", metavar="TEXT", help="beginning of that name, in any case; listed from A to Z")
+@paged
+@output()
+def find_orders(text: str | None, **given: Any) -> "Output[FoundOrders]":
+    """Find orders by whatever you have in hand.
+
+    TEXT is an order_uid, track number, customer id, id of a payment, phone, e-mail or name, as a whole; where none is
+    found so, the beginning of a name. The table says in which field it was found. In place of TEXT one of the options
+    looks in one field. Newest first. No line has personal data, nor has a URL or log of the service.
+    """
+    from orders.commands import finding, finding_text
+
+    asked = {"q": text, **{name: given.pop(name) for name in finding.SEARCH}}
+    if sum(asked[name] is not None for name in ("q", *finding.FIELDS)) != 1:
+        raise UsageError("say what to look for: TEXT, or one of --phone, --email, --name and --name-prefix")
+    found = finding.searched(addressed(os.environ, given), asked)
+    is_first = not asked["cursor"]
+    if found.is_end and is_first and not is_for_programs():
+        raise StartError(finding_text.NOTHING_FOUND)
+    note = finding_text.BY_BEGINNING if text is not None and not found.matched else ""
+    view = finding_text.View(terminal_width(), again_at, note=note, is_first=is_first)
+    return Output(found, partial(finding_text.text, view=view), not (found.is_end and is_first))
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that is written to; None where it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def again_at(cursor: str) -> str:
+    """The command that runs, for another page."""
+    return again({"cursor"}, ["--cursor", cursor])
+
+
 @command(cli, "status", "orders status --json")
 @output()
 def status(**given: Any) -> "Output[Status]":
@@ -194,8 +286,7 @@ def status(**given: Any) -> "Output[Status]":
     from orders.commands.status import status as asked
 
     found = asked(os.environ, given)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    return Output(found, partial(status_text.text, width=width), found.runs)
+    return Output(found, partial(status_text.text, width=terminal_width()), found.runs)
 
 
 @command(cli, "health", "orders health --startup")

@@ -5,14 +5,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from orders.commands.options import POSITIVE, command, progress
+from orders.commands.options import POSITIVE, MomentParameter, command, progress
 from orders.commands.output import Output, Outputs, is_for_programs, output
 from orders.errors import StartError, UsageError
 from orders.system.state import joined
@@ -27,20 +26,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 FILTERS = ("reason", "since", "until", "topic", "partition")
 STATES = ("open", "replayed", "discarded")
-
-
-class MomentParameter(click.ParamType[datetime]):
-    """A time of ISO 8601; in UTC where it has no offset."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The time, or click's own error."""
-        try:
-            moment = datetime.fromisoformat(value)
-            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not a time such as 2026-01-31 or 2026-01-31T12:00:00+03:00", param, ctx)
 
 
 def choosing(function: F) -> F:

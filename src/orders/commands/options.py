@@ -2,14 +2,17 @@
 
 import errno
 import os
+import shlex
 import signal
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import IO, Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import click
+from click.core import ParameterSource
 
 from orders.errors import OrdersError, UsageError
 from orders.settings.loading import log_format
@@ -37,6 +40,14 @@ _EXITS: Mapping[str, Mapping[str, str]] = {
     },
     "validate": {"0": "all are valid orders", "1": "at least one is not a valid order"},
     "get": {"0": "shown", "1": "there is no such order, or nobody answers"},
+    "list": {
+        "0": "shown, if there are any",
+        "1": "nobody answers, or PostgreSQL is unavailable or builds an index",
+    },
+    "find": {
+        "0": "at least one was found",
+        "1": "none was found, or it failed as `orders list` does",
+    },
     "health": {"0": "the condition is met", "1": "it is not met, or nobody answers"},
     "status": {"0": "something runs", "1": "nothing runs"},
     "dead-letters list": {"0": "shown, if there are any", "1": "PostgreSQL cannot be asked"},
@@ -104,6 +115,20 @@ def with_settings(function: F, path: str) -> F:
     return function
 
 
+class MomentParameter(click.ParamType[datetime]):
+    """A time of ISO 8601; in UTC where it has no offset."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The time, or click's own error."""
+        try:
+            moment = datetime.fromisoformat(value)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not a time such as 2026-01-31 or 2026-01-31T12:00:00+03:00", param, ctx)
+
+
 def parameter(kind: Any) -> click.ParamType[Any]:
     """Words are checked here; numbers where the variables are, in one place with one message."""
     return click.Choice(get_args(kind)) if get_origin(kind) is Literal else click.STRING
@@ -111,6 +136,24 @@ def parameter(kind: Any) -> click.ParamType[Any]:
 
 def metavar(kind: Any) -> str | None:
     return None if get_origin(kind) is Literal else {int: "N", float: "SECONDS"}.get(kind, "TEXT")
+
+
+def again(but: Collection[str], added: Sequence[str]) -> str:
+    """The command that runs as it was typed, in the words of a shell: without some of its options, and with others."""
+    context = click.get_current_context()
+    arguments, options = list[str](), list[str]()
+    for each in context.command.params:
+        if each.name in but or context.get_parameter_source(each.name or "") is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[each.name or ""]
+        given = value.isoformat() if isinstance(value, datetime) else str(value)
+        if isinstance(each, click.Option):
+            options += [each.opts[0], given] if not given.startswith("-") else [f"{each.opts[0]}={given}"]
+        else:
+            arguments += [given]
+    if any(each.startswith("-") for each in arguments):
+        arguments.insert(0, "--")
+    return shlex.join([*context.command_path.split(), *options, *added, *arguments])
 
 
 @contextmanager

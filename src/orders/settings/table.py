@@ -206,6 +206,8 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "send": ("data_dir", "kafka_bootstrap", "kafka_topic", "postgres_dsn"),
     "validate": ("order_nesting",),
     "get": ("data_dir", "http_host", "http_port"),
+    "list": ("data_dir", "http_host", "http_port"),
+    "find": ("data_dir", "http_host", "http_port"),
     "status": ("data_dir", "http_host", "http_port", "kafka_topic", "postgres_dsn"),
     "health": ("data_dir", "http_host", "http_port"),
     **dict.fromkeys(

@@ -45,13 +45,16 @@ def url_for(settings: Settings) -> str:
     return state.url(settings) or http_url(settings.http_host, settings.http_port)
 
 
-def fetch(url: str, path: str, seconds: float = ANSWER_SECONDS) -> tuple[int, bytes]:
-    """Status and body of a GET. Raises `StartError` when nobody answers. Proxies are not asked: it is our own."""
+def fetch(url: str, path: str, seconds: float = ANSWER_SECONDS, *, body: bytes | None = None) -> tuple[int, bytes]:
+    """Status and body of a GET, or of a POST where there is a body, which is JSON.
+
+    Raises `StartError` when nobody answers. Proxies are not asked: it is our own.
+    """
     # Python's own client takes longer to import than all the rest of a health check.
     address = urlsplit(url)
     try:
         with socket.create_connection((address.hostname or "", address.port or 80), seconds) as connection:
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
+            connection.sendall(_request(path, address.netloc, body))
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
     except OSError:
         answer = b""
@@ -59,6 +62,13 @@ def fetch(url: str, path: str, seconds: float = ANSWER_SECONDS) -> tuple[int, by
     if head is None or len(answer) - head.end() != int(head[2]):
         raise StartError(f"nothing answers at {url}: start it with `orders run`")
     return int(head[1]), answer[head.end() :]
+
+
+def _request(path: str, host: str, body: bytes | None) -> bytes:
+    method = "GET" if body is None else "POST"
+    content = "" if body is None else f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{content}\r\n"
+    return head.encode() + (body or b"")
 
 
 def ask_ready(url: str) -> Ready:

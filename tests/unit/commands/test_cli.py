@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def test_what_has_data_has_it_for_programs_too() -> None:
     with_json = {name for name, command in walked(cli) if any("--json" in each.opts for each in command.params)}
     with_rows = {"send", "validate", "status", "health", "migrate", "topics create", "config", "doctor", "resume"}
     with_rows |= {f"dead-letters {each}" for each in ("list", "show", "replay", "edit", "discard", "export")}
-    with_rows.add("verify")
+    with_rows |= {"verify", "list", "find"}
     assert with_json == with_rows
 
 
@@ -75,6 +76,37 @@ def test_the_nearest_known_name_is_suggested(typed: list[str], meant: str) -> No
     shown = CliRunner().invoke(cli, typed)
     assert shown.exit_code == 2
     assert f"Did you mean {meant}?" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["--limit", "3", "--cursor=old"], ["--limit", "3", "--cursor", "new"]),
+        (["c 1", "--at", "2026-11-30"], ["--at", "2026-11-30T00:00:00+00:00", "--cursor", "new", "c 1"]),
+        (["--text=-x", "--", "-y"], ["--text=-x", "--cursor", "new", "--", "-y"]),
+    ],
+)
+def test_a_command_is_said_again_as_it_was_typed_with_another_option(typed: list[str], words: list[str]) -> None:
+    @click.command("find")
+    @click.argument("text", required=False)
+    @click.option("--limit", type=int, default=50)
+    @click.option("--at", type=options.MomentParameter())
+    @click.option("--text", "other")
+    @click.option("--cursor")
+    def find(**_: object) -> None:
+        click.echo(options.again({"cursor"}, ["--cursor", "new"]))
+
+    shown = CliRunner().invoke(find, typed, prog_name="orders find").output
+    assert shlex.split(shown) == ["orders", "find", *words]
+    again = CliRunner().invoke(find, shlex.split(shown)[2:], prog_name="orders find").output
+    assert again == shown
+
+
+@pytest.mark.parametrize("words", [["find"], ["find", "a", "--phone", "1"], ["find", "--name", "a", "--email", "b"]])
+def test_find_looks_for_one_thing(words: list[str]) -> None:
+    found = CliRunner().invoke(cli, words)
+    assert isinstance(found.exception, UsageError)
+    assert str(found.exception).startswith("say what to look for: ")
 
 
 def test_the_list_of_commands_says_what_each_does_and_the_exit_codes() -> None:
