@@ -242,7 +242,7 @@ ELSEWHERE = {
     "threads.py": "the place for all others",
     "api/health.py": "anyone who asks waits for it",
     "api/scrape.py": "anyone who asks waits for it",
-    "api/waiting.py": "anyone who asks waits for it; a late bug goes to the loop's handler",
+    "timing.py": "anyone who asks waits for it; a late bug goes to the loop's handler",
 }
 """Where else threads and tasks begin, and why nothing is lost there."""
 
