@@ -20,7 +20,7 @@ from orders.order import Content
 from orders.readiness import ReadinessReport, StartupReport
 from orders.search.criteria import Criteria
 from orders.search.cursor import Cursor
-from orders.search.finder import Found
+from orders.search.finder import Bodies, Found
 from orders.search.statements import Payload
 
 Shape = Literal["standard", "original"]
@@ -32,16 +32,16 @@ class Finder(Protocol):
 
     async def page(self, criteria: Criteria, limit: int, payload: Payload, cursor: Cursor | None) -> Found: ...
 
-    async def documents(self, uids: Sequence[str]) -> dict[str, bytes]: ...
+    async def documents(self, uids: Sequence[str], most_bytes: int) -> Bodies: ...
 
 
 class FindsNothing:
     """Where no order is stored."""
 
     async def page(self, criteria: Criteria, limit: int, payload: Payload, cursor: Cursor | None) -> Found:  # noqa: ARG002
-        return Found([], None, None, None)
+        return Found({}, None, None, None)
 
-    async def documents(self, uids: Sequence[str]) -> dict[str, bytes]:  # noqa: ARG002
+    async def documents(self, uids: Sequence[str], most_bytes: int) -> Bodies:  # noqa: ARG002
         return {}
 
 

@@ -15,12 +15,12 @@ from orders.api.dependencies import Dependencies, Shape
 from orders.api.endpoint import Query, Request, Resource, Returns
 from orders.api.views import OriginalOrder, ServedOrder, original
 from orders.decoder import why
-from orders.errors import NotIndexed
+from orders.errors import NotIndexed, Rejected
 from orders.order import Integer, Moment, Text, Uid, is_uid
 from orders.record import Invalid
 from orders.search.criteria import LONGEST, PERSONAL, Criteria, Field, InvalidCriteriaError, criteria_of
 from orders.search.cursor import Cursor, InvalidCursorError, decode
-from orders.search.finder import MOST, Found
+from orders.search.finder import MOST, Bodies, Found, TooManyBytesError
 from orders.search.statements import DOCUMENT, SUMMARY
 from orders.violations import UNREADABLE
 
@@ -75,6 +75,11 @@ class OrderTotal(Struct, frozen=True):
     is_estimate: Annotated[bool, Meta(description="Whether PostgreSQL's planner guessed it; else it was counted")]
 
 
+UNREADABLE_ORDERS = Meta(
+    description="Uids of orders that SQL by hand changed so that they cannot be shown; only where there are some"
+)
+
+
 class _Listed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     next: Annotated[str | None, Meta(description="Cursor of the next page; null at the end of the list")]
     prev: Annotated[str | None, Meta(description="Cursor of the page before; null at the beginning of the list")]
@@ -88,6 +93,7 @@ class _Listed(Struct, frozen=True, kw_only=True, omit_defaults=True):
         ]
         | UnsetType
     ) = UNSET
+    unreadable: Annotated[Sequence[str], UNREADABLE_ORDERS] | UnsetType = UNSET
 
 
 ABOUT = Meta(description="Up to `limit` orders; fewer, or none, is not the end of the list: `next` is null there")
@@ -114,8 +120,9 @@ class OrderSummaryList(_Listed, frozen=True, kw_only=True):
 FOUND = Meta(description="Those that are stored, in the order asked")
 
 
-class _LookedUp(Struct, frozen=True, kw_only=True):
+class _LookedUp(Struct, frozen=True, kw_only=True, omit_defaults=True):
     missing: Annotated[Sequence[str], Meta(description="The uids that no stored order has, in the order asked")]
+    unreadable: Annotated[Sequence[str], UNREADABLE_ORDERS] | UnsetType = UNSET
 
 
 class OrderLookup(_LookedUp, frozen=True, kw_only=True):
@@ -141,6 +148,7 @@ class _Page(Struct, frozen=True, omit_defaults=True):
     prev: str | None
     total: OrderTotal | UnsetType
     matched: Mapping[str, Sequence[str]] | UnsetType
+    unreadable: Sequence[str] = ()
 
 
 class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -292,22 +300,37 @@ async def look_up_orders(request: Request) -> Response:
     on = request.dependencies
     asked = await _read(request, LookupRequest)
     uids = list(dict.fromkeys(asked.order_uids))
-    found = {uid: document for uid in uids if is_uid(uid) and (document := on.find(uid.encode())) is not None}
-    wanted = [uid for uid in uids if uid not in found and is_uid(uid)]
-    if wanted:
-        with on.gate("searches"):
-            found |= await on.finder.documents(wanted)
-    if sum(map(len, found.values())) > MOST_BYTES:
-        raise ProblemError("invalid-search", f"These orders have more than {MOST_BYTES} bytes: ask for fewer at once.")
-    orders = [_shown(on, found[uid], asked.view) for uid in uids if uid in found]
-    return answer(200, _Lookup(orders, [uid for uid in uids if uid not in found]), NO_STORE)
+    found = await _documents(on, [uid for uid in uids if is_uid(uid)])
+    orders, unreadable = _shown(on, {uid: found[uid] for uid in uids if uid in found}, asked.view)
+    return answer(200, _Lookup(orders, [uid for uid in uids if uid not in found], unreadable), NO_STORE)
 
 
-class _Lookup(Struct, frozen=True):
+async def _documents(on: Dependencies, uids: Sequence[str]) -> Bodies:
+    """Those that memory has, and those of the others that PostgreSQL has. Raises `ProblemError`."""
+    found: dict[str, bytes | None] = {uid: each for uid in uids if (each := on.find(uid.encode())) is not None}
+    left = MOST_BYTES - sum(len(each or b"") for each in found.values())
+    if left < 0:
+        raise _too_many_bytes()
+    if wanted := [uid for uid in uids if uid not in found]:
+        try:
+            with on.gate("searches"):
+                return {**found, **await on.finder.documents(wanted, left)}
+        except TooManyBytesError:
+            raise _too_many_bytes() from None
+    return found
+
+
+def _too_many_bytes() -> ProblemError:
+    reason = f"These orders have more than {MOST_BYTES} bytes: ask for fewer at once"
+    return ProblemError("invalid-search", wrong=[Invalid(reason, "$.order_uids")])
+
+
+class _Lookup(Struct, frozen=True, omit_defaults=True):
     """Orders that are JSON already."""
 
     orders: Sequence[Raw]
     missing: Sequence[str]
+    unreadable: Sequence[str] = ()
 
 
 async def _read(request: Request, kind: type[T]) -> T:
@@ -343,14 +366,36 @@ async def _search(on: Dependencies, criteria: Criteria, limit: int, fields: Fiel
 
 
 def _page(on: Dependencies, found: Found, fields: Fields, view: Shape | None, links: Mapping[str, str]) -> Response:
-    orders = [Raw(each) if fields == "summary" else _shown(on, each, view) for each in found.orders]
+    orders, unreadable = _summaries(found.orders) if fields == "summary" else _shown(on, found.orders, view)
     total = OrderTotal(found.total.count, found.total.is_estimate) if found.total else UNSET
-    return answer(200, _Page(orders, found.next, found.prev, total, found.matched or UNSET), {**NO_STORE, **links})
+    page = _Page(orders, found.next, found.prev, total, found.matched or UNSET, unreadable)
+    return answer(200, page, {**NO_STORE, **links})
 
 
-def _shown(on: Dependencies, document: bytes, view: Shape | None) -> Raw:
-    """The order of a served document in a shape."""
-    return Raw((original(document) if (view or on.default_view) == "original" else document)[WRAPPED])
+Shown = tuple[list[Raw], list[str]]
+"""Orders that are JSON already, and the uids of those that cannot be shown."""
+
+
+def _summaries(bodies: Bodies) -> Shown:
+    return [Raw(each) for each in bodies.values() if each], [uid for uid, each in bodies.items() if not each]
+
+
+def _shown(on: Dependencies, documents: Bodies, view: Shape | None) -> Shown:
+    """The orders of served documents in a shape."""
+    orders, unreadable = [], []
+    for uid, document in documents.items():
+        try:
+            orders.append(Raw(_in_shape(document, view or on.default_view)[WRAPPED]))
+        except Rejected:
+            unreadable.append(uid)
+    return orders, unreadable
+
+
+def _in_shape(document: bytes | None, shape: Shape) -> bytes:
+    """Raises `Rejected` where SQL by hand has made of it what has none."""
+    if document is None:
+        raise Rejected("a row changed by hand cannot be read")
+    return original(document) if shape == "original" else document
 
 
 def _links(found: Found, shown: Mapping[str, Any]) -> str:

@@ -42,6 +42,8 @@ def moment(since_epoch: int) -> datetime:
 
 FIRST, LAST = microseconds(datetime.min.replace(tzinfo=UTC)), microseconds(datetime.max.replace(tzinfo=UTC))
 """The moments that a `datetime` holds; rows changed by hand may have others, which no range has."""
+END = LAST + 1
+"""Where a range ends that has no `until`: the year 10000, which no `datetime` holds."""
 
 INDEXES: Mapping[Field | Time, str] = {
     "track_number": "orders_by_track_number",
@@ -118,7 +120,7 @@ def _range(given: Mapping[str, str | None], field: Field | None) -> Range | None
     if not named[-1].startswith(by):
         raise InvalidCriteriaError(named[-1], f"cannot be given beside {named[0]}: a list is by one time")
     begins = _moment(f"{by}_from", texts[f"{by}_from"], FIRST)
-    ends = _moment(f"{by}_to", texts[f"{by}_to"], LAST)
+    ends = _moment(f"{by}_to", texts[f"{by}_to"], END)
     if begins >= ends:
         raise InvalidCriteriaError(f"{by}_from", f"must be before {by}_to")
     return Range(by, begins, ends)

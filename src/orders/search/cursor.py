@@ -2,21 +2,23 @@
 
 The text is URL-safe base64 of a JSON array. It is no secret and is not signed: whoever writes one gets what the same
 criteria give. A personal value is left out, and is to be given again beside the cursor; two bytes of its hash tell
-most cursors of another value.
+most cursors of another value. The name where a list of names continues is masked by that value: the cursor alone does
+not show it, though who guesses the value reads it.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from hashlib import blake2b
+from hashlib import blake2b, shake_256
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from orders.search.criteria import FIRST, LAST, Criteria, wrong_value
+from orders.search.criteria import END, FIRST, LAST, Criteria, wrong_value
 
 Direction = Literal["next", "prev"]
 BigInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+CHANGED = "This cursor was changed: take `next` or `prev` of an answer as it is."
 _VERSION: Literal[1] = 1
 
 
@@ -46,6 +48,9 @@ def encode(criteria: Criteria, direction: Direction, position: Position) -> str:
     """The text of a cursor."""
     shown = replace(criteria, value="") if criteria.is_personal else criteria
     check = _check(criteria.value) if criteria.is_personal else ""
+    if isinstance(position.key, str):
+        masked = _mask(position.key.encode(), criteria.value, position)
+        position = replace(position, key=urlsafe_b64encode(masked).decode())
     cursor = Cursor(_VERSION, shown, check, direction, position)
     return urlsafe_b64encode(msgspec.json.encode(cursor)).rstrip(b"=").decode()
 
@@ -60,7 +65,8 @@ def decode(text: str, given: Criteria) -> Cursor:
     if stored.is_personal:
         if not _continues(given, cursor):
             raise InvalidCursorError("The cursor belongs to another search: repeat the body of the search beside it.")
-        return replace(cursor, criteria=replace(stored, value=given.value))
+        position = _unmasked(cursor.position, given.value)
+        return replace(cursor, criteria=replace(stored, value=given.value), position=position)
     if given not in (Criteria(), stored):
         raise InvalidCursorError(
             "The cursor belongs to other filters: leave the filters out, or repeat them as they were."
@@ -81,14 +87,32 @@ def _read(text: str) -> Cursor:
     except (ValueError, UnicodeError, msgspec.MsgspecError, RecursionError):
         raise InvalidCursorError("This is no cursor of a list: take `next` or `prev` of an answer as it is.") from None
     if not _is_sound(cursor):
-        raise InvalidCursorError("This cursor was changed: take `next` or `prev` of an answer as it is.")
+        raise InvalidCursorError(CHANGED)
     return cursor
+
+
+def _unmasked(position: Position, value: str) -> Position:
+    if not isinstance(position.key, str):
+        return position
+    try:
+        key = _mask(urlsafe_b64decode(position.key.encode()), value, position).decode()
+    except ValueError:
+        raise InvalidCursorError(CHANGED) from None
+    if "\0" in key:
+        raise InvalidCursorError(CHANGED)
+    return replace(position, key=key)
+
+
+def _mask(key: bytes, value: str, position: Position) -> bytes:
+    """A key masked, or a masked key as it was: each order has a mask of its own."""
+    mask = shake_256(f"{position.id} {position.order_uid} {value}".encode()).digest(len(key))
+    return bytes(a ^ b for a, b in zip(key, mask, strict=True))
 
 
 def _is_sound(cursor: Cursor) -> bool:
     """Whether the service can have made it."""
     criteria, position = cursor.criteria, cursor.position
-    if "\0" in position.order_uid or "\0" in str(position.key):
+    if "\0" in position.order_uid:
         return False
     if criteria.field is None or criteria.is_personal:
         value = not criteria.value
@@ -101,7 +125,7 @@ def _is_sound(cursor: Cursor) -> bool:
 
 def _in_days(criteria: Criteria) -> bool:
     range_ = criteria.range
-    return range_ is None or FIRST <= range_.since < range_.until <= LAST
+    return range_ is None or FIRST <= range_.since < range_.until <= END
 
 
 def _check(value: str) -> str:

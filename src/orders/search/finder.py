@@ -1,14 +1,16 @@
 """Asks PostgreSQL for pages of orders, through connections of its own: nothing that GETs and POSTs wait on is used."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, NamedTuple
 
+import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from orders.errors import Busy, IndexBuilding, NotIndexed
+from orders.errors import Busy, IndexBuilding, NotIndexed, Rejected
 from orders.postgres.connection import queries
 from orders.postgres.indexes import names
 from orders.postgres.pool import QueryPool, Rows
@@ -16,8 +18,10 @@ from orders.search import statements
 from orders.search.criteria import INDEXES, Criteria, Exact, Field, Time, fields_of, microseconds
 from orders.search.cursor import Cursor, Position, encode
 from orders.search.paging import Candidate, Part, Walk, cut, ends
-from orders.search.statements import Payload, Question
+from orders.search.statements import DOCUMENT, NOTHING, Payload, Question
 from orders.timing import Clock, in_time
+
+log = structlog.get_logger()
 
 STATEMENT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 4.0
@@ -35,6 +39,14 @@ BY_INDEX: Final[Mapping[str, str]] = {
 """A page is read by its index in the order of the list, whatever the planner believes of how many rows there are."""
 MOST: Final = 200
 """Most orders in a page."""
+ANY_BYTES: Final = 2**62
+
+Bodies = Mapping[str, bytes | None]
+"""JSON of orders by uid; None where SQL by hand has made of a row what PostgreSQL cannot show."""
+
+
+class TooManyBytesError(Exception):
+    """Orders that were asked for by their uids are too large together."""
 
 
 class Total(Struct, frozen=True):
@@ -45,12 +57,12 @@ class Total(Struct, frozen=True):
 
 
 class Found(NamedTuple):
-    """A page: bodies of orders as bytes of JSON, cursors to both sides, and for the first page how many there are.
+    """A page: bodies of orders by their uids, cursors to both sides, and for the first page how many there are.
 
     `matched` are the fields in which a text of `q` stands, by uid.
     """
 
-    orders: Sequence[bytes]
+    orders: Bodies
     next: str | None
     prev: str | None
     total: Total | None
@@ -82,34 +94,66 @@ class OrderFinder:
         look = self._anywhere if criteria.field == "q" else self._page
         return await look(criteria, payload, walk)
 
-    async def documents(self, uids: Sequence[str]) -> dict[str, bytes]:
-        """The served documents of those of the orders that PostgreSQL has."""
-        rows = await self._rows(Question(queries["documents_by_uid"], {"uids": list(uids)}))
-        return {order_uid: document.encode() for order_uid, _, document in rows}
+    async def documents(self, uids: Sequence[str], most_bytes: int) -> Bodies:
+        """The served documents of those of the orders that PostgreSQL has. Raises `TooManyBytesError`."""
+        return await self._bodies(uids, DOCUMENT, most_bytes)
+
+    async def _bodies(self, uids: Sequence[str], payload: Payload, most_bytes: int) -> Bodies:
+        """One that cannot be shown stands alone in the end: others are not refused with it."""
+        try:
+            rows = await self._rows(statements.bodies(uids, payload, most_bytes))
+        except Rejected as error:
+            if len(uids) == 1:
+                log.warning("order_unreadable", order_uid=uids[0], reason=str(error))
+                return {uids[0]: None}
+            half = len(uids) // 2
+            first = await self._bodies(uids[:half], payload, most_bytes)
+            return {**first, **await self._bodies(uids[half:], payload, most_bytes)}
+        if any(body is None for _, body in rows):
+            raise TooManyBytesError
+        return {order_uid: body.encode() for order_uid, body in rows}
 
     async def _anywhere(self, criteria: Criteria, payload: Payload, walk: Walk) -> Found:
         """Orders that have the text as a whole; where none has, those in which a name begins with it."""
         fields = await self._searchable(criteria.value)
-        rows = await self._rows(statements.anywhere(criteria.value, fields, payload, walk))
-        if not rows and walk.after is None and self._has_index("name_prefix"):
+        part = await self._part(partial(statements.anywhere, criteria.value, fields, walk=walk), payload, walk.limit)
+        is_found = bool(part.rows) or part.goes_on or walk.after is not None
+        if not is_found and self._has_index("name_prefix"):
             return await self._page(replace(criteria, field="name_prefix"), payload, walk)
-        found = [Candidate(Position(row[0], row[1]), True, row[3], tuple(sorted(row[2]))) for row in rows]
-        return await self._found(criteria, walk, cut(found, walk.limit, walk.limit + 1))
+        return await self._found(criteria, walk, part)
 
     async def _page(self, criteria: Criteria, payload: Payload, walk: Walk) -> Found:
         if criteria.searched:
             await self._check(criteria.searched)
-        asked = statements.page(criteria, payload, walk)
-        rows = await self._rows(asked)
-        found = [Candidate(Position(row[0], row[1], _key(row[2])), row[3], row[4]) for row in rows]
-        return await self._found(criteria, walk, cut(found, walk.limit, asked.values["candidates"]))
+        part = await self._part(partial(statements.page, criteria, walk=walk), payload, walk.limit)
+        return await self._found(criteria, walk, part)
+
+    async def _part(self, ask: Callable[..., Question], payload: Payload, limit: int) -> Part:
+        asked = ask(payload=payload)
+        try:
+            rows = await self._rows(asked)
+        except Rejected:
+            rows = await self._rows(ask(payload=NOTHING))
+            found = await self._apart([_candidate(row) for row in rows], payload, limit)
+        else:
+            found = [_candidate(row) for row in rows]
+        return cut(found, limit, asked.values["candidates"])
+
+    async def _apart(self, found: Sequence[Candidate], payload: Payload, limit: int) -> list[Candidate]:
+        """The same with bodies that were asked for by their uids, as one among them cannot be shown."""
+        uids = [each.position.order_uid for each in found if each.fits][:limit]
+        bodies = await self._bodies(uids, payload, ANY_BYTES) if uids else {}
+        return [
+            _with_body(each, bodies) if each.position.order_uid in uids else each._replace(payload=None)
+            for each in found
+        ]
 
     async def _found(self, criteria: Criteria, walk: Walk, part: Part) -> Found:
         ascending = (criteria.field == "name_prefix") == (walk.direction == "next")
         before, behind = ends(walk, part, ascending=ascending)
         listed = part.rows if walk.direction == "next" else part.rows[::-1]
         return Found(
-            [(row.payload or "").encode() for row in listed],
+            {row.position.order_uid: (row.payload or "").encode() or None for row in listed},
             encode(criteria, "next", behind) if behind else None,
             encode(criteria, "prev", before) if before else None,
             None if walk.after else await self._total(criteria, part),
@@ -172,8 +216,18 @@ class OrderFinder:
             self._places.release()
 
 
-def _key(value: Any) -> int | str | None:
-    return microseconds(value) if isinstance(value, datetime) else value
+def _candidate(row: tuple[Any, ...]) -> Candidate:
+    id_, order_uid, key, fits, payload = row
+    if isinstance(key, list):
+        return Candidate(Position(id_, order_uid), fits, payload, tuple(key))
+    key = microseconds(key) if isinstance(key, datetime) else key
+    return Candidate(Position(id_, order_uid, key), fits, payload)
+
+
+def _with_body(candidate: Candidate, bodies: Bodies) -> Candidate:
+    """One that is gone meanwhile does not fit any more."""
+    uid = candidate.position.order_uid
+    return candidate._replace(fits=uid in bodies, payload=(bodies.get(uid) or b"").decode())
 
 
 def planned(rows: Rows) -> int:

@@ -22,7 +22,7 @@ class Walk(NamedTuple):
 class Candidate(NamedTuple):
     """A row that was read: whether it fits the criteria, and its body unless the page has as many bytes as it may.
 
-    `fields` are those in which a text of `q` stands.
+    A body that cannot be shown is empty. `fields` are those in which a text of `q` stands.
     """
 
     position: Position

@@ -7,7 +7,7 @@ letter, or PostgreSQL would not use them.
 from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString, NamedTuple
 
-from orders.search.criteria import Criteria, Exact, Field, Range, Time, moment
+from orders.search.criteria import LAST, Criteria, Exact, Field, Range, Time, moment
 from orders.search.cursor import Direction, Position
 from orders.search.paging import Walk
 
@@ -21,6 +21,8 @@ PAGE_BYTES = 8_000_000
 Payload = LiteralString
 DOCUMENT: Payload = "document"
 SUMMARY: Payload = "summary"
+NOTHING: Payload = "''"
+"""Where only the places in the list are asked for."""
 
 
 class Term(NamedTuple):
@@ -63,6 +65,8 @@ PREFIX = Term(
     TERMS["name"].key, TERMS["name"].sought, "starts_with(search_fold(delivery_name), search_fold(%(value)s))"
 )
 TIMES: Mapping[Time, LiteralString] = {"created": "date_created", "received": "record_time"}
+YEAR_10000 = "10000-01-01 00:00+00"
+"""What a range without an end is below: all moments that a `datetime` holds are."""
 
 _NEWEST_FIRST: Mapping[Direction, tuple[LiteralString, LiteralString]] = {"next": ("<", "desc"), "prev": (">", "asc")}
 _A_TO_Z: Mapping[Direction, tuple[LiteralString, LiteralString]] = {"next": (">", "asc"), "prev": ("<", "desc")}
@@ -100,13 +104,27 @@ select id, order_uid, key, fits,
 from counted order by number
 """
 ANYWHERE: LiteralString = """
-select id, order_uid, array_agg(field), (array_agg(payload))[1]
-from ({parts}) as found
-group by id, order_uid
-order by id {order}, order_uid {order}
-limit %(candidates)s
+with candidate as (
+    select id, order_uid, array_agg(field order by field) filter (where fits) as fields, bool_or(fits) as fits,
+           (array_agg(payload))[1] as payload
+    from ({parts}) as found
+    group by id, order_uid
+    order by id {order}, order_uid {order}
+    limit %(candidates)s
+), counted as (
+    select *, row_number() over listed as number,
+           sum(octet_length(payload)) filter (where fits) over listed as bytes
+    from candidate window listed as (order by id {order}, order_uid {order} rows unbounded preceding)
+)
+select id, order_uid, fields, fits,
+       case when fits and bytes <= greatest(%(bytes)s, octet_length(payload)) then payload end
+from counted order by number
 """
-PART: LiteralString = "(select id, order_uid, '{field}' as field, payload from ({rows}) as rows_of_field where fits)"
+PART: LiteralString = "(select id, order_uid, '{field}' as field, payload, fits from ({rows}) as rows_of_field)"
+BODIES: LiteralString = """
+select order_uid, case when sum(octet_length({payload})) over () <= %(bytes)s then {payload} end
+from documents where order_uid = any(%(uids)s)
+"""
 ESTIMATE: LiteralString = "explain (format json) select from documents where {where}"
 
 
@@ -130,18 +148,28 @@ def page(criteria: Criteria, payload: Payload, walk: Walk) -> Question:
     else:
         rows = _of_list(criteria, payload, walk)
     sql = PAGE.format(rows=rows, listed=f"key {order}, id {order}, order_uid {order}")
-    may_not_fit = criteria.field is not None and (criteria.range is not None or len(criteria.value) > KEY_CHARACTERS)
-    candidates = max(walk.limit + 1, CANDIDATES if may_not_fit else 0)
-    values = {"candidates": candidates, "bytes": PAGE_BYTES, **_values(criteria), **_bounds(walk.after)}
-    return Question(sql, values)
+    may_not_fit = criteria.field is not None and criteria.range is not None
+    most = _most(criteria.value, walk, may_not_fit=may_not_fit)
+    return Question(sql, {**most, **_values(criteria), **_bounds(walk.after)})
 
 
 def anywhere(value: str, fields: Sequence[Exact], payload: Payload, walk: Walk) -> Question:
-    """Orders that have a text as a whole in one of these fields, and one more: (id, order_uid, fields, payload)."""
+    """Orders that have a text as a whole in one of these fields, as `page` has them: with the fields for a key."""
     _, order = _NEWEST_FIRST[walk.direction]
     parts = [PART.format(field=field, rows=_of_field(field, payload, walk)) for field in fields]
     sql = ANYWHERE.format(parts=" union all ".join(parts), order=order)
-    return Question(sql, {"candidates": walk.limit + 1, "value": value, **_bounds(walk.after)})
+    return Question(sql, {**_most(value, walk), "value": value, **_bounds(walk.after)})
+
+
+def _most(value: str, walk: Walk, *, may_not_fit: bool = False) -> dict[str, int]:
+    """How much a page reads; what has the key of a value as long as it may be another one."""
+    candidates = CANDIDATES if may_not_fit or len(value) >= KEY_CHARACTERS else 0
+    return {"candidates": max(walk.limit + 1, candidates), "bytes": PAGE_BYTES}
+
+
+def bodies(uids: Sequence[str], payload: Payload, most_bytes: int) -> Question:
+    """Bodies by uid: (order_uid, body); each body is null where all have more than so many bytes."""
+    return Question(BODIES.format(payload=payload), {"uids": list(uids), "bytes": most_bytes})
 
 
 def estimated(criteria: Criteria) -> Question:
@@ -188,8 +216,8 @@ def _of_list(criteria: Criteria, payload: Payload, walk: Walk) -> LiteralString:
 
 def _listed(criteria: Criteria) -> LiteralString:
     """What the index of a list is asked for."""
-    if criteria.field == "name_prefix":  # U+10FFFF is the last character there is
-        return f"{PREFIX.key} >= {PREFIX.sought} and {PREFIX.key} < {PREFIX.sought} || chr(1114111)"
+    if criteria.field == "name_prefix":  # U+10FFFF is the last character there is, and a key has 64
+        return f"{PREFIX.key} >= {PREFIX.sought} and {PREFIX.key} < {PREFIX.sought} || repeat(chr(1114111), 65)"
     return _within(criteria.range)
 
 
@@ -225,8 +253,11 @@ def _behind(column: LiteralString | None, comparison: LiteralString) -> LiteralS
 
 
 def _values(criteria: Criteria) -> dict[str, Any]:
-    within = {"since": moment(criteria.range.since), "until": moment(criteria.range.until)} if criteria.range else {}
-    return {"value": criteria.value, **within}
+    if criteria.range is None:
+        return {"value": criteria.value}
+    since, until = criteria.range.since, criteria.range.until
+    end = moment(until) if until <= LAST else YEAR_10000
+    return {"value": criteria.value, "since": moment(since), "until": end}
 
 
 def _bounds(after: Position | None) -> dict[str, Any]:
