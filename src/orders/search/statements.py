@@ -80,6 +80,10 @@ ROWS: LiteralString = """
     order by {order}
     limit %(candidates)s
 """
+BY_KEY: LiteralString = """
+    select id, order_uid, null::bigint as key, {payload} as payload, {fits} as fits from documents where {where}
+"""
+"""One order at most: with an order of rows PostgreSQL would look for it in the index that has this order."""
 BY_BUCKETS: LiteralString = """
     select part.*
     from generate_series({first}, (select {end}(id) >> 20 from documents), {step}) as bucket (number)
@@ -189,7 +193,7 @@ def _term(criteria: Criteria) -> Term | None:
 
 def _of_field(field: Exact, payload: Payload, walk: Walk) -> LiteralString:
     if field == "order_uid":
-        return _rows(payload, "true", "order_uid = %(value)s", walk)
+        return _by_key(payload, "true", "order_uid = %(value)s", walk)
     return _of_term(TERMS[field], payload, TERMS[field].same, walk)
 
 
@@ -202,8 +206,14 @@ def _of_term(term: Term, payload: Payload, fits: LiteralString, walk: Walk) -> L
     if not term.own:
         return rows
     _, order = _NEWEST_FIRST[walk.direction]
-    own = _rows(payload, fits, term.own, walk)
+    own = _by_key(payload, fits, term.own, walk)
     return WITH_OWN.format(rows=rows, own=own, order=f"id {order}, order_uid {order}")
+
+
+def _by_key(payload: Payload, fits: LiteralString, where: LiteralString, walk: Walk) -> LiteralString:
+    comparison, _ = _NEWEST_FIRST[walk.direction]
+    behind: LiteralString = f" and {_behind(None, comparison)}" if walk.after else ""
+    return BY_KEY.format(payload=payload, fits=fits, where=where + behind)
 
 
 def _of_list(criteria: Criteria, payload: Payload, walk: Walk) -> LiteralString:
