@@ -219,16 +219,38 @@ def _by_key(payload: Payload, fits: LiteralString, where: LiteralString, walk: W
 def _of_list(criteria: Criteria, payload: Payload, walk: Walk) -> LiteralString:
     """Orders by id, by a time in a range, or by name from A to Z."""
     if criteria.field == "name_prefix":
-        return _rows(payload, PREFIX.same, _listed(criteria), walk, PREFIX.key)
+        return _rows(payload, PREFIX.same, _part_of(criteria, _A_TO_Z, walk), walk, PREFIX.key)
     column = TIMES[criteria.range.time] if criteria.range else None
-    return _rows(payload, "true", _listed(criteria), walk, column)
+    return _rows(payload, "true", _part_of(criteria, _NEWEST_FIRST, walk), walk, column)
+
+
+def _part_of(
+    criteria: Criteria, orders: Mapping[Direction, tuple[LiteralString, LiteralString]], walk: Walk
+) -> LiteralString:
+    """What the index of a list is asked for beside the position, without the end that the walk moves away from.
+
+    PostgreSQL would begin to read at that end, and not at the position.
+    """
+    if walk.after is None:
+        return _listed(criteria)
+    first, last = _ends(criteria)
+    return last if orders[walk.direction][0] == ">" else first
 
 
 def _listed(criteria: Criteria) -> LiteralString:
-    """What the index of a list is asked for."""
-    if criteria.field == "name_prefix":  # U+10FFFF is the last character there is, and a key has 64
-        return f"{PREFIX.key} >= {PREFIX.sought} and {PREFIX.key} < {PREFIX.sought} || repeat(chr(1114111), 65)"
-    return _within(criteria.range)
+    """What all orders of a list are."""
+    return " and ".join(_ends(criteria))
+
+
+def _ends(criteria: Criteria) -> tuple[LiteralString, LiteralString]:
+    """What all keys of a list by a time or by names are at or above, and below."""
+    if criteria.range:
+        column = TIMES[criteria.range.time]
+        return f"{column} >= %(since)s", f"{column} < %(until)s"
+    if criteria.field is None:
+        return "true", "true"
+    # U+10FFFF is the last character there is, and a key has 64
+    return f"{PREFIX.key} >= {PREFIX.sought}", f"{PREFIX.key} < {PREFIX.sought} || repeat(chr(1114111), 65)"
 
 
 def _rows(
