@@ -97,7 +97,8 @@ _drop_strings = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"').sub
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _OTHERS = bytes(set(range(256)) - set(b"{}[]"))
 
-_replace_types = re.compile(f"`({'|'.join(_TYPES)})`").sub
+_replace_types = re.compile(r"`\w+(?: \| \w+)*`").sub
+_replace_type = re.compile(rf"\b({'|'.join(_TYPES)})\b").sub
 _find_missing = re.compile(r"Object missing required field `(.*)`").fullmatch
 _find_version = re.compile(rb"version=([1-9][0-9]{0,18})").fullmatch
 
@@ -286,7 +287,7 @@ def explained(message: str, at: str = "$") -> Invalid:
         reason = _PATTERNS[path.removeprefix("$.")]
     if lacking := _find_missing(reason):
         return missing(lacking[1], path or "$")
-    reason = _replace_types(lambda found: f"`{_TYPES[found[1]]}`", reason)
+    reason = _replace_types(lambda found: _replace_type(lambda word: _TYPES[word[1]], found[0]), reason)
     return Invalid(reason, path, "date" if reason == _DATE else "schema")
 
 

@@ -31,7 +31,7 @@ class PathApp:
         self._dependencies = dependencies
         self._parameters = parameters_in(path)
         self._endpoints = {method: each for each in endpoints_at(path) for method in each.methods}
-        self._allow = {"allow": ", ".join([*self._endpoints, "OPTIONS"])}
+        self._allow = {"allow": ", ".join([*sorted(self._endpoints), "OPTIONS"])}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._respond(Request(scope, receive, self._dependencies, ENDPOINTS))

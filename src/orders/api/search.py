@@ -44,6 +44,8 @@ Limit = Annotated[int, Meta(ge=1, le=MOST)]
 Value = Annotated[str, Meta(max_length=LONGEST)]
 Count = Annotated[int, Meta(ge=0)]
 
+CHOICES = {"$.fields": "Expected `all` or `summary`", "$.view": "Expected `standard` or `original`"}
+"""What a value must be, as msgspec would repeat another one."""
 VALUES = f"a text of 1 to {LONGEST} characters"
 
 resource = Resource()
@@ -148,7 +150,7 @@ class _Page(Struct, frozen=True, omit_defaults=True):
     prev: str | None
     total: OrderTotal | UnsetType
     matched: Mapping[str, Sequence[str]] | UnsetType
-    unreadable: Sequence[str] = ()
+    unreadable: Sequence[str] | UnsetType
 
 
 class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -302,7 +304,7 @@ async def look_up_orders(request: Request) -> Response:
     uids = list(dict.fromkeys(asked.order_uids))
     found = await _documents(on, [uid for uid in uids if is_uid(uid)])
     orders, unreadable = _shown(on, {uid: found[uid] for uid in uids if uid in found}, asked.view)
-    return answer(200, _Lookup(orders, [uid for uid in uids if uid not in found], unreadable), NO_STORE)
+    return answer(200, _Lookup(orders, [uid for uid in uids if uid not in found], unreadable or UNSET), NO_STORE)
 
 
 async def _documents(on: Dependencies, uids: Sequence[str]) -> Bodies:
@@ -325,12 +327,12 @@ def _too_many_bytes() -> ProblemError:
     return ProblemError("invalid-search", wrong=[Invalid(reason, "$.order_uids")])
 
 
-class _Lookup(Struct, frozen=True, omit_defaults=True):
+class _Lookup(Struct, frozen=True):
     """Orders that are JSON already."""
 
     orders: Sequence[Raw]
     missing: Sequence[str]
-    unreadable: Sequence[str] = ()
+    unreadable: Sequence[str] | UnsetType
 
 
 async def _read(request: Request, kind: type[T]) -> T:
@@ -342,7 +344,8 @@ async def _read(request: Request, kind: type[T]) -> T:
     except UNREADABLE as error:
         wrong = why(body, error, NESTING)
         if wrong.is_json:
-            raise ProblemError("invalid-search", wrong=[wrong]) from None
+            chosen = Invalid(CHOICES.get(wrong.path, wrong.reason), wrong.path)
+            raise ProblemError("invalid-search", wrong=[chosen]) from None
         raise ProblemError("invalid-json", wrong.reason) from None
 
 
@@ -368,7 +371,7 @@ async def _search(on: Dependencies, criteria: Criteria, limit: int, fields: Fiel
 def _page(on: Dependencies, found: Found, fields: Fields, view: Shape | None, links: Mapping[str, str]) -> Response:
     orders, unreadable = _summaries(found.orders) if fields == "summary" else _shown(on, found.orders, view)
     total = OrderTotal(found.total.count, found.total.is_estimate) if found.total else UNSET
-    page = _Page(orders, found.next, found.prev, total, found.matched or UNSET, unreadable)
+    page = _Page(orders, found.next, found.prev, total, found.matched or UNSET, unreadable or UNSET)
     return answer(200, page, {**NO_STORE, **links})
 
 

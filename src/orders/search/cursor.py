@@ -120,12 +120,15 @@ def _is_sound(cursor: Cursor) -> bool:
         value = not wrong_value(criteria.field, criteria.value)
     by_time = criteria.field is None and criteria.range is not None
     kind = int if by_time else str if criteria.field == "name_prefix" else type(None)
-    return value and isinstance(position.key, kind) and _in_days(criteria)
+    return value and isinstance(position.key, kind) and _in_range(criteria, position)
 
 
-def _in_days(criteria: Criteria) -> bool:
-    range_ = criteria.range
-    return range_ is None or FIRST <= range_.since < range_.until <= END
+def _in_range(criteria: Criteria, position: Position) -> bool:
+    within = criteria.range
+    if within is None:
+        return True
+    is_there = not isinstance(position.key, int) or within.since <= position.key < within.until
+    return is_there and FIRST <= within.since < within.until <= END
 
 
 def _check(value: str) -> str:
