@@ -12,6 +12,7 @@ Messages and orders
     strategies      Hypothesis: orders as JSON, and exact comparison of JSON
     hostile         messages that nobody should send; mutations: messages of which some bytes were changed
     schema          databases as other releases leave them
+    listed          rows that lists have, and the lists in plain Python
     transactions    records that come in transactions of their producer
 
 Real services

@@ -31,7 +31,7 @@ UID = b"b563feg7bdg3286ttjr67siej"
 DOCUMENT = b'{"order":{"id":1,"order_uid":"b563feg7bdg3286ttjr67siej","note":"%b"}}' % (b"x" * 1000)
 STORED = b'{"order":{"id":2,"order_uid":"stored"}}'
 LARGE = b'{"order":{"id":4,"order_uid":"large","note":"%b"}}' % (b"x" * 2000)
-MEMORY = {UID: DOCUMENT, b"a~b._-": b'{"order":{"id":3}}', b"large": LARGE}
+MEMORY = {UID: DOCUMENT, b"a~b._-": b'{"order":{"id":3}}', b"large": LARGE, b"search": b'{"order":{"id":5}}'}
 
 Address = tuple[str, int]
 
@@ -165,6 +165,8 @@ REQUESTS: dict[str, bytes] = {
     "hit, query": get(b"/orders/" + UID + b"?view=standard"),
     "hit, empty query": get(b"/orders/" + UID + b"?"),
     "hit, unknown view": get(b"/orders/" + UID + b"?view=other"),
+    "hit, uid of a path": get(b"/orders/search") + get(b"/orders/search", method=b"HEAD"),
+    "miss, uid of a path": get(b"/orders/lookup") + get(b"/orders/lookup/", method=b"OPTIONS"),
     "hit, fragment": get(b"/orders/" + UID + b"#x"),
     "hit, percent-encoded": get(b"/orders/%62563feg7bdg3286ttjr67siej"),
     "hit, absolute form": get(b"http://h/orders/" + UID),
