@@ -13,7 +13,7 @@ from orders.search.paging import Walk
 
 KEY_CHARACTERS = 64
 """Of a text so many characters are in its index: a longer key would not fit one (PostgreSQL's limit is 2,704 bytes)."""
-CANDIDATES = 150
+CANDIDATES = 100
 """Rows that a page looks at, at most, where not all of them fit."""
 PAGE_BYTES = 8_000_000
 """Bytes of orders in a page at most; one order is always there."""
@@ -70,8 +70,11 @@ YEAR_10000 = "10000-01-01 00:00+00"
 
 _NEWEST_FIRST: Mapping[Direction, tuple[LiteralString, LiteralString]] = {"next": ("<", "desc"), "prev": (">", "asc")}
 _A_TO_Z: Mapping[Direction, tuple[LiteralString, LiteralString]] = {"next": (">", "asc"), "prev": ("<", "desc")}
-_BUCKETS: Mapping[Direction, tuple[LiteralString, LiteralString]] = {"next": ("min", "-1"), "prev": ("max", "1")}
-"""At which end of the ids a walk ends, and in which steps of buckets it gets there."""
+_BUCKETS: Mapping[Direction, tuple[LiteralString, LiteralString]] = {
+    "next": ("select max(id) >> 20 from documents", "id < bucket.number << 20"),
+    "prev": ("select min(id) >> 20 from documents", "id > (bucket.number << 20) + 1048575"),
+}
+"""The bucket where a walk begins, and of which ids it goes on to the next one."""
 
 ROWS: LiteralString = """
     select id, order_uid, {key} as key, {payload} as payload, {fits} as fits
@@ -84,11 +87,14 @@ BY_KEY: LiteralString = """
     select id, order_uid, null::bigint as key, {payload} as payload, {fits} as fits from documents where {where}
 """
 """One order at most: with an order of rows PostgreSQL would look for it in the index that has this order."""
+BUCKETS: LiteralString = """bucket (number) as (
+    select {begin}
+    union all
+    select ({first} where {beyond}) from bucket where number is not null
+), """
+"""The buckets that have orders, one after the other, as far as they are asked for: ids may have gaps of any size."""
 BY_BUCKETS: LiteralString = """
-    select part.*
-    from generate_series({first}, (select {end}(id) >> 20 from documents), {step}) as bucket (number)
-    cross join lateral ({rows}) as part
-    limit %(candidates)s
+    select part.* from bucket cross join lateral ({rows}) as part limit %(candidates)s
 """
 """An index of terms has the orders of 1,048,576 ids together, a bucket: a new order meets pages that are in memory.
 
@@ -98,7 +104,7 @@ WITH_OWN: LiteralString = """
     select * from (({rows}) union all ({own})) as both_ways order by {order} limit %(candidates)s
 """
 PAGE: LiteralString = """
-with candidate as ({rows}), counted as (
+with recursive {buckets} candidate as ({rows}), counted as (
     select *, row_number() over listed as number,
            sum(octet_length(payload)) filter (where fits) over listed as bytes
     from candidate window listed as (order by {listed} rows unbounded preceding)
@@ -108,7 +114,7 @@ select id, order_uid, key, fits,
 from counted order by number
 """
 ANYWHERE: LiteralString = """
-with candidate as (
+with recursive {buckets} candidate as (
     select id, order_uid, array_agg(field order by field) filter (where fits) as fields, bool_or(fits) as fits,
            (array_agg(payload))[1] as payload
     from ({parts}) as found
@@ -151,7 +157,9 @@ def page(criteria: Criteria, payload: Payload, walk: Walk) -> Question:
         rows = _of_term(term, payload, f"{term.same} and {_within(criteria.range)}", walk)
     else:
         rows = _of_list(criteria, payload, walk)
-    sql = PAGE.format(rows=rows, listed=f"key {order}, id {order}, order_uid {order}")
+    sql = PAGE.format(
+        buckets=_buckets(walk) if term else "", rows=rows, listed=f"key {order}, id {order}, order_uid {order}"
+    )
     may_not_fit = criteria.field is not None and criteria.range is not None
     most = _most(criteria.value, walk, may_not_fit=may_not_fit)
     return Question(sql, {**most, **_values(criteria), **_bounds(walk.after)})
@@ -161,7 +169,7 @@ def anywhere(value: str, fields: Sequence[Exact], payload: Payload, walk: Walk) 
     """Orders that have a text as a whole in one of these fields, as `page` has them: with the fields for a key."""
     _, order = _NEWEST_FIRST[walk.direction]
     parts = [PART.format(field=field, rows=_of_field(field, payload, walk)) for field in fields]
-    sql = ANYWHERE.format(parts=" union all ".join(parts), order=order)
+    sql = ANYWHERE.format(buckets=_buckets(walk), parts=" union all ".join(parts), order=order)
     return Question(sql, {**_most(value, walk), "value": value, **_bounds(walk.after)})
 
 
@@ -200,14 +208,19 @@ def _of_field(field: Exact, payload: Payload, walk: Walk) -> LiteralString:
 def _of_term(term: Term, payload: Payload, fits: LiteralString, walk: Walk) -> LiteralString:
     """Orders with a term, bucket by bucket."""
     where: LiteralString = f"id >> 20 = bucket.number and {term.key} = {term.sought} and {term.indexed}"
-    end, step = _BUCKETS[walk.direction]
-    begin: LiteralString = "%(id)s::bigint >> 20" if walk.after else "(select max(id) >> 20 from documents)"
-    rows = BY_BUCKETS.format(first=begin, end=end, step=step, rows=_rows(payload, fits, where, walk))
+    rows = BY_BUCKETS.format(rows=_rows(payload, fits, where, walk))
     if not term.own:
         return rows
     _, order = _NEWEST_FIRST[walk.direction]
     own = _by_key(payload, fits, term.own, walk)
     return WITH_OWN.format(rows=rows, own=own, order=f"id {order}, order_uid {order}")
+
+
+def _buckets(walk: Walk) -> LiteralString:
+    """Those of a walk, from the one of its position on."""
+    first, beyond = _BUCKETS[walk.direction]
+    begin: LiteralString = "%(id)s::bigint >> 20" if walk.after else f"({first})"
+    return BUCKETS.format(begin=begin, first=first, beyond=beyond)
 
 
 def _by_key(payload: Payload, fits: LiteralString, where: LiteralString, walk: Walk) -> LiteralString:

@@ -23,6 +23,7 @@ from orders.search.criteria import (
     criteria_of,
     digits,
     fields_of,
+    filters_of,
     microseconds,
     moment,
 )
@@ -126,16 +127,18 @@ def test_microseconds_of_a_moment(at: datetime) -> None:
     assert moment(microseconds(at) + 1 - 1) - at == timedelta()
 
 
-def test_which_index_answers_what() -> None:
-    """A field's own, whether a range is given beside it or not; a range's; none is needed for all orders."""
+def test_what_needs_an_index() -> None:
+    """A field, whether a range is given beside it or not; a range by itself; all orders need none."""
     created = Range("created", 0, 1)
-    assert Criteria().index is None
-    assert Criteria(range=created).index == "orders_by_date_created"
-    assert Criteria(range=Range("received", 0, 1)).index == "orders_by_record_time"
-    assert Criteria("phone", "1", created).index == "orders_by_phone"
-    assert Criteria("name_prefix", "a").index == Criteria("name", "a").index
-    assert {field for field in FIELDS if Criteria(field).index is None} == {"q"}
+    assert Criteria().searched is None
+    assert Criteria(range=created).searched == "created"
+    assert Criteria("phone", "1", created).searched == "phone"
     assert set(INDEXES) == {*FIELDS, *get_args(Time)} - {"q"}
+
+
+def test_which_filters_stand_on_an_index() -> None:
+    assert filters_of("orders_by_date_created") == ["created_from", "created_to"]
+    assert filters_of("orders_by_phone") == ["phone"]
 
 
 def test_what_tells_who_somebody_is() -> None:
