@@ -3,8 +3,10 @@
 import http.client
 import json
 import re
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -63,6 +65,29 @@ def refusable() -> Iterator[bytes]:
         yield json.dumps(told | {"entry": "refused by PostgreSQL"}).encode()
 
 
+def said_by(answer: bytes) -> bytes:
+    """All of an answer but the orders that were looked for and their uids; cursors also as what their base64 holds."""
+    told = json.loads(answer)
+    for name in ("orders", "missing"):
+        told.pop(name, None)
+    cursors = [urlsafe_b64decode(told[name] + "===") for name in ("next", "prev") if told.get(name)]
+    return json.dumps(told).encode() + b" ".join(cursors)
+
+
+def searches() -> list[dict[str, Any]]:
+    """For what is personal, right and wrong, on pages of one order that continue."""
+    mark = MARK.decode()
+    right = ({"name": mark}, {"name_prefix": mark[:4]}, {"email": mark}, {"q": mark}, {"phone": mark + "1234"})
+    lookups = ([f"{mark}@example.com"], [mark * 1000])
+    return [
+        *({**each, "limit": 1} for each in right),
+        *({name: mark} for name in ("phone", "cursor", "fields", "view", "created_from")),
+        {"name": [mark]},
+        {"email": "\0" + mark},
+        *({"order_uids": uids} for uids in lookups),
+    ]
+
+
 KEYS = (b"key", b"name " + MARK, MARK + b"@example.com")
 HEADERS: list[Headers] = [
     (),
@@ -93,6 +118,17 @@ class Told:
                 )
                 answer = connection.getresponse()
                 self.by.append((f"answer {answer.status}", str(answer.getheaders()).encode() + answer.read()))
+
+    def search(self, bodies: list[dict[str, Any]]) -> None:
+        """By POST, and what of it is wrong as a list; fields of all answers, bodies of errors, cursors of pages."""
+        address = urlsplit(self.system.url).netloc
+        with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+            for body in bodies:
+                for path in ("/orders/search", "/orders/lookup"):
+                    connection.request("POST", path, json.dumps(body))
+                    answer = connection.getresponse()
+                    text = answer.read()
+                    self.by.append((f"search {answer.status}", str(answer.getheaders()).encode() + said_by(text)))
 
     def get(self, path: str) -> bytes:
         with closing(http.client.HTTPConnection(urlsplit(self.system.url).netloc, timeout=30)) as connection:
@@ -147,7 +183,10 @@ def test_what_is_personal_is_never_said(addresses: list[str], postgres: Postgres
         uid = json.loads(hostile.VALID)["order_uid"]
         assert MARK in told.get(f"/orders/{uid}").lower(), "the marks went in"
         told.by.pop()
+        told.search(searches())
         for path in (
+            f"/orders?cursor={MARK.decode()}",
+            f"/orders?view={MARK.decode()}&limit={MARK.decode()}",
             "/metrics",
             "/readyz",
             "/livez",
@@ -181,6 +220,9 @@ def test_what_is_personal_is_never_said(addresses: list[str], postgres: Postgres
         assert faults[1] > 300
         statuses = {who for who, _ in told.by if who.startswith("answer")}
         assert statuses >= {f"answer {status}" for status in (200, 400, 409, 413, 422)}
+        searched = {who for who, _ in told.by if who.startswith("search")}
+        assert searched == {f"search {status}" for status in (200, 400, 422)}
+        assert any(b'"next": "' in text for who, text in told.by if who == "search 200"), "searches found something"
         assert any(b'"pointer"' in text for who, text in told.by if who == "answer 409"), "differences are named"
         assert b"record_sent" in system.output.read_bytes(), "it was the level that says most"
         assert b"batch_rejected" in system.output.read_bytes()
