@@ -144,6 +144,7 @@ def walk(table: Table, wanted: Criteria, limit: int, payload: Payload) -> list[F
     pages = [table.page(wanted, limit, None, payload)]
     while cursor := pages[-1].next:
         pages.append(table.page(wanted, limit, cursor, payload))
+        assert len(pages) < 100, "a walk ends"
     return pages
 
 
