@@ -95,6 +95,13 @@ class _Listed(Struct, frozen=True, kw_only=True, omit_defaults=True):
         ]
         | UnsetType
     ) = UNSET
+    searched: (
+        Annotated[
+            Sequence[str],
+            Meta(description="With `q`: in which fields it was looked for; e-mail and name need an index made by hand"),
+        ]
+        | UnsetType
+    ) = UNSET
     unreadable: Annotated[Sequence[str], UNREADABLE_ORDERS] | UnsetType = UNSET
 
 
@@ -150,6 +157,7 @@ class _Page(Struct, frozen=True, omit_defaults=True):
     prev: str | None
     total: OrderTotal | UnsetType
     matched: Mapping[str, Sequence[str]] | UnsetType
+    searched: Sequence[str] | UnsetType
     unreadable: Sequence[str] | UnsetType
 
 
@@ -371,7 +379,9 @@ async def _search(on: Dependencies, criteria: Criteria, limit: int, fields: Fiel
 def _page(on: Dependencies, found: Found, fields: Fields, view: Shape | None, links: Mapping[str, str]) -> Response:
     orders, unreadable = _summaries(found.orders) if fields == "summary" else _shown(on, found.orders, view)
     total = OrderTotal(found.total.count, found.total.is_estimate) if found.total else UNSET
-    page = _Page(orders, found.next, found.prev, total, found.matched or UNSET, unreadable or UNSET)
+    page = _Page(
+        orders, found.next, found.prev, total, found.matched or UNSET, found.searched or UNSET, unreadable or UNSET
+    )
     return answer(200, page, {**NO_STORE, **links})
 
 

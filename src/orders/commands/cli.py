@@ -236,17 +236,18 @@ def list_orders(**given: Any) -> "Output[FoundOrders]":
 @command(cli, "find", "orders find +9720001234")
 @click.argument("text", required=False)
 @click.option("--phone", metavar="TEXT", help="phone of the recipient: its last ten digits, or all if fewer")
-@click.option("--email", metavar="TEXT", help="e-mail of the recipient, in any case")
-@click.option("--name", metavar="TEXT", help="whole name of the recipient, in any case")
-@click.option("--name-prefix", metavar="TEXT", help="beginning of that name, in any case; listed from A to Z")
+@click.option("--email", metavar="TEXT", help="e-mail of the recipient, in any case; needs an index")
+@click.option("--name", metavar="TEXT", help="whole name of the recipient, in any case; needs an index")
+@click.option("--name-prefix", metavar="TEXT", help="beginning of that name; needs an index; listed from A to Z")
 @paged
 @output()
 def find_orders(text: str | None, **given: Any) -> "Output[FoundOrders]":
     """Find orders by whatever you have in hand.
 
-    TEXT is an order_uid, track number, customer id, id of a payment, phone, e-mail or name, as a whole; where none is
-    found so, the beginning of a name. The table says in which field it was found. In place of TEXT one of the options
-    looks in one field. Newest first. No line has personal data, nor has a URL or log of the service.
+    TEXT is an order_uid, track number, customer id, id of a payment or phone, as a whole; also an e-mail, a name or its
+    beginning, where PostgreSQL has an index for it (docs/search.md). The table says in which field it was found. In
+    place of TEXT one of the options looks in one field. Newest first. No line has personal data, nor has a URL or log
+    of the service.
     """
     from orders.commands import finding, finding_text
 
@@ -256,7 +257,7 @@ def find_orders(text: str | None, **given: Any) -> "Output[FoundOrders]":
     found = finding.searched(addressed(os.environ, given), asked)
     is_first = not asked["cursor"]
     if found.is_end and is_first and not is_for_programs():
-        raise StartError(finding_text.NOTHING_FOUND)
+        raise StartError(f"{finding_text.NOTHING_FOUND}{finding_text.looked_in(found.searched)}")
     note = finding_text.BY_BEGINNING if text is not None and not found.matched else ""
     view = finding_text.View(terminal_width(), again_at, note=note, is_first=is_first)
     return Output(found, partial(finding_text.text, view=view), not (found.is_end and is_first))

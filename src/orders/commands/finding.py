@@ -74,6 +74,7 @@ class FoundOrders(Struct, frozen=True):
     matched: Annotated[
         dict[str, list[str]], Meta(description="by order_uid, the fields that have TEXT as a whole")
     ] = {}
+    searched: Annotated[list[str], Meta(description="in which fields TEXT was looked for")] = []
 
     @property
     def is_end(self) -> bool:

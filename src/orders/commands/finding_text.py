@@ -18,10 +18,9 @@ LONGEST_CURRENCY = 8
 
 NOTHING_STORED = "no order is stored yet: send some with `orders send`"
 NOTHING_FITS = "no order fits: `orders find TEXT` looks in all fields"
-NOTHING_FOUND = (
-    "no order found: an order_uid, track number, customer id, id of a payment, phone or e-mail is looked for as a "
-    "whole, a name also by its beginning"
-)
+NOTHING_FOUND = "no order found"
+BY_HAND = ("email", "name")
+"""Fields whose indexes are made by hand."""
 BY_BEGINNING = "no field is this text as a whole: these are names that begin with it\n"
 
 
@@ -67,13 +66,22 @@ class Column(NamedTuple):
 def text(found: FoundOrders, view: View) -> str:
     """The page, what is to be said of it, and the command for the next one."""
     if found.is_end:
-        return view.none if view.is_first else "no more orders"
+        return f"{view.none}{looked_in(found.searched)}" if view.is_first else "no more orders"
     more = f":\n{GAP}{plain(view.again(found.next))}" if found.next else ""
     if not found.orders:
         return f"none of the orders that were looked at so far; to look further{more}"
     end = "; the next page" if more else "" if view.is_first else ", the last page"
     shown = table(columns(found, view), view.width)
     return "\n".join([*shown, "", f"{view.note}{count(found)}{end}{more}"])
+
+
+def looked_in(fields: Sequence[str]) -> str:
+    """Where a text was not found, and where it could be looked for."""
+    if not fields:
+        return ""
+    lacking = [each for each in BY_HAND if each not in fields]
+    more = f"; for {' and '.join(lacking)}, PostgreSQL needs an index: docs/search.md" if lacking else ""
+    return f": it was looked for in {matched(fields)}{more}"
 
 
 def count(found: FoundOrders) -> str:

@@ -59,7 +59,7 @@ class Total(Struct, frozen=True):
 class Found(NamedTuple):
     """A page: bodies of orders by their uids, cursors to both sides, and for the first page how many there are.
 
-    `matched` are the fields in which a text of `q` stands, by uid.
+    `matched` are the fields in which a text of `q` stands, by uid; `searched` are those in which it was looked for.
     """
 
     orders: Bodies
@@ -67,6 +67,7 @@ class Found(NamedTuple):
     prev: str | None
     total: Total | None
     matched: Mapping[str, Sequence[str]] = {}
+    searched: Sequence[str] = ()
 
 
 class OrderFinder:
@@ -119,8 +120,9 @@ class OrderFinder:
         part = await self._part(partial(statements.anywhere, criteria.value, fields, walk=walk), payload, walk.limit)
         is_found = bool(part.rows) or part.goes_on or walk.after is not None
         if not is_found and self._has_index("name_prefix"):
-            return await self._page(replace(criteria, field="name_prefix"), payload, walk)
-        return await self._found(criteria, walk, part)
+            found = await self._page(replace(criteria, field="name_prefix"), payload, walk)
+            return found._replace(searched=(*fields, "name_prefix"))
+        return (await self._found(criteria, walk, part))._replace(searched=fields)
 
     async def _page(self, criteria: Criteria, payload: Payload, walk: Walk) -> Found:
         if criteria.searched:
