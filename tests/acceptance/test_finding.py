@@ -10,9 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from orders.embedded.postgres import PostgresService
 from orders.sample import samples
+from orders.system.state import joined
+from support.listed import index_by_hand
 from support.system import System, environment, orders
 from support.waiting import wait_for
 
@@ -22,8 +27,15 @@ MORE = "the next page:\n  orders "
 
 
 @pytest.fixture(scope="module")
-def them(system: System) -> list[Any]:
-    """Five orders of one customer and phone, which the system has; the name of an item would colour a terminal."""
+def them(system: System, postgres: PostgresService) -> list[Any]:
+    """Five orders of one customer and phone, which the system has; the name of an item would colour a terminal.
+
+    Names are searchable too.
+    """
+    named = conninfo_to_dict(joined({}, {"data_dir": str(system.data)}).postgres_dsn)
+    dsn = make_conninfo(postgres.dsn, dbname=named["dbname"])
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        index_by_hand(connection)
     made = [json.loads(each) for each in samples(5, seed=91)]
     for each in made:
         each["customer_id"] = CUSTOMER

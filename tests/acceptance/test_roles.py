@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import LiteralString, NamedTuple, cast
+from typing import Any, LiteralString, NamedTuple, cast
 
 import httpx2
 import psutil
@@ -145,10 +145,28 @@ def order(seed: int) -> tuple[str, bytes]:
     return json.loads(text)["order_uid"], text
 
 
+def searches(posted: Any) -> list[tuple[str, dict[str, Any] | None]]:
+    """A list, searches and a lookup that find one order: path and body."""
+    track, phone = posted["track_number"], posted["delivery"]["phone"]
+    searched = [{"phone": phone, "created_from": posted["date_created"], "limit": 1}, {"q": track}]
+    lookup = ("/orders/lookup", {"order_uids": [posted["order_uid"]]})
+    return [(f"/orders?track_number={track}", None), *(("/orders/search", each) for each in searched), lookup]
+
+
+def found(running: Running, asked: tuple[str, dict[str, Any] | None]) -> list[str]:
+    """The uids that come."""
+    path, body = asked
+    sent = None if body is None else json.dumps(body).encode()
+    status, page = running.system.request("POST" if sent else "GET", path, sent)
+    assert status == 200, page
+    return [each["order_uid"] for each in page["orders"]]
+
+
 def test_an_order_is_posted_read_replaced_and_deleted(running: Running) -> None:
     uid, text = order(101)
     assert running.system.request("POST", "/orders", text)[0] == 201
     assert running.amount(uid) == json.loads(text)["payment"]["amount"]
+    assert [found(running, each) for each in searches(json.loads(text))] == [[uid]] * 4
     replaced = json.loads(text)
     replaced["payment"]["amount"] = 424_242
     running.send(uid.encode(), json.dumps(replaced).encode())
