@@ -39,7 +39,7 @@ class NotIndexed(OrdersError):
     """A search needs an index that is made by hand where it is wanted, and is not there; `field` is what it is for."""
 
     def __init__(self, field: str) -> None:
-        super().__init__(f"PostgreSQL has no index for {field}: docs/search.md has the statement that makes one")
+        super().__init__("Has no index in PostgreSQL: docs/search.md has the statement that makes one")
         self.field = field
 
 

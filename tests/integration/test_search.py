@@ -457,8 +457,9 @@ def test_what_has_no_index_is_searched_once_somebody_makes_it(dsn: str, field: F
 
     async def scenario() -> None:
         async with finding(dsn, clock=lambda: now[0]) as finder:
-            with pytest.raises(NotIndexed, match=field):
+            with pytest.raises(NotIndexed) as refused:
                 await first_page(finder, Criteria(field, "anna"))
+            assert refused.value.field == field
             assert uids(await first_page(finder, Criteria("q", "a"))) == ["a"]
             with psycopg.connect(dsn, autocommit=True) as connection:
                 index_by_hand(connection)

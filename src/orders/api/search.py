@@ -371,9 +371,7 @@ async def _search(on: Dependencies, criteria: Criteria, limit: int, fields: Fiel
         with on.gate("searches"):
             return await on.finder.page(criteria, limit, SUMMARY if fields == "summary" else DOCUMENT, start)
     except NotIndexed as error:
-        raise ProblemError(
-            "invalid-search", wrong=[Invalid(f"Not searchable here: {error}", f"$.{error.field}")]
-        ) from None
+        raise ProblemError("invalid-search", wrong=[Invalid(str(error), f"$.{error.field}")]) from None
 
 
 def _page(on: Dependencies, found: Found, fields: Fields, view: Shape | None, links: Mapping[str, str]) -> Response:
