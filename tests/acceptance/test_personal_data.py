@@ -17,6 +17,7 @@ from orders.kafka.producer import Headers, OrderProducer
 from orders.record import CONDITION_HEADER, REPLY_HEADER
 from orders.sample import samples
 from support import hostile
+from support.listed import index_by_hand
 from support.services import open_folder
 from support.system import System, orders, running
 from support.waiting import wait_for
@@ -171,6 +172,7 @@ def test_what_is_personal_is_never_said(addresses: list[str], postgres: Postgres
     with open_folder() as folder, running(folder / "data", [*GIVEN, *addresses]) as system:
         with psycopg.connect(dsn) as connection:
             connection.execute("alter table orders add check (entry <> 'refused by PostgreSQL')")
+            index_by_hand(connection)
         told, bodies = Told(system), messages()
         told.post(bodies)
         produce(given["--kafka-bootstrap"], given["--kafka-topic"], bodies)
