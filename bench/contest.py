@@ -29,13 +29,14 @@ class Figure(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """Ours by another's of one figure; a gate is the least or the most that it may be."""
+    """Ours by another's of one figure, or ours less another's; a gate is the least or the most that it may be."""
 
     figure: str
     ours: str
     other: str
     at_least: float | None = None
     at_most: float | None = None
+    is_difference: bool = False
 
 
 class Contestant(NamedTuple):

@@ -49,6 +49,12 @@ def ratios(ours: Mapping[int, float], other: Mapping[int, float]) -> Spread | No
     return spread(both) if both else None
 
 
+def differences(ours: Mapping[int, float], other: Mapping[int, float]) -> Spread | None:
+    """Ours less the other's, as `ratios`."""
+    both = [ours[number] - other[number] for number in ours.keys() & other.keys()]
+    return spread(both) if both else None
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest of `values` (sorted) that at least `share` of them do not exceed."""
     rank = -(-len(values) * round(share * 10_000) // 10_000)

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from bench.contest import Comparison, Figure, Outcome
-from bench.measure import Noise, Spread, ratios, spread
+from bench.measure import Noise, Spread, differences, ratios, spread
 
 BUSY_BEFORE = 0.10
 BUSY_OTHERS = 0.10
@@ -17,7 +17,7 @@ RAM_DISKS = ("tmpfs", "ramfs")
 
 
 class Verdict(Struct, frozen=True):
-    """Ours by another's, the median of the rounds' ratios; `met` is None where nothing was asked."""
+    """Ours by another's or less it, the median of the rounds; `met` is None where nothing was asked."""
 
     comparison: Comparison
     ratio: Spread
@@ -78,7 +78,7 @@ def summary(outcome: Outcome) -> Summary:
 def verdict(outcome: Outcome, asked: Comparison) -> Verdict | None:
     """How a comparison came out; None where the other did not take part."""
     ours, other = (outcome.values(name, asked.figure) for name in (asked.ours, asked.other))
-    ratio = ratios(ours, other)
+    ratio = (differences if asked.is_difference else ratios)(ours, other)
     return None if ratio is None else Verdict(asked, ratio, meets(ratio.median, asked))
 
 
@@ -161,11 +161,11 @@ def shown(row: Row) -> str:
 
 
 def sentence(verdict: Verdict, outcome: Outcome) -> str:
-    """A ratio in words."""
+    """A ratio or a difference in words."""
     asked = verdict.comparison
     unit = next(figure.unit for figure in outcome.figures if figure.name == asked.figure)
     ratio = f"{verdict.ratio.median:.2f} ({verdict.ratio.low:.2f} to {verdict.ratio.high:.2f})"
-    return f"{asked.ours} / {asked.other}; {unit}: {ratio}{gate(verdict)}"
+    return f"{asked.ours} {'less' if asked.is_difference else '/'} {asked.other}; {unit}: {ratio}{gate(verdict)}"
 
 
 def gate(verdict: Verdict) -> str:

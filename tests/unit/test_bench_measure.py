@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.measure import Machine, Meter, Noise, Spread, cpu_of, percentile, ratios, rotated, spread
+from bench.measure import Machine, Meter, Noise, Spread, cpu_of, differences, percentile, ratios, rotated, spread
 
 BURN = "import time\nwhile time.process_time() < {}: pass\nprint('burnt', flush=True)\ninput()"
 PARENT = f"""
@@ -30,9 +30,15 @@ def test_a_ratio_is_the_median_of_the_rounds_ratios_not_the_ratio_of_medians() -
     assert ratios(ours, other) == Spread(1.0, 0.5, 3.0)
 
 
+def test_a_difference_is_the_median_of_the_rounds_differences() -> None:
+    assert differences({0: 1.0, 1: 10.0, 2: 12.0}, {0: 2.0, 1: 10.0, 2: 4.0}) == Spread(0.0, -1.0, 8.0)
+
+
 def test_rounds_that_one_of_both_lacks_do_not_count() -> None:
     assert ratios({0: 1.0, 1: 4.0}, {1: 2.0, 5: 1.0}) == Spread(2.0, 2.0, 2.0)
+    assert differences({0: 1.0, 1: 4.0}, {1: 2.0, 5: 1.0}) == Spread(2.0, 2.0, 2.0)
     assert ratios({0: 1.0}, {}) is None
+    assert differences({0: 1.0}, {}) is None
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.5, 50), (0.99, 99), (0.999, 100), (1.0, 100), (0.0, 1)])

@@ -47,7 +47,16 @@ TWO_ROUNDS = outcome(
     ],
 )
 def test_a_gate_is_a_least_or_a_most_or_none(bounds: dict[str, float], ratio: float, met: bool | None) -> None:
-    assert meets(ratio, Comparison("rate", "a", "b", **bounds)) is met
+    least, most = bounds.get("at_least"), bounds.get("at_most")
+    assert meets(ratio, Comparison("rate", "a", "b", at_least=least, at_most=most)) is met
+
+
+def test_a_difference_goes_round_by_round_and_has_a_gate_too() -> None:
+    less = Comparison("rate", "COPY", "ours & theirs", at_most=1000.0, is_difference=True)
+    told = msgspec.structs.replace(TWO_ROUNDS, comparisons=[less])
+    assert [each.ratio for each in summary(told).verdicts] == [Spread(1000.0, 1000.0, 1000.0)]
+    said = "\n".join(report.text_of(told))
+    assert "COPY less ours & theirs; orders/s: 1000.00 (1000.00 to 1000.00); gate at most 1000: met" in said
 
 
 def test_figures_are_medians_and_ratios_go_round_by_round() -> None:
