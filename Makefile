@@ -36,11 +36,11 @@ test-faults: ## Run the long fault tests
 	@tools/environment run dev
 	$(PYTEST) --tier faults
 
-bench: ## Measure against other ways to do the same, in about ten minutes, and draw the charts
+bench: ## Measure against other ways to do the same, in about 15 minutes, and draw the charts
 	@tools/environment run dev bench
 	$(PYTHON) -m bench
 
-bench-quick: ## The same in about two minutes: fewer orders, fewer rounds
+bench-quick: ## The same in about three minutes: fewer orders, fewer rounds
 	@tools/environment run dev bench
 	$(PYTHON) -m bench --quick
 

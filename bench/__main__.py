@@ -12,7 +12,7 @@ from types import FrameType
 import click
 import msgspec
 
-from bench import charts, footprint, get, indexes, ingest, latency, report, restore, single
+from bench import beside, charts, footprint, get, indexes, ingest, latency, lookup, report, restore, search, single
 from bench.contest import Contest, hold
 from bench.machine import commit, is_supported, machine, versions
 from bench.measure import idle_noise
@@ -23,10 +23,11 @@ from orders import logs
 from orders.errors import OrdersError, UsageError
 
 CONTESTS = {
-    module.CONTEST.name: module.CONTEST for module in (ingest, get, restore, latency, single, footprint, indexes)
+    module.CONTEST.name: module.CONTEST
+    for module in (ingest, get, restore, latency, single, footprint, search, lookup, beside, indexes)
 }
 BY_ASKING = "indexes"
-"""Runs when it is named only: it tells what to ship, and compares nobody."""
+"""Runs when it is named only: it tells what to ship, compares nobody, and needs room for 10 million orders."""
 HERE = Path(__file__).resolve().parent
 IDLE_SECONDS = 2.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -35,7 +36,7 @@ INTERRUPTED = 130
 
 @click.command(epilog="Example: python -m bench --quick ingest get")
 @click.argument("contests", nargs=-1, type=click.Choice(list(CONTESTS)), metavar="[CONTEST]...")
-@click.option("--quick", is_flag=True, help="smaller sizes, about 2 minutes; draws no charts")
+@click.option("--quick", is_flag=True, help="smaller sizes, about 3 minutes; draws no charts")
 @click.option("--rounds", type=click.IntRange(min=1), help="rounds of each contest")
 @click.option("--json", "as_json", is_flag=True, help="the result as JSON on standard output, every sample in it")
 @click.option("--into", type=click.Path(path_type=Path), default=HERE, help="where results/ and charts/ are")
@@ -47,7 +48,8 @@ def main(
 ) -> None:
     """Measure the service beside what it stands on and what one would use instead.
 
-    CONTEST is any of ingest, get, restore, latency, single, memory and indexes; without one all but indexes run.
+    CONTEST is any of ingest, get, restore, latency, single, memory, search, lookup, beside and indexes; without one
+    all but indexes run.
     """
     with sentences():
         if draw:

@@ -1,7 +1,7 @@
 """A backlog in the topic, until its last order is readable: ours, and what one would compare it with."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from bench.measure import Meter
 from bench.rows import check_rows, copy_in
 from bench.services import Ground, database, memory
 from bench.sizes import Sizes
-from bench.stock import Backlog
+from bench.stock import Backlog, DbRow
 from orders.errors import StartError
 from orders.memory.shared import Memory
 from orders.settings import Settings
@@ -86,20 +86,22 @@ def check_all_there(dsn: str, shared: Memory, count: int) -> None:
 def run_copy(ground: Ground, count: int) -> Values:
     """The rows by COPY, 2,000 a transaction; they were prepared before."""
     with database(ground.postgres) as dsn:
-        return measured_copy(ground, dsn, count)
+        values = measured_copy(ground, dsn, ground.stock.rows(count))
+        check_rows(dsn, count)
+    return values
 
 
-def measured_copy(ground: Ground, dsn: str, count: int) -> Values:
+def measured_copy(ground: Ground, dsn: str, rows: Sequence[DbRow]) -> Values:
     """From the first row to the last COMMIT, in one session and in this process."""
-    rows = ground.stock.rows(count)
     with psycopg.connect(dsn) as connection:
         meter = Meter(postgres=[ground.postgres_pid()])
         cpu, began = time.process_time(), time.perf_counter()
-        copy_in(connection, rows)
+        taken = copy_in(connection, rows)
         ended, client = time.perf_counter(), time.process_time() - cpu
         spent = meter.spent()
-    check_rows(dsn, count)
-    return per_order(count, ended - began, {"client": client, **spent})
+    if taken != len(rows):
+        raise StartError(f"COPY took {taken} rows, not {len(rows)}")
+    return per_order(taken, ended - began, {"client": client, **spent})
 
 
 def run_inserts(ground: Ground, backlog: Backlog, count: int) -> Values:

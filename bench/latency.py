@@ -14,7 +14,8 @@ from bench.children import Events, awaited, module
 from bench.contest import Contest, Contestant, Field, Figure, Values
 from bench.get import evenly
 from bench.ingest import ingests, is_assigned, positions
-from bench.press import closed, generated, gets, only
+from bench.load import Load
+from bench.press import Pace, closed, generated, gets, only
 from bench.servers import Server, ours
 from bench.services import Ground, database, memory
 from bench.sizes import Sizes
@@ -26,6 +27,12 @@ WARM_SECONDS = 0.3
 SHARE = 0.5
 """Of the highest rate."""
 TOLD = ("p50", "p99", "p999")
+LATENCIES = (
+    Figure("p50", "ms, p50", 2),
+    Figure("p99", "ms, p99", 2),
+    Figure("p999", "ms, p99.9", 2),
+    Figure("late", "ms, p99, by which the generator itself was late", 2),
+)
 
 
 class Beside(NamedTuple):
@@ -63,7 +70,7 @@ class House:
             database(self.ground.postgres) as dsn,
             ours(settings := self.ground.settings(dsn, self.backlog.topic, path), Events()) as server,
         ):
-            generated(self.ground.folder, server.port, gets(self.uids), WARM_SECONDS)
+            generated(self.ground.folder, server.port, gets(self.uids), Pace(WARM_SECONDS))
             yield server, settings
 
     def highest_rate(self, seconds: float) -> float:
@@ -84,15 +91,19 @@ class House:
                 up.enter_context(module("drips", self.ground.folder, events, told))
                 awaited(events, lambda said: said["open"] == beside.drips)
             before = sum(positions(settings.postgres_dsn).values())
-            load = generated(self.ground.folder, server.port, gets(self.uids), seconds, rate)
+            load = generated(self.ground.folder, server.port, gets(self.uids), Pace(seconds, rate))
             after = sum(positions(settings.postgres_dsn).values())
             lived: Values = longest_life(events, beside.drips) if beside.drips else {}
         only(load, HTTPStatus.OK)
         if beside.ingests and after == self.backlog.orders:
             self.notes.append(f"{NAMES[beside]}: ingest was at the end of the backlog before the last request")
         ingested: Values = {"ingested": (after - before) / load.seconds} if beside.ingests else {}
-        latencies = {name: load.latency[name] * 1e3 for name in TOLD}
-        return {**latencies, "late": load.late * 1e3, **ingested, **lived}
+        return {**latencies(load), **ingested, **lived}
+
+
+def latencies(load: Load) -> Values:
+    """In milliseconds."""
+    return {**{name: load.latency[name] * 1e3 for name in TOLD}, "late": load.late * 1e3}
 
 
 def longest_life(events: Events, drips: int) -> Values:
@@ -118,10 +129,7 @@ CONTEST = Contest(
     name="latency",
     title="GET of an order in memory at half of the highest rate, open loop",
     figures=(
-        Figure("p50", "ms, p50", 2),
-        Figure("p99", "ms, p99", 2),
-        Figure("p999", "ms, p99.9", 2),
-        Figure("late", "ms, p99, by which the generator itself was late", 2),
+        *LATENCIES,
         Figure("ingested", "orders/s taken in meanwhile", 0, more_is_better=True),
         Figure("longest", "s, longest life of a socket that dripped", 1),
     ),

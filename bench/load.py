@@ -171,12 +171,13 @@ class Generator:
 
 
 def main(task: Task) -> None:
-    """Runs a task and says what came of it."""
+    """Runs a task and says when it begins and what came of it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1)  # else each wait may take 50 µs too long
     requests = msgspec.msgpack.decode(Path(task.requests).read_bytes(), type=list[bytes])
     generator = Generator(task, requests)
     gc.disable()
+    say("begins")
     say("loaded", load=generator.run())
     generator.close()
 

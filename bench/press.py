@@ -3,13 +3,15 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from bench.children import Events, awaited, is_action, module
+from bench.children import Event, Events, awaited, is_action, module
 from bench.load import Load
 from bench.services import LOOPBACK
 from orders.errors import StartError
@@ -43,7 +45,7 @@ def posts(orders: Sequence[bytes]) -> list[bytes]:
 
 def closed(folder: Path, port: int, uids: Sequence[str], seconds: float) -> Load:
     """64 connections, each of which asks again when it has its answer: the highest rate. All must be answered 200."""
-    load = by_wrk(folder, port, uids, seconds) if has_wrk() else generated(folder, port, gets(uids), seconds)
+    load = by_wrk(folder, port, uids, seconds) if has_wrk() else generated(folder, port, gets(uids), Pace(seconds))
     return only(load, HTTPStatus.OK)
 
 
@@ -66,14 +68,41 @@ def by_wrk(folder: Path, port: int, uids: Sequence[str], seconds: float) -> Load
     return Load(said["requests"], said["microseconds"] / 1e6, statuses, said["bytes"], latency)
 
 
-def generated(folder: Path, port: int, requests: Sequence[bytes], seconds: float, rate: float = 0.0) -> Load:
-    """The same by our own generator; with a `rate` the open loop."""
+class Pace(NamedTuple):
+    """How long the bench's own generator asks; with a `rate` (requests a second) in the open loop."""
+
+    seconds: float
+    rate: float = 0.0
+    connections: int = CONNECTIONS
+
+
+def generated(folder: Path, port: int, requests: Sequence[bytes], pace: Pace) -> Load:
+    """The same by our own generator."""
+    with generating(folder, port, requests, pace) as loaded:
+        return loaded().load
+
+
+class Loaded(NamedTuple):
+    """A load, and when its last answer had come (`perf_counter`)."""
+
+    load: Load
+    at: float
+
+
+@contextmanager
+def generating(folder: Path, port: int, requests: Sequence[bytes], pace: Pace) -> Iterator[Callable[[], Loaded]]:
+    """A generator that has begun; what is yielded waits for its end."""
     file = folder / "requests"
     file.write_bytes(msgspec.msgpack.encode(list(requests)))
-    given = {"port": port, "requests": str(file), "connections": CONNECTIONS, "seconds": seconds, "rate": rate}
+    given = {"port": port, "requests": str(file), **pace._asdict()}
     with module("load", folder, events := Events(), given):
-        said = awaited(events, is_action("loaded"), seconds + SLACK_SECONDS).said
-    return msgspec.convert(said["load"], Load)
+        awaited(events, is_action("begins"))
+        yield lambda: loaded(awaited(events, is_action("loaded"), pace.seconds + SLACK_SECONDS))
+
+
+def loaded(event: Event) -> Loaded:
+    """What a generator says in the end."""
+    return Loaded(msgspec.convert(event.said["load"], Load), event.at)
 
 
 def only(load: Load, status: HTTPStatus) -> Load:

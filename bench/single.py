@@ -18,7 +18,7 @@ from bench.children import Events, awaited
 from bench.contest import Comparison, Contest, Contestant, Field, Figure, Values
 from bench.ingest import ingests, is_assigned
 from bench.measure import percentile
-from bench.press import generated, only, posts
+from bench.press import Pace, generated, only, posts
 from bench.rows import copy_in
 from bench.servers import Server, ours
 from bench.services import Ground, database, memory
@@ -112,7 +112,7 @@ class House:
     def run_posted(self) -> Values:
         """From the moment at which a POST is due until its answer, 201."""
         requests = posts(list(samples(self.orders, next(SEEDS))))
-        load = generated(self.folder, self.server.port, requests, self.orders / self.rate, self.rate)
+        load = generated(self.folder, self.server.port, requests, Pace(self.orders / self.rate, self.rate))
         only(load, HTTPStatus.CREATED)
         return {name: load.latency[name] * 1e3 for name in SHARES}
 

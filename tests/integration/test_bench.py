@@ -25,6 +25,12 @@ TINY = Sizes(
     single_seconds=0.2,
     single_rate=50.0,
     turned=300,
+    searched=2000,
+    deep_page=3,
+    search_seconds=0.1,
+    lookup_seconds=0.1,
+    rows_before=2000,
+    added=500,
 )
 
 
