@@ -18,7 +18,8 @@ from orders.system.state import require
 STATEMENT_SECONDS = 4
 CLOCK_SECONDS = 2.0
 """How far the clocks may be apart: times of dead letters and orders come from both."""
-KEEPER_CONNECTIONS = 3
+KEEPER_CONNECTIONS = 4
+"""It listens, reads for a restore, copies dead letters and builds indexes."""
 UTF8 = "create the database with encoding 'UTF8' template template0"
 
 FAILED = re.compile(r".* failed: (?:FATAL: +)?(.*)")
@@ -217,7 +218,8 @@ def durability(server: ServerFacts) -> Check:
 
 def needed(settings: Settings) -> int:
     """Connections of a whole system."""
-    return settings.ingest_processes + settings.http_workers * settings.postgres_connections + KEEPER_CONNECTIONS
+    of_serve = settings.postgres_connections + settings.search_connections
+    return settings.ingest_processes + settings.http_workers * of_serve + KEEPER_CONNECTIONS
 
 
 def connections(server: ServerFacts, wanted: int) -> Check:
@@ -225,7 +227,8 @@ def connections(server: ServerFacts, wanted: int) -> Check:
     found = f"{left} of {server.room} are left by others, the system takes up to {wanted}"
     if left >= wanted:
         return ok("connections", found)
-    return warning("connections", found, "raise max_connections or the role's limit, or lower --postgres-connections")
+    advice = "raise max_connections or the role's limit, or lower --postgres-connections or --search-connections"
+    return warning("connections", found, advice)
 
 
 def clock(ahead: float) -> Check:

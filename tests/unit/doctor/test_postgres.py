@@ -53,10 +53,10 @@ def test_what_a_power_loss_may_take_is_named() -> None:
 
 
 def test_connections_are_counted_for_a_whole_system() -> None:
-    wanted = needed(Settings(ingest_processes=2, http_workers=3, postgres_connections=4))
-    assert wanted == 2 + 3 * 4 + 3
-    assert connections(replace(GOOD, room=20, others=3), wanted).state == "ok"
-    assert connections(replace(GOOD, room=19, others=3), wanted).state == "warning"
+    wanted = needed(Settings(ingest_processes=2, http_workers=3, postgres_connections=4, search_connections=5))
+    assert wanted == 2 + 3 * (4 + 5) + 4
+    assert connections(replace(GOOD, room=36, others=3), wanted).state == "ok"
+    assert connections(replace(GOOD, room=35, others=3), wanted).state == "warning"
 
 
 @pytest.mark.parametrize(("ahead", "words"), [(5.0, "5 s ahead of"), (-7.0, "7 s behind")])
