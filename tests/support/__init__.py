@@ -34,6 +34,7 @@ The service, running
     starting        `orders run` from a clone, in a namespace, under a limit
     supervised      `orders run` as the checker wants it; stopping: a process that stops itself inside memory's write
     earlier         what an earlier commit stored, put into a database and topics; earlier_written: writes it
+    upgrades        an earlier commit's code beside ours, millions of orders, rounds of records that are timed
     way             an order's way through a system, as a user goes it
     wire            HTTP: raw requests, servers of both lanes; rfc: what RFC 9110 and 9112 demand; problem: RFC 9457
     markup          HTML as a parser sees it
