@@ -367,6 +367,24 @@ HTTP = Row(
             "ops",
             rate("orders_http_busy_total", "limit"),
             width=8,
+            alerts=["OrdersSearchSlow"],
+        ),
+        Panel(
+            "Searches: duration",
+            "Time of pages of lists and searches in PostgreSQL, by what they were looked for. `lookup`: many uids at "
+            "once.",
+            "s",
+            quantiles("orders_search_duration_seconds", by="by"),
+            width=12,
+            alerts=["OrdersSearchSlow"],
+        ),
+        Panel(
+            "Searches",
+            "Pages of lists and searches that were asked of PostgreSQL, by what they were looked for.",
+            "ops",
+            rate("orders_search_duration_seconds_count", "by"),
+            width=12,
+            stacked=True,
         ),
     ],
 )

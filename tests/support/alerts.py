@@ -90,6 +90,15 @@ def index(values: str, machine: str = A) -> dict[str, str]:
     return {f'orders_index_valid{{{machine},index="orders_by_x"}}': values}
 
 
+def searches(within: str, count: str, by: str = "phone", machine: str = A) -> dict[str, str]:
+    name, labels = "orders_search_duration_seconds", f'{machine},by="{by}"'
+    return {f'{name}_bucket{{{labels},le="1.0"}}': within, f"{name}_count{{{labels}}}": count}
+
+
+def busy(values: str, limit: str = "searches", machine: str = A) -> dict[str, str]:
+    return {f'orders_http_busy_total{{{machine},limit="{limit}"}}': values}
+
+
 PARTITION = {"job": "orders", "partition": "3"}
 
 CASES = [
@@ -351,6 +360,46 @@ CASES = [
         ],
     ),
     Case("OrdersIndexNotValid", "it was built within half an hour", index("0x120 1x180"), "65m"),
+    Case(
+        "OrdersSearchSlow",
+        "a quarter of those by phone, on two machines together",
+        searches("0+2x80", "0+4x80")
+        | searches("0+4x80", "0+4x80", machine=B)
+        | searches("0+4x80", "0+4x80", "customer_id"),
+        "16m",
+        [
+            Firing(
+                {"job": "orders", "by": "phone"},
+                {
+                    "summary": "Searches by phone are slow",
+                    "description": "25% of their pages take longer than a second. "
+                    "GETs of an order, POSTs and consumption do not wait for them.",
+                },
+            )
+        ],
+    ),
+    Case(
+        "OrdersSearchSlow",
+        "two machines turn searches away",
+        busy("0+1x80") | busy("0+1x80", machine=B) | busy("0+9x80", "posts"),
+        "16m",
+        [
+            Firing(
+                {"job": "orders", "limit": "searches"},
+                {
+                    "summary": "Searches are turned away",
+                    "description": "About 80 lists, searches and lookups within 10 minutes returned 503, "
+                    "as too many ran at once. GETs of an order, POSTs and consumption do not wait for them.",
+                },
+            )
+        ],
+    ),
+    Case(
+        "OrdersSearchSlow",
+        "one in a hundred is; of the others there are hardly any; few are turned away",
+        searches("0+99x80", "0+100x80") | searches("0x80", "0x8 0+1x10 10x80", "q") | busy("0x8 5x80"),
+        "16m",
+    ),
     Case(
         "OrdersHttpErrors",
         "a tenth",

@@ -101,6 +101,7 @@ def way(machine: Machine) -> Iterator[int]:
         place = f"{machine.url}{posted.headers['location']}"
         assert httpx2.get(place).status_code == 200
         assert httpx2.get(f"{places}/nobody").status_code == 404
+        assert httpx2.get(places).status_code == 200
         assert httpx2.post(places, content=changed(value), timeout=20).status_code == 409
         producer.produce(
             machine.settings.kafka_topic, changed(value), uid_of(value)

@@ -15,13 +15,14 @@ from orders.http.fastlane import DocumentLookup
 from orders.http.limits import USUAL, Limits
 from orders.metrics.exposition import Page
 from orders.metrics.kinds import Values
-from orders.metrics.table import BUSY, Full, private
+from orders.metrics.table import BUSY, SEARCH_SECONDS, Full, SearchedBy, private
 from orders.order import Content
 from orders.readiness import ReadinessReport, StartupReport
 from orders.search.criteria import Criteria
 from orders.search.cursor import Cursor
 from orders.search.finder import Bodies, Found
 from orders.search.statements import Payload
+from orders.timing import monotonic
 
 Shape = Literal["standard", "original"]
 """How a GET shows an order: as it is stored, or as the original Go service did."""
@@ -99,3 +100,13 @@ class Dependencies:
         except Busy:
             self.values.add(BUSY, limit)
             raise
+
+    @contextmanager
+    def search(self, by: SearchedBy) -> Iterator[None]:
+        """Lets one more search wait, and measures it, however it ends. Raises `Busy`."""
+        with self.gate("searches"):
+            began = monotonic()
+            try:
+                yield
+            finally:
+                self.values.observe(SEARCH_SECONDS, by, monotonic() - began)

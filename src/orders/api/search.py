@@ -16,6 +16,7 @@ from orders.api.endpoint import Query, Request, Resource, Returns
 from orders.api.views import OriginalOrder, ServedOrder, original
 from orders.decoder import why
 from orders.errors import NotIndexed, Rejected
+from orders.metrics.table import SearchedBy
 from orders.order import Integer, Moment, Text, Uid, is_uid
 from orders.record import Invalid
 from orders.search.criteria import LONGEST, PERSONAL, Criteria, Field, InvalidCriteriaError, criteria_of
@@ -323,7 +324,7 @@ async def _documents(on: Dependencies, uids: Sequence[str]) -> Bodies:
         raise _too_many_bytes()
     if wanted := [uid for uid in uids if uid not in found]:
         try:
-            with on.gate("searches"):
+            with on.search("lookup"):
                 return {**found, **await on.finder.documents(wanted, left)}
         except TooManyBytesError:
             raise _too_many_bytes() from None
@@ -368,10 +369,14 @@ def _read_cursor(text: str | None, criteria: Criteria) -> Cursor | None:
 
 async def _search(on: Dependencies, criteria: Criteria, limit: int, fields: Fields, start: Cursor | None) -> Found:
     try:
-        with on.gate("searches"):
+        with on.search(_searched_by(start.criteria if start else criteria)):
             return await on.finder.page(criteria, limit, SUMMARY if fields == "summary" else DOCUMENT, start)
     except NotIndexed as error:
         raise ProblemError("invalid-search", wrong=[Invalid(str(error), f"$.{error.field}")]) from None
+
+
+def _searched_by(criteria: Criteria) -> SearchedBy:
+    return criteria.searched or "id"
 
 
 def _page(on: Dependencies, found: Found, fields: Fields, view: Shape | None, links: Mapping[str, str]) -> Response:

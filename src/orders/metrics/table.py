@@ -27,6 +27,20 @@ Committed = Literal["committed", "rejected", "unavailable", "misconfigured", "mo
 Restored = Literal["start", "database", "emptied"]
 ProcessKind = Literal["serve", "ingest", "keep", "kafka", "postgres"]
 IngestState = Literal["running", "paused", "stopped"]
+SearchedBy = Literal[
+    "id",
+    "created",
+    "received",
+    "track_number",
+    "customer_id",
+    "transaction",
+    "phone",
+    "email",
+    "name",
+    "name_prefix",
+    "q",
+    "lookup",
+]
 Level = Literal["info", "warning", "error"]
 
 Lost = Literal[Thread, Task, "other"]
@@ -90,6 +104,15 @@ BUSY = Counter[Full](
     "raise ORDERS_HTTP_CONNECTIONS, ORDERS_HTTP_WAITING_POSTS or ORDERS_HTTP_WAITING_MISSES, or add serve processes "
     "or machines. `searches`: OrdersSearchSlow.",
     labelled("limit", Full),
+)
+SEARCH_SECONDS = Histogram[SearchedBy](
+    "orders_search_duration_seconds",
+    "Time of a page of a list or a search, or of a lookup that memory could not answer alone, in PostgreSQL and before "
+    "it; by what it was looked for, `id` is a list of all",
+    "More than a second, or `searches` in `orders_http_busy_total`: OrdersSearchSlow. One value of `by` alone: its "
+    "index, see `orders_index_valid`.",
+    COMMITS,
+    labelled("by", SearchedBy),
 )
 SENT = Counter[None](
     "messaging_client_sent_messages_total",

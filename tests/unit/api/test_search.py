@@ -28,6 +28,7 @@ from support.wire import plain_app
 
 NEXT = encode(Criteria(), "next", Position(1, "a"))
 PREV = encode(Criteria(), "prev", Position(9, "z"))
+TRACKED = encode(Criteria("track_number", "T"), "next", Position(9, "z"))
 MARCH = 1_772_323_200_000_000
 """2026-03-01 in microseconds."""
 
@@ -480,3 +481,30 @@ def test_searches_pass_a_gate_of_their_own() -> None:
         assert http.get("/orders/nobody").status_code == 404
         assert len(look_up(http, ONE)["orders"]) == 1
     assert [count for name, count in counted(values).items() if "searches" in name] == [3]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "by"),
+    [
+        ("GET", "/orders", None, "id"),
+        ("GET", "/orders?customer_id=c&created_from=2026-03-01", None, "customer_id"),
+        ("GET", "/orders?received_from=2026-03-01", None, "received"),
+        (
+            "GET",
+            f"/orders?cursor={TRACKED}",
+            None,
+            "track_number",
+        ),
+        ("POST", "/orders/search", {"q": "some"}, "q"),
+        ("POST", "/orders/lookup", {"order_uids": ["nobody"]}, "lookup"),
+    ],
+)
+@pytest.mark.parametrize("error", [None, Busy("")])
+def test_each_page_is_measured_by_what_it_is_looked_for(
+    method: str, path: str, body: object, by: str, error: Exception | None
+) -> None:
+    """Also one that PostgreSQL did not answer in time."""
+    values = private()
+    with client(Double(error=error), values=values) as http:
+        http.request(method, path, json=body)
+    assert counted(values)[f'orders_search_duration_seconds_count{{by="{by}"}}'] == 1
