@@ -9,19 +9,13 @@ import psycopg
 
 from orders.search.criteria import Criteria, microseconds
 from orders.search.criteria import fields_of as fields_of_text
-
-BY_HAND = (
-    'create index orders_by_email on orders ((id >> 20), (left(search_fold(delivery_email), 64) collate "C"), id)',
-    'create index orders_by_name on orders ((id >> 20), (left(search_fold(delivery_name), 64) collate "C"), id)',
-    'create index orders_by_name_prefix on orders ((left(search_fold(delivery_name), 64) collate "C"), id)',
-)
-"""Indexes that no migration makes."""
+from support.page import blocks
 
 
 def index_by_hand(connection: "psycopg.Connection[Any]") -> None:
-    """Makes everything searchable."""
-    for statement in BY_HAND:
-        connection.execute(statement)
+    """Makes everything searchable, by the statements of docs/search.md."""
+    for statement in blocks("search.md", "sql"):
+        connection.execute(statement.replace(" concurrently", "").encode())
 
 
 class Listed(NamedTuple):
