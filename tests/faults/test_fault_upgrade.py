@@ -145,7 +145,7 @@ def test_ten_million_orders_get_their_indexes_beside_ingest(
 ) -> None:
     """No start waits for them, a build that is ended is begun again, and a page by each touches few buffers.
 
-    Takes about 15 minutes: of 10 million rows that are made, and the builds.
+    Takes 12 minutes: 10 million rows are made, and the builds read all of them.
     """
     dsn = large_postgres.dsn
     left_by(dsn)
