@@ -116,6 +116,20 @@ pm.expect(pm.response.json()).to.eql({
     },
 });""".splitlines()
 
+FOUND_FIRST = (
+    "const uid = pm.response.json().orders[0].order_uid;",
+    'pm.expect(uid).to.equal(pm.collectionVariables.get("orderUid"));',
+)
+FOUND_PHONE = (
+    "const phones = pm.response.json().orders.map((order) => order.delivery.phone);",
+    'pm.expect(new Set(phones)).to.eql(new Set(["+9720000000"]));',
+)
+FOUND_BOTH = (
+    "const { orders, missing } = pm.response.json();",
+    'pm.expect(orders.map((order) => order.order_uid)).to.eql([pm.collectionVariables.get("orderUid")]);',
+    'pm.expect(missing).to.eql(["no-such-order"]);',
+)
+
 ORDERS = Folder(
     "Orders",
     "Save an order and get it back, and what the service answers when something is wrong. Send them from top to "
@@ -301,4 +315,37 @@ PAGE = Folder(
     ],
 )
 
-FOLDERS = (ORDERS, HEALTH, PAGE)
+FIND = Folder(
+    "Find orders",
+    "Lists, searches and many orders at once. What is personal stands in the body, never in a URL.",
+    [
+        Call(
+            "List the newest orders",
+            "GET /orders",
+            200,
+            "a page of orders",
+            "The newest first. `next` is the cursor of the next page, `total` says how many there are in all.",
+            tests={"The order that was saved last is the first": FOUND_FIRST},
+        ),
+        Call(
+            "Find orders by phone",
+            "POST /orders/search",
+            200,
+            "a page of orders",
+            "The last ten digits count. `q` in place of `phone` takes anything that you have in hand.",
+            tests={"Each order has this phone": FOUND_PHONE},
+            body=json.dumps({"phone": "+972 000 0000", "limit": 5}, indent=2),
+        ),
+        Call(
+            "Get many orders by their uids",
+            "POST /orders/lookup",
+            200,
+            "those that are stored, and which are not",
+            "In the order asked, up to 1,000 of them.",
+            tests={"One is stored, the other is missing": FOUND_BOTH},
+            body=json.dumps({"order_uids": ["{{orderUid}}", "no-such-order"]}, indent=2),
+        ),
+    ],
+)
+
+FOLDERS = (ORDERS, FIND, HEALTH, PAGE)

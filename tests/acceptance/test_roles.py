@@ -21,7 +21,7 @@ from orders.embedded.kafka import KafkaService
 from orders.kafka.producer import OrderProducer
 from orders.postgres import grants
 from orders.postgres.connection import connect
-from orders.postgres.migrations import shipped
+from orders.postgres.migrations import describe, shipped
 from orders.sample import samples
 from support.page import blocks
 from support.servers import Server
@@ -85,7 +85,7 @@ def orders(server: Server) -> Iterator[Orders]:
 
         owner = {"ORDERS_POSTGRES_DSN_FILE": made.file("owner")}
         applied = made.command("migrate", **owner)
-        assert applied.stdout.decode() == f"schema: applied {', '.join(m.name for m in shipped())}\n", applied
+        assert applied.stdout.decode() == f"{describe([each.name for each in shipped()])}\n", applied
         assert made.command("migrate", **owner).stdout == b"schema: up to date\n"
         assert json.loads(made.command("migrate", "--json", **owner).stdout) == {"applied": []}
 

@@ -96,7 +96,7 @@ def test_they_are_built_beside_writes_and_a_transaction_that_stays_open(dsn: str
     with Background(write, 0.001), old_snapshot(dsn) as reader:
         building = pool.submit(built, dsn)
         at(dsn, "waiting for old snapshots")
-        assert found(dsn)[FIRST]._replace(total=1) == IndexState(FIRST, "building", "waiting for old snapshots", 0, 1)
+        assert found(dsn)[FIRST][:3] == (FIRST, "building", "waiting for old snapshots")
         written = next(ids)
         wait_for(lambda: next(ids) > written + 10, "writes continue")
         assert not building.done()

@@ -130,7 +130,8 @@ HEADS = {
     "hit": taken("9110 9.3.2", get(TARGET, method=b"HEAD"), bodiless=True),
     "miss": taken("9110 9.3.2", get(b"/orders/nobody", method=b"HEAD"), 404, bodiless=True),
     "known": taken("9110 13.1.2", get(TARGET, b"If-None-Match: *", method=b"HEAD"), 304, bodiless=True),
-    "not allowed": taken("9110 15.5.6", get(b"/orders", method=b"HEAD"), 405, bodiless=True),
+    "list": taken("9110 9.3.2", get(b"/orders", method=b"HEAD"), bodiless=True),
+    "not valid": taken("9110 9.3.2", get(b"/orders?limit=0", method=b"HEAD"), 400, bodiless=True),
     "with a body": taken(
         "9110 9.3.2",
         get(TARGET, b"Content-Length: %d" % len(SMUGGLED), method=b"HEAD") + SMUGGLED,

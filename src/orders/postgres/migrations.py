@@ -36,6 +36,8 @@ IS_PREPARED = """
 select exists (select from pg_attribute where attrelid = to_regclass('migrations') and attname = 'compatible_with')
 """
 
+NAMED = 3
+"""Applied migrations that are named one by one."""
 MIGRATE = "run `orders migrate` with the connection string of the role that owns the database"
 
 HEADER = re.compile(r"--\s*([\w-]+)\s*:\s*(.*?)\s*")
@@ -183,6 +185,8 @@ def record(connection: Connection, migration: Migration) -> None:
 
 def describe(applied: Sequence[str]) -> str:
     """What was applied, for a person."""
+    if len(applied) > NAMED:
+        return f"schema: applied {len(applied)} migrations, {applied[0]} to {applied[-1]}"
     return f"schema: applied {', '.join(applied)}" if applied else "schema: up to date"
 
 
