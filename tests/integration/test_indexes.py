@@ -66,8 +66,8 @@ def all_valid(dsn: str) -> bool:
 
 
 def at(dsn: str, phase: str) -> None:
-    """Waits until the build of the first index is there."""
-    wait_for(lambda: found(dsn)[FIRST].phase == phase, phase)
+    """Waits until the build of the first index is there; a command that builds it takes seconds to start."""
+    wait_for(lambda: found(dsn)[FIRST].phase == phase, phase, 40)
 
 
 def files() -> list[str]:
@@ -212,10 +212,13 @@ def test_the_command_builds_them_or_only_what_a_start_needs(dsn: str) -> None:
 def test_a_build_that_ctrl_c_ends_is_begun_again_by_the_next(dsn: str) -> None:
     with old_snapshot(dsn):
         process = migrating(dsn)
-        with process:
+        try:
             at(dsn, "waiting for old snapshots")
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == -signal.SIGINT
+        finally:  # else it would wait for that snapshot, and this for it
+            process.kill()
+            process.communicate()
         wait_for(lambda: state(dsn) == "invalid", "its session is gone")
     assert said(migrating(dsn)) == files()
 
