@@ -158,6 +158,7 @@ def pages() -> Iterator[tuple[Criteria, Walk]]:
             yield wanted, Walk(direction, deep(wanted), LIMIT)
 
 
+@pytest.mark.timeout(300)
 def test_each_page_is_read_by_its_index(connection: psycopg.Connection) -> None:
     """In the order of the list, nothing but the page is sorted; deep pages and terms of many orders cost no more.
 
