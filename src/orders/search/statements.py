@@ -103,6 +103,15 @@ PostgreSQL gives the rows of this nested loop bucket by bucket; a sort would rea
 WITH_OWN: LiteralString = """
     select * from (({rows}) union all ({own})) as both_ways order by {order} limit %(candidates)s
 """
+GROUPED: LiteralString = """
+    select id, order_uid, array_agg(field order by field) filter (where fits) as key,
+           (array_agg(payload))[1] as payload, bool_or(fits) as fits
+    from ({parts}) as found
+    group by id, order_uid
+    order by {order}
+    limit %(candidates)s
+"""
+PART: LiteralString = "(select id, order_uid, '{field}' as field, payload, fits from ({rows}) as rows_of_field)"
 PAGE: LiteralString = """
 with recursive {buckets} candidate as ({rows}), counted as (
     select *, row_number() over listed as number,
@@ -113,24 +122,6 @@ select id, order_uid, key, fits,
        case when fits and bytes <= greatest(%(bytes)s, octet_length(payload)) then payload end
 from counted order by number
 """
-ANYWHERE: LiteralString = """
-with recursive {buckets} candidate as (
-    select id, order_uid, array_agg(field order by field) filter (where fits) as fields, bool_or(fits) as fits,
-           (array_agg(payload))[1] as payload
-    from ({parts}) as found
-    group by id, order_uid
-    order by id {order}, order_uid {order}
-    limit %(candidates)s
-), counted as (
-    select *, row_number() over listed as number,
-           sum(octet_length(payload)) filter (where fits) over listed as bytes
-    from candidate window listed as (order by id {order}, order_uid {order} rows unbounded preceding)
-)
-select id, order_uid, fields, fits,
-       case when fits and bytes <= greatest(%(bytes)s, octet_length(payload)) then payload end
-from counted order by number
-"""
-PART: LiteralString = "(select id, order_uid, '{field}' as field, payload, fits from ({rows}) as rows_of_field)"
 BODIES: LiteralString = """
 select order_uid, case when sum(octet_length({payload})) over () <= %(bytes)s then {payload} end
 from documents where order_uid = any(%(uids)s)
@@ -168,8 +159,10 @@ def page(criteria: Criteria, payload: Payload, walk: Walk) -> Question:
 def anywhere(value: str, fields: Sequence[Exact], payload: Payload, walk: Walk) -> Question:
     """Orders that have a text as a whole in one of these fields, as `page` has them: with the fields for a key."""
     _, order = _NEWEST_FIRST[walk.direction]
+    listed: LiteralString = f"id {order}, order_uid {order}"
     parts = [PART.format(field=field, rows=_of_field(field, payload, walk)) for field in fields]
-    sql = ANYWHERE.format(buckets=_buckets(walk), parts=" union all ".join(parts), order=order)
+    rows = GROUPED.format(parts=" union all ".join(parts), order=listed)
+    sql = PAGE.format(buckets=_buckets(walk), rows=rows, listed=listed)
     return Question(sql, {**_most(value, walk), "value": value, **_bounds(walk.after)})
 
 
@@ -257,11 +250,8 @@ def _listed(criteria: Criteria) -> LiteralString:
 
 def _ends(criteria: Criteria) -> tuple[LiteralString, LiteralString]:
     """What all keys of a list by a time or by names are at or above, and below."""
-    if criteria.range:
-        column = TIMES[criteria.range.time]
-        return f"{column} >= %(since)s", f"{column} < %(until)s"
     if criteria.field is None:
-        return "true", "true"
+        return _ends_of(criteria.range)
     # U+10FFFF is the last character there is, and a key has 64
     return f"{PREFIX.key} >= {PREFIX.sought}", f"{PREFIX.key} < {PREFIX.sought} || repeat(chr(1114111), 65)"
 
@@ -285,10 +275,14 @@ def _rows(
 
 
 def _within(range_: Range | None) -> LiteralString:
+    return " and ".join(_ends_of(range_))
+
+
+def _ends_of(range_: Range | None) -> tuple[LiteralString, LiteralString]:
     if range_ is None:
-        return "true"
+        return "true", "true"
     column = TIMES[range_.time]
-    return f"{column} >= %(since)s and {column} < %(until)s"
+    return f"{column} >= %(since)s", f"{column} < %(until)s"
 
 
 def _behind(column: LiteralString | None, comparison: LiteralString) -> LiteralString:
