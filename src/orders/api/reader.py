@@ -12,7 +12,7 @@ from orders.errors import OrdersError, Rejected
 from orders.memory.shared import Put
 from orders.postgres.connection import queries
 from orders.postgres.indexes import IndexState, names
-from orders.postgres.pool import QueryPool
+from orders.postgres.pool import QueryPool, each_apart
 from orders.record import RecordCoordinates
 from orders.timing import Clock, in_time
 
@@ -110,14 +110,7 @@ class OrderReader:
         return [IndexState(*row) for row in await self._rows("index_states", {"names": names()})]
 
     async def _fetch_orders(self, uids: list[str]) -> dict[str, FoundOrder | Rejected]:
-        """What is found; a row that SQL by hand made unreadable stands alone, others are not refused with it."""
-        try:
-            return {**await self._fetch_found(uids)}
-        except Rejected as error:
-            if len(uids) == 1:
-                return {uids[0]: error}
-        half = len(uids) // 2
-        return await self._fetch_orders(uids[:half]) | await self._fetch_orders(uids[half:])
+        return await each_apart(uids, self._fetch_found)
 
     async def _fetch_found(self, uids: list[str]) -> dict[str, FoundOrder]:
         as_of = self._clock()

@@ -1,16 +1,18 @@
 """Connections that an event loop reads through: few, opened as they are needed, given up where no answer comes."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from orders import deadlines
-from orders.errors import Busy, Unavailable
+from orders.errors import Busy, Rejected, Unavailable
 from orders.postgres.connection import INTERVAL_SECONDS, conninfo, translated, verdict
 
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 CONNECT_SECONDS = 1.0
 """How long a read waits for a connection before PostgreSQL counts as unavailable."""
@@ -121,3 +123,14 @@ def _noting(note: Callable[[psycopg.Error | None], None], answer_seconds: float)
                 raise
 
     return Noting
+
+
+async def each_apart(keys: list[K], ask: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> dict[K, V | Rejected]:
+    """What is found of keys; a row that SQL by hand made unreadable stands alone, others are not refused with it."""
+    try:
+        return {**await ask(keys)}
+    except Rejected as error:
+        if len(keys) == 1:
+            return {keys[0]: error}
+    half = len(keys) // 2
+    return await each_apart(keys[:half], ask) | await each_apart(keys[half:], ask)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from orders.errors import Busy, IndexBuilding, NotIndexed, Rejected
 from orders.postgres.connection import queries
 from orders.postgres.indexes import names
-from orders.postgres.pool import QueryPool, Rows
+from orders.postgres.pool import QueryPool, Rows, each_apart
 from orders.search import statements
 from orders.search.criteria import INDEXES, Criteria, Exact, Field, Time, fields_of, microseconds
 from orders.search.cursor import Cursor, Position, encode
@@ -100,19 +100,14 @@ class OrderFinder:
         return await self._bodies(uids, DOCUMENT, most_bytes)
 
     async def _bodies(self, uids: Sequence[str], payload: Payload, most_bytes: int) -> Bodies:
-        """One that cannot be shown stands alone in the end: others are not refused with it."""
-        try:
-            rows = await self._rows(statements.bodies(uids, payload, most_bytes))
-        except Rejected as error:
-            if len(uids) == 1:
-                log.warning("order_unreadable", order_uid=uids[0], reason=str(error))
-                return {uids[0]: None}
-            half = len(uids) // 2
-            first = await self._bodies(uids[:half], payload, most_bytes)
-            return {**first, **await self._bodies(uids[half:], payload, most_bytes)}
-        if any(body is None for _, body in rows):
-            raise TooManyBytesError
-        return {order_uid: body.encode() for order_uid, body in rows}
+        async def ask(some: list[str]) -> dict[str, bytes]:
+            rows = await self._rows(statements.bodies(some, payload, most_bytes))
+            if any(body is None for _, body in rows):
+                raise TooManyBytesError
+            return {order_uid: body.encode() for order_uid, body in rows}
+
+        found = await each_apart(list(uids), ask)
+        return {order_uid: _readable(order_uid, body) for order_uid, body in found.items()}
 
     async def _anywhere(self, criteria: Criteria, payload: Payload, walk: Walk) -> Found:
         """Orders that have the text as a whole; where none has, those in which a name begins with it."""
@@ -224,6 +219,13 @@ def _candidate(row: tuple[Any, ...]) -> Candidate:
         return Candidate(Position(id_, order_uid), fits, payload, tuple(key))
     key = microseconds(key) if isinstance(key, datetime) else key
     return Candidate(Position(id_, order_uid, key), fits, payload)
+
+
+def _readable(order_uid: str, body: bytes | Rejected) -> bytes | None:
+    if isinstance(body, bytes):
+        return body
+    log.warning("order_unreadable", order_uid=order_uid, reason=str(body))
+    return None
 
 
 def _with_body(candidate: Candidate, bodies: Bodies) -> Candidate:
