@@ -5,8 +5,6 @@ Where a sample is stale, the assertion shows what is printed now. Figures, ports
 
 import http.client
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,13 +14,10 @@ from orders.embedded import Silent
 from orders.embedded.jars import pinned, provide
 from orders.errors import StartError
 from support.services import open_folder
-from support.system import ROOT, System, calls, environment, orders, running
+from support.system import ROOT, System, calls, like_a_clone, orders, running, typed
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.system  # takes long
-
-
-SECONDS = 60.0
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -105,24 +100,11 @@ def test_each_call_and_command_of_the_readme_works_on_a_system_that_was_just_sta
     call_twice(newcomer)
     lines = commands_of("README.md")
     assert len(lines) > 15
-    with open_folder() as folder:
-        (folder / "src").symlink_to(ROOT / "src")
-        (folder / "orders").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m orders "$@"\n')
-        (folder / "orders").chmod(0o755)
+    with like_a_clone() as folder:
         for line in lines:
             if "dead-letters" in line:
                 wait_for(lambda: orders(newcomer.data, "dead-letters", "list", "--json").stdout, "a dead letter", 20)
-            done = subprocess.run(
-                ["bash", "-c", line],
-                cwd=folder,
-                env=environment(newcomer.data),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=SECONDS,
-            )
-            assert done.returncode == 0, (line, done.stdout, done.stderr)
+            typed(folder, newcomer.data, ["bash", "-c", line])
 
 
 def call_twice(newcomer: System) -> None:

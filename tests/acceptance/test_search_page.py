@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -15,7 +14,7 @@ from orders.postgres.indexes import states
 from orders.search.criteria import INDEXES
 from support.page import blocks
 from support.services import open_folder
-from support.system import ROOT, System, environment, orders, running
+from support.system import ROOT, System, like_a_clone, orders, running, typed
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.system
@@ -23,7 +22,6 @@ pytestmark = pytest.mark.system
 PAGE = "search.md"
 ADDRESS = "http://127.0.0.1:8080"
 UID = "b563feg7bdg3286ttjr67siej"
-SECONDS = 60.0
 BY_HAND = ("email", "name", "name_prefix")
 
 
@@ -43,22 +41,8 @@ def dsn(addresses: list[str]) -> str:
 
 def run(system: System, command: list[str]) -> str:
     """What it prints, in a directory that looks like this repository."""
-    with open_folder() as folder:
-        (folder / "src").symlink_to(ROOT / "src")
-        (folder / "orders").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m orders "$@"\n')
-        (folder / "orders").chmod(0o755)
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment(system.data),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SECONDS,
-        )
-    assert done.returncode == 0, (command, done.stdout, done.stderr)
-    return done.stdout
+    with like_a_clone() as folder:
+        return typed(folder, system.data, command)
 
 
 def test_each_call_command_and_statement_of_the_page_works(reader: System, dsn: str) -> None:

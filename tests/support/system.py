@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from support.outputs import hold_to_model
+from support.services import open_folder
 from support.waiting import wait_for
 
 START_SECONDS = 60.0
@@ -39,6 +40,32 @@ def orders(
     )
     hold_to_model(arguments, done.stdout)
     return done
+
+
+@contextmanager
+def like_a_clone() -> Iterator[Path]:
+    """A directory in which what a page says can be typed: it has the sources, and `./orders`."""
+    with open_folder() as folder:
+        (folder / "src").symlink_to(ROOT / "src")
+        (folder / "orders").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m orders "$@"\n')
+        (folder / "orders").chmod(0o755)
+        yield folder
+
+
+def typed(folder: Path, data: Path, command: Sequence[str]) -> str:
+    """What a command prints that has to end well."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(data),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_SECONDS,
+    )
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout
 
 
 def environment(data: Path) -> dict[str, str]:
