@@ -1,4 +1,4 @@
-"""Indexes come into a database that is in use, whoever builds them and whatever ends a build; each in one place."""
+"""Indexes come into a database that is in use, by any builder and whatever ends a build; each in one place."""
 
 import json
 import os
