@@ -19,7 +19,7 @@ from orders.postgres.migrations import migrate
 from orders.search import finder as module
 from orders.search.criteria import END, FIRST, Criteria, Field, Range, microseconds
 from orders.search.cursor import Direction, decode
-from orders.search.finder import Found, OrderFinder, TooManyBytesError, Total
+from orders.search.finder import Found, OrderFinder, OrderTotal, TooManyBytesError
 from orders.search.statements import DOCUMENT, SUMMARY, Payload
 from orders.timing import Clock, monotonic
 from support.listed import Listed, delete, index_by_hand, insert, list_of, replace
@@ -186,7 +186,7 @@ def test_a_list_is_as_plain_python_makes_it(
 
 
 @given(many, criteria, st.integers(1, 3), st.lists(st.sampled_from(["next", "prev"]), max_size=8))
-def test_whoever_turns_back_sees_the_orders_he_came_from(
+def test_turning_back_shows_the_orders_of_the_page_before(
     table: Table, orders: list[Listed], wanted: Criteria, limit: int, turns: list[Direction]
 ) -> None:
     """Each page is a piece of the list that begins or ends where the one before did."""
@@ -475,7 +475,7 @@ def test_searches_while_postgresql_is_unavailable(own_postgres: PostgresService)
 
     async def scenario() -> None:
         async with finding(own_postgres.dsn) as finder:
-            assert (await first_page(finder)).total == Total(0, is_estimate=False)
+            assert (await first_page(finder)).total == OrderTotal(0, is_estimate=False)
             await asyncio.to_thread(own_postgres.stop)
             begun = monotonic()
             for wanted in (EVERYTHING, Criteria("phone", "1"), Criteria("q", "a")):

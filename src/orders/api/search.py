@@ -21,7 +21,7 @@ from orders.order import Integer, Moment, Text, Uid, is_uid
 from orders.record import Invalid
 from orders.search.criteria import LONGEST, PERSONAL, Criteria, Field, InvalidCriteriaError, criteria_of
 from orders.search.cursor import Cursor, InvalidCursorError, decode
-from orders.search.finder import MOST, Bodies, Found, TooManyBytesError
+from orders.search.finder import MOST, Bodies, Found, OrderTotal, TooManyBytesError
 from orders.search.statements import DOCUMENT, SUMMARY
 from orders.violations import UNREADABLE
 
@@ -69,13 +69,6 @@ class OrderSummary(Struct, frozen=True):
     items: Annotated[Count, Meta(description="How many lines the order has")]
     first_item: Annotated[Text | None, Meta(description="Name of the first line")]
     status: Annotated[Integer | None, Meta(description="State of the first line")]
-
-
-class OrderTotal(Struct, frozen=True):
-    """How many orders a list has in all."""
-
-    count: Annotated[Count, Meta(description="How many")]
-    is_estimate: Annotated[bool, Meta(description="Whether PostgreSQL's planner guessed it; else it was counted")]
 
 
 UNREADABLE_ORDERS = Meta(
@@ -381,9 +374,14 @@ def _searched_by(criteria: Criteria) -> SearchedBy:
 
 def _page(on: Dependencies, found: Found, fields: Fields, view: Shape | None, links: Mapping[str, str]) -> Response:
     orders, unreadable = _summaries(found.orders) if fields == "summary" else _shown(on, found.orders, view)
-    total = OrderTotal(found.total.count, found.total.is_estimate) if found.total else UNSET
     page = _Page(
-        orders, found.next, found.prev, total, found.matched or UNSET, found.searched or UNSET, unreadable or UNSET
+        orders,
+        found.next,
+        found.prev,
+        found.total or UNSET,
+        found.matched or UNSET,
+        found.searched or UNSET,
+        unreadable or UNSET,
     )
     return answer(200, page, {**NO_STORE, **links})
 

@@ -1,7 +1,7 @@
 """Where a list continues, as a text that only the service reads: criteria, direction and the last key. Pure.
 
-The text is URL-safe base64 of a JSON array. It is no secret and is not signed: whoever writes one gets what the same
-criteria give. A personal value is left out, and is to be given again beside the cursor; two bytes of its hash tell
+The text is URL-safe base64 of a JSON array. It is no secret and is not signed: anyone who writes one gets what the
+same criteria give. A personal value is left out, and is to be given again beside the cursor; two bytes of its hash tell
 most cursors of another value. The name where a list of names continues is masked by that value: the cursor alone does
 not show it, though who guesses the value reads it.
 """
@@ -84,7 +84,7 @@ def _continues(given: Criteria, cursor: Cursor) -> bool:
 def _read(text: str) -> Cursor:
     try:
         cursor = msgspec.json.decode(urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)), type=Cursor)
-    except (ValueError, UnicodeError, msgspec.MsgspecError, RecursionError):
+    except (ValueError, msgspec.MsgspecError, RecursionError):
         raise InvalidCursorError("This is no cursor of a list: take `next` or `prev` of an answer as it is.") from None
     if not _is_sound(cursor):
         raise InvalidCursorError(CHANGED)

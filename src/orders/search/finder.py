@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import structlog
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from orders.errors import Busy, IndexBuilding, NotIndexed, Rejected
@@ -49,11 +49,11 @@ class TooManyBytesError(Exception):
     """Orders that were asked for by their uids are too large together."""
 
 
-class Total(Struct, frozen=True):
+class OrderTotal(Struct, frozen=True):
     """How many orders a list has in all."""
 
-    count: int
-    is_estimate: bool
+    count: Annotated[int, Meta(ge=0, description="How many")]
+    is_estimate: Annotated[bool, Meta(description="Whether PostgreSQL's planner guessed it; else it was counted")]
 
 
 class Found(NamedTuple):
@@ -65,7 +65,7 @@ class Found(NamedTuple):
     orders: Bodies
     next: str | None
     prev: str | None
-    total: Total | None
+    total: OrderTotal | None
     matched: Mapping[str, Sequence[str]] = {}
     searched: Sequence[str] = ()
 
@@ -113,17 +113,18 @@ class OrderFinder:
         """Orders that have the text as a whole; where none has, those in which a name begins with it."""
         fields = await self._searchable(criteria.value)
         part = await self._part(partial(statements.anywhere, criteria.value, fields, walk=walk), payload, walk.limit)
-        is_found = bool(part.rows) or part.goes_on or walk.after is not None
+        is_found = bool(part.rows) or part.continues or walk.after is not None
         if not is_found and self._has_index("name_prefix"):
             found = await self._page(replace(criteria, field="name_prefix"), payload, walk)
             return found._replace(searched=(*fields, "name_prefix"))
-        return (await self._found(criteria, walk, part))._replace(searched=fields)
+        lists = [replace(criteria, field=each) for each in fields if each != "order_uid"]
+        return (await self._found(criteria, walk, part, lists))._replace(searched=fields)
 
     async def _page(self, criteria: Criteria, payload: Payload, walk: Walk) -> Found:
         if criteria.searched:
             await self._check(criteria.searched)
         part = await self._part(partial(statements.page, criteria, walk=walk), payload, walk.limit)
-        return await self._found(criteria, walk, part)
+        return await self._found(criteria, walk, part, [criteria])
 
     async def _part(self, ask: Callable[..., Question], payload: Payload, limit: int) -> Part:
         asked = ask(payload=payload)
@@ -145,7 +146,8 @@ class OrderFinder:
             for each in found
         ]
 
-    async def _found(self, criteria: Criteria, walk: Walk, part: Part) -> Found:
+    async def _found(self, criteria: Criteria, walk: Walk, part: Part, lists: Sequence[Criteria]) -> Found:
+        """`lists` are those that the page is of: one, or that of each field in which a text was looked for."""
         ascending = (criteria.field == "name_prefix") == (walk.direction == "next")
         before, behind = ends(walk, part, ascending=ascending)
         listed = part.rows if walk.direction == "next" else part.rows[::-1]
@@ -153,20 +155,16 @@ class OrderFinder:
             {row.position.order_uid: (row.payload or "").encode() or None for row in listed},
             encode(criteria, "next", behind) if behind else None,
             encode(criteria, "prev", before) if before else None,
-            None if walk.after else await self._total(criteria, part),
+            None if walk.after else await self._total(lists, part),
             {row.position.order_uid: row.fields for row in listed if row.fields},
         )
 
-    async def _total(self, criteria: Criteria, part: Part) -> Total:
+    async def _total(self, lists: Sequence[Criteria], part: Part) -> OrderTotal:
         count = len(part.rows)
-        if not part.goes_on:
-            return Total(count, is_estimate=False)
-        fields: Sequence[Field | None] = [criteria.field]
-        if criteria.field == "q":
-            fields = [each for each in await self._searchable(criteria.value) if each != "order_uid"]
-        asked = [statements.estimated(replace(criteria, field=each)) for each in fields]
-        found = [await self._rows(each) for each in asked]
-        return Total(max(count + 1, sum(planned(rows) for rows in found)), is_estimate=True)
+        if not part.continues:
+            return OrderTotal(count, is_estimate=False)
+        found = [planned(await self._rows(statements.estimated(each))) for each in lists]
+        return OrderTotal(max(count + 1, sum(found)), is_estimate=True)
 
     async def _searchable(self, text: str) -> list[Exact]:
         """In which fields a text of `q` may stand as a whole, without those whose index nobody has made by hand."""

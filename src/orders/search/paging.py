@@ -37,7 +37,7 @@ class Part(NamedTuple):
     rows: Sequence[Candidate]
     first: Position | None
     last: Position | None
-    goes_on: bool
+    continues: bool
 
 
 def cut(candidates: Sequence[Candidate], limit: int, most: int) -> Part:
@@ -46,20 +46,20 @@ def cut(candidates: Sequence[Candidate], limit: int, most: int) -> Part:
     last = None
     for each in candidates:
         if each.fits and (len(rows) == limit or each.payload is None):
-            return Part(rows, candidates[0].position, last, goes_on=True)
+            return Part(rows, candidates[0].position, last, continues=True)
         last = each.position
         if each.fits:
             rows.append(each)
-    return Part(rows, candidates[0].position if candidates else None, last, goes_on=len(candidates) == most)
+    return Part(rows, candidates[0].position if candidates else None, last, continues=len(candidates) == most)
 
 
 def ends(walk: Walk, part: Part, *, ascending: bool) -> tuple[Position | None, Position | None]:
     """Before which position the list continues to its beginning, and behind which to its end; None: it does not.
 
-    Whoever came from a page can go back to it, even where nothing was left in this one: then the position that he came
-    with counts again. `ascending` is how the rows were read.
+    From a page one can go back to the page before, even where nothing was left in this one: then the position of the
+    request counts again. `ascending` is how the rows were read.
     """
-    ahead = part.last if part.goes_on else None
+    ahead = part.last if part.continues else None
     if walk.after is None:
         return None, ahead
     back = part.first or replace(walk.after, order_uid=walk.after.order_uid + LAST if ascending else "")

@@ -74,7 +74,7 @@ _BUCKETS: Mapping[Direction, tuple[LiteralString, LiteralString]] = {
     "next": ("select max(id) >> 20 from documents", "id < bucket.number << 20"),
     "prev": ("select min(id) >> 20 from documents", "id > (bucket.number << 20) + 1048575"),
 }
-"""The bucket where a walk begins, and of which ids it goes on to the next one."""
+"""The bucket where a walk begins, and of which ids it continues with the next one."""
 
 ROWS: LiteralString = """
     select id, order_uid, {key} as key, {payload} as payload, {fits} as fits

@@ -20,7 +20,7 @@ from orders.metrics.table import private
 from orders.order import MAX_DOCUMENT_BYTES, Content, document
 from orders.search.criteria import END, FIRST, Criteria, Range
 from orders.search.cursor import Cursor, Position, decode, encode
-from orders.search.finder import Bodies, Found, TooManyBytesError, Total
+from orders.search.finder import Bodies, Found, OrderTotal, TooManyBytesError
 from orders.search.statements import DOCUMENT, SUMMARY, Payload
 from support.metrics import counted
 from support.problem import is_problem
@@ -59,7 +59,7 @@ class Double:
     def __init__(self, orders: Bodies = ORDERS, error: Exception | None = None, **parts: Any) -> None:
         self._orders = orders
         self._error = error
-        self._parts = {"next": NEXT, "prev": None, "total": Total(2, is_estimate=False)} | parts
+        self._parts = {"next": NEXT, "prev": None, "total": OrderTotal(2, is_estimate=False)} | parts
         self.pages: list[Asked] = []
         self.lookups: list[Sequence[str]] = []
 
@@ -265,7 +265,7 @@ def test_orders_that_cannot_be_shown_are_named() -> None:
 def test_only_a_first_page_says_how_many_there_are() -> None:
     with client(Double(total=None)) as http:
         assert "total" not in http.get("/orders").json()
-    with client(Double(total=Total(12, is_estimate=True))) as http:
+    with client(Double(total=OrderTotal(12, is_estimate=True))) as http:
         assert http.get("/orders").json()["total"] == {"count": 12, "is_estimate": True}
 
 
