@@ -27,7 +27,7 @@ from orders.search.paging import Walk
 from support.background import Background
 from support.machine import Machine
 from support.roles import execute
-from support.schema import left_by, old_snapshot
+from support.schema import END_BUILDS, left_by, old_snapshot
 from support.services import FAST, open_folder
 from support.system import System, orders, running
 from support.upgrades import FIRST_CREATED, SEARCHED, Rounds, code_of, finds, make_orders, waits
@@ -189,7 +189,7 @@ def shown(rates: list[float]) -> str:
 def begin_one_again(dsn: str, index: str) -> None:
     """Ends the build of an index in its middle, as a restart of PostgreSQL would."""
     wait_for(lambda: is_halfway(found(dsn)[index]), "its middle", BUILD_SECONDS)
-    execute(dsn, "select pg_terminate_backend(pid) from pg_stat_progress_create_index")
+    execute(dsn, END_BUILDS)
     wait_for(lambda: found(dsn)[index].state == "invalid", "it is invalid")
     wait_for(lambda: found(dsn)[index].state == "building", "it is built again", 60)
 

@@ -22,7 +22,7 @@ from orders.postgres.indexes import Builder, IndexState, build, claim, connect_b
 from orders.postgres.migrations import MIGRATE, migrate, missing
 from support.background import Background
 from support.roles import execute, role
-from support.schema import add_orders, left_by, old_snapshot
+from support.schema import END_BUILDS, add_orders, left_by, old_snapshot
 from support.system import NO_FILE
 from support.waiting import wait_for
 
@@ -123,7 +123,7 @@ def test_a_build_that_is_ended_leaves_an_invalid_index_which_is_built_again(dsn:
     with old_snapshot(dsn):
         building = pool.submit(built, dsn)
         at(dsn, "waiting for old snapshots")
-        execute(dsn, "select pg_terminate_backend(pid) from pg_stat_progress_create_index")
+        execute(dsn, END_BUILDS)
         with pytest.raises(Unavailable):
             building.result(30)
         wait_for(lambda: state(dsn) == "invalid", "its session is gone")

@@ -40,6 +40,10 @@ def add_orders(dsn: str, first: int, last: int) -> None:
         )
 
 
+END_BUILDS = "select pg_terminate_backend(pid) from pg_stat_progress_create_index where datname = current_database()"
+"""Ends the builds of one database: others on the same server have builders of their own."""
+
+
 @contextmanager
 def old_snapshot(dsn: str) -> Iterator[psycopg.Connection]:
     """A transaction that stays open, as a backup's does: a build that began later cannot end before it."""
